@@ -1,0 +1,57 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+EXTRAS ?= cpu,train,torchserve,dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format proto clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/installed  ## make .venv with every extra, at the tested versions
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(DEMO)/store/anime/1/manifest.json  ## data, training, export, and five titles over gRPC
+	@$(BIN)/anirank serve --store $(DEMO)/store --address 127.0.0.1:0 > $(DEMO)/facade.log & facade=$$!; \
+	trap 'kill $$facade 2>/dev/null; wait $$facade' EXIT; \
+	until grep -q ' on ' $(DEMO)/facade.log; do kill -0 $$facade || exit 1; sleep 0.1; done; \
+	cat $(DEMO)/facade.log; \
+	$(BIN)/anirank rank --user 366396 --top 5 \
+		--address "$$(sed -E 's/.* on ([^,]+),.*/\1/' $(DEMO)/facade.log)"
+
+$(DEMO)/data/users-score-2023.csv: $(VENV)/installed
+	$(BIN)/anirank synth $(DEMO)/data
+
+$(DEMO)/run/evaluation.json: $(DEMO)/data/users-score-2023.csv
+	rm -rf $(DEMO)/run
+	$(BIN)/anirank train $(DEMO)/data $(DEMO)/run --preset seed
+
+$(DEMO)/store/anime/1/manifest.json: $(DEMO)/run/evaluation.json
+	rm -rf $(DEMO)/store
+	$(BIN)/anirank export $(DEMO)/run --store $(DEMO)/store --name anime --version 1
+
+test: install  ## run every test
+	$(BIN)/pytest
+
+check: install  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install  ## format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: install  ## make the Python stubs from proto/
+	$(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+		anime/ranking/v1/ranking.proto pytorch_serve/inference.proto
+
+clean:  ## remove what the targets above made, but for .venv
+	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
