@@ -1,0 +1,1 @@
+"""From CSV files to a run: tables, features, the model and its training."""
