@@ -1,0 +1,84 @@
+"""One small world for all tests: synthetic data, a run trained on it, its bundle and .mar."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from export.bundle import Exported, export
+from training.preparation import prepare
+from training.presets import Preset, resolve
+from training.progress import Progress
+from training.run import Run
+from training.synthesis import synthesise
+from training.tables import Tables
+from training.trainer import Trainer
+
+Train = Callable[[Tables, Preset, Path], Run]
+
+
+@pytest.fixture(scope="session")
+def mal() -> Path:
+    """Real ratings; they are not ours to hand on, so they may be absent."""
+    folder = Path(os.environ.get("ANIRANK_DATA", Path(__file__).parents[2] / "shared/data/mal"))
+    if not folder.is_dir():
+        pytest.skip(f"no real ratings at {folder}; set ANIRANK_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the three CSV files."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    synthesise(folder, users=400, anime=300, ratings=12_000, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tables(synthetic: Path) -> Tables:
+    return prepare(synthetic)
+
+
+@pytest.fixture(scope="session")
+def preset() -> Preset:
+    """The seed's recipe, short."""
+    return resolve("seed", epochs=2, batch_size=128, learning_rate=0.003)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Train:
+    """Trains a new run in a folder, to its last epoch."""
+    return _train
+
+
+@pytest.fixture(scope="session")
+def run(tables: Tables, preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return _train(tables, preset, tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture(scope="session")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(run, tmp_path_factory.mktemp("model_store"), "anime", "1")
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(exported: Exported) -> Path:
+    """model_store/anime/1"""
+    return exported.folder
+
+
+@pytest.fixture(scope="session")
+def mar_file(exported: Exported) -> Path:
+    """model_store/anime.mar"""
+    return exported.archive
+
+
+def _train(tables: Tables, preset: Preset, folder: Path) -> Run:
+    run = Run.create(folder, preset, tables)
+    trainer = Trainer(run, tables, torch.device("cpu"))
+    with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
+        assert trainer.fit(progress)
+    return run

@@ -1,0 +1,128 @@
+"""Presets: which column is wide or deep, what is learnt, by what network and optimiser.
+
+A preset is data. `SEED` is the seed document's recipe; a run stores the preset it resolved to.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import PresetError
+
+Label = Literal["Score", "rating"]
+Fill = Literal["mean", "median", "unknown", "zero-is-mean"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Strict):
+    """A column of the user or the anime table, and what stands in where it is missing.
+
+    `zero-is-mean` takes the mean for zeros too: the seed's way with durations.
+    """
+
+    table: Literal["user", "anime"]
+    name: str
+    missing: Fill = "unknown"
+
+
+class Optimisation(_Strict):
+    """Adam's settings. The learning rate is constant, or falls to zero along half a cosine."""
+
+    learning_rate: float = Field(default=0.001, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    batch_size: int = Field(default=256, ge=1)
+    epochs: int = Field(default=10, ge=1)
+
+
+class Preset(_Strict):
+    """What is learnt from which columns, and how."""
+
+    name: Literal["seed"]
+    label: Label
+    wide: tuple[Column, ...]
+    deep: tuple[Column, ...]
+    embedding_dim: int = Field(default=16, ge=1)
+    hidden: tuple[int, ...] = (128, 64, 32)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    sample: float = Field(default=0.5, gt=0, le=1)
+    split: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    optimisation: Optimisation = Optimisation()
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _split_is_whole(self) -> "Preset":
+        if abs(sum(self.split) - 1) > 1e-9 or min(self.split) <= 0:
+            raise ValueError(f"split {self.split} is not three positive parts that make 1")
+        return self
+
+    def columns(self, part: Literal["wide", "deep"], table: Literal["user", "anime"]) -> list[str]:
+        """Names of the columns one table gives to one part, in the preset's order."""
+        chosen = self.wide if part == "wide" else self.deep
+        return [column.name for column in chosen if column.table == table]
+
+
+SEED = Preset(
+    name="seed",
+    label="Score",
+    wide=(
+        Column(table="user", name="user_id"),
+        Column(table="user", name="gender"),
+        Column(table="anime", name="anime_id"),
+        Column(table="anime", name="type"),
+        Column(table="anime", name="status"),
+        Column(table="anime", name="producers"),
+        Column(table="anime", name="studios"),
+        Column(table="anime", name="source"),
+        Column(table="anime", name="age_rating"),
+    ),
+    deep=(
+        Column(table="user", name="days_watched", missing="mean"),
+        Column(table="user", name="mean_score", missing="mean"),
+        Column(table="user", name="completed", missing="median"),
+        Column(table="user", name="total_entries", missing="median"),
+        Column(table="anime", name="episodes", missing="mean"),
+        Column(table="anime", name="rank", missing="mean"),
+        Column(table="anime", name="popularity", missing="mean"),
+        Column(table="anime", name="favorites", missing="mean"),
+        Column(table="anime", name="duration_minutes", missing="zero-is-mean"),
+        Column(table="anime", name="genres", missing="unknown"),
+        Column(table="anime", name="air_start", missing="median"),
+        Column(table="anime", name="air_end", missing="median"),
+    ),
+)
+
+PRESETS = {"seed": SEED}
+
+
+def resolve(
+    name: str,
+    *,
+    label: str | None = None,
+    seed: int | None = None,
+    sample: float | None = None,
+    **optimisation: float | int | str | None,
+) -> Preset:
+    """The preset `name` with what the caller set in place of its own values.
+
+    Raises PresetError for an unknown name or a value the preset does not take.
+    """
+    if name not in PRESETS:
+        raise PresetError(f"preset {name!r} is not known; there is {', '.join(PRESETS)}")
+    settings = PRESETS[name].model_dump()
+    given = {"label": label, "seed": seed, "sample": sample}
+    settings.update({key: value for key, value in given.items() if value is not None})
+    settings["optimisation"].update({k: v for k, v in optimisation.items() if v is not None})
+    return validated(settings)
+
+
+def validated(settings: object) -> Preset:
+    """A preset from plain data. Raises PresetError that names the first field that is wrong."""
+    try:
+        return Preset.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "preset"
+        raise PresetError(f"{where}: {first['msg']}, found {first.get('input')!r}") from None
