@@ -1,0 +1,66 @@
+"""The .mar: a bundle with the handler that serves it, for a TorchServe that knows nothing of us."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from training.errors import ExportError
+
+HANDLER = "ranking_handler.py"
+LEFT_OUT = ("ranker.onnx",)  # TorchServe runs ranker.ts
+# One worker batches what is in flight; the façade sends whole batches, so TorchServe waits for
+# none itself beyond a millisecond.
+MODEL_CONFIG = {
+    "minWorkers": 1,
+    "maxWorkers": 1,
+    "batchSize": 32,
+    "maxBatchDelay": 1,
+    "responseTimeout": 60,
+    "ranking": {"max_candidates": 25_000, "max_history": 2_000, "threads": 1},
+}
+
+
+def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
+    """Make `store`/NAME.mar from a bundle, replacing the one of an earlier version.
+
+    Raises ExportError with the archiver's last words where it fails.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=store) as scratch:
+        stage = Path(scratch) / "stage"
+        shutil.copytree(bundle, stage / "bundle", ignore=shutil.ignore_patterns(*LEFT_OUT))
+        handlers = _handlers()
+        shutil.copytree(handlers, stage / "handlers", ignore=shutil.ignore_patterns("__pycache__"))
+        config = Path(scratch) / "model-config.yaml"
+        config.write_text(yaml.safe_dump(MODEL_CONFIG, sort_keys=False), "utf-8")
+        # The archiver works in TMPDIR/NAME: a folder of its own keeps two exports apart.
+        command = [sys.executable, "-m", "model_archiver.model_packaging", "--force"]
+        command += ["--model-name", name, "--version", version]
+        command += ["--handler", str(handlers / HANDLER), "--extra-files", "stage"]
+        command += ["--config-file", config.name, "--export-path", "."]
+        done = subprocess.run(
+            command,
+            cwd=scratch,
+            env=os.environ | {"TMPDIR": scratch},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ExportError(f"torch-model-archiver: {last}")
+        archive = store / f"{name}.mar"
+        (Path(scratch) / archive.name).replace(archive)
+    return archive
+
+
+def _handlers() -> Path:
+    # The serving code is packed, not imported: what makes a bundle does not depend on it.
+    found = importlib.util.find_spec("handlers")
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(found.submodule_search_locations[0])

@@ -1,0 +1,167 @@
+"""From a run to a bundle: model_store/NAME/VERSION/ and model_store/NAME.mar."""
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from export import graphs
+from export.archive import pack
+from export.parity import Parity, as_form, check
+from export.ranker import Ranker
+from training.encoders import VOCABULARIES, Encoders, labels
+from training.errors import ExportError
+from training.evaluation import evaluate
+from training.run import Run, write_text
+from training.tables import Tables
+
+FORMAT = 1
+LIBRARIES = ("torch", "onnx", "onnxscript", "numpy")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made."""
+
+    folder: Path
+    archive: Path
+    parity: Parity
+
+    def __rich__(self) -> Table:
+        table = Table(title="Parity with the training model in float64", title_justify="left")
+        table.add_column("form")
+        table.add_column("largest difference of a rating", justify="right")
+        for form, difference in self.parity.largest_difference.items():
+            table.add_row(form, f"{difference:.1e}" if difference else "0, bit for bit")
+        table.caption = (
+            f"{self.parity.scores:,} ratings in {self.parity.requests} requests, "
+            f"order {self.parity.order}\n{self.folder} and {self.archive}"
+        )
+        table.caption_justify = "left"
+        return table
+
+
+def export(run: Run, store: Path, name: str, version: str) -> Exported:
+    """Make the bundle and the .mar, or nothing.
+
+    Raises ExportError where the name or version is not fit for a path or is taken, ParityError
+    where the forms of the model disagree, RunError and DataError from the run.
+    """
+    for what, text in (("name", name), ("version", version)):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+            raise ExportError(f"{what} {text!r}: use letters, digits, '.', '_' and '-'")
+    folder = store / name / version
+    if folder.exists():
+        raise ExportError(f"{folder}: exists; a version never changes, give another one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{version}-", dir=folder.parent) as scratch:
+        made = Path(scratch) / "bundle"
+        made.mkdir()
+        parity = _write(run, made, name, version)
+        archive = pack(made, store, name, version)
+        made.rename(folder)
+    return Exported(folder, archive, parity)
+
+
+def _write(run: Run, folder: Path, name: str, version: str) -> Parity:
+    tables, encoders = run.tables(), run.encoders()
+    model = run.model(encoders)
+    ranker = Ranker(model, encoders, tables)
+    profile = profile_fields(encoders)
+    score = {"beta": 0.0, "mean": _mean_label(tables, encoders)}
+    described = {
+        "name": name,
+        "version": version,
+        "preset": run.preset.name,
+        "label": run.preset.label,
+        "profile": profile,
+        "score": score,
+    }
+    forms = {
+        "folded": as_form(ranker, tuple(graphs.OUTPUTS)),
+        "TorchScript": graphs.trace(ranker, len(profile), folder / "ranker.ts"),
+        "ONNX": graphs.to_onnx(ranker, len(profile), folder / "ranker.onnx", described),
+    }
+    parity = check(model, encoders, tables, forms, run.preset.seed)
+    write_catalogue(tables.anime, folder / "catalogue")
+    write_histories(tables, folder / "histories")
+    shutil.copyfile(run.folder / VOCABULARIES, folder / VOCABULARIES)
+    manifest = {
+        "format": FORMAT,
+        **described,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data_fingerprint": run.fingerprint,
+        "libraries": {library: importlib.metadata.version(library) for library in LIBRARIES},
+        "graph": {"uses_history": False, **graphs.signature()},
+        "parity": parity.to_dict(),
+        "metrics": json.loads(evaluate(run).to_json()),
+        "files": _listing(folder),
+    }
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+    return parity
+
+
+def profile_fields(encoders: Encoders) -> list[dict[str, Any]]:
+    """The features of a user that a request may state, in the order of the graph's `profile`."""
+    gender = {
+        "name": "gender",
+        "kind": "category",
+        "values": encoders.vocabularies["gender"].values,
+    }
+    numbers = encoders.preset.columns("deep", "user")
+    return [gender, *({"name": name, "kind": "number"} for name in numbers)]
+
+
+def write_catalogue(anime: pd.DataFrame, folder: Path) -> None:
+    """Ids, titles, genres, types and the adult flag as .npy files, one row an anime."""
+    folder.mkdir()
+    adult = anime["age_rating"].eq("Rx - Hentai")
+    adult |= anime["genres"].map(lambda genres: "Hentai" in genres).astype(bool)
+    np.save(folder / "anime_id.npy", anime["anime_id"].to_numpy(np.int64))
+    np.save(folder / "title.npy", _utf8(anime["name"]))
+    np.save(folder / "genres.npy", _utf8(anime["genres"].map(", ".join)))
+    np.save(folder / "type.npy", _utf8(anime["type"]))
+    np.save(folder / "adult.npy", adult.to_numpy(bool))
+
+
+def write_histories(tables: Tables, folder: Path) -> None:
+    """What each user has rated, as compressed sparse rows in .npy files."""
+    folder.mkdir()
+    ratings = tables.ratings
+    order = np.argsort(ratings.user_row, kind="stable")
+    counts = np.bincount(ratings.user_row, minlength=len(tables.users))
+    rated = counts > 0
+    np.save(folder / "user_id.npy", tables.users["user_id"].to_numpy(np.int64)[rated])
+    np.save(folder / "offsets.npy", np.append(0, np.cumsum(counts[rated])))
+    anime_id = tables.anime["anime_id"].to_numpy(np.int32)
+    np.save(folder / "anime_id.npy", anime_id[ratings.anime_row[order]])
+    np.save(folder / "rating.npy", ratings.rating[order])
+
+
+def _mean_label(tables: Tables, encoders: Encoders) -> float:
+    return float(labels(tables, encoders.preset, tables.ratings).mean(dtype=np.float64))
+
+
+def _utf8(texts: pd.Series) -> np.ndarray:
+    return np.array([(text or "").encode() for text in texts], dtype=np.bytes_)
+
+
+def _listing(folder: Path) -> dict[str, dict[str, Any]]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = {}
+    for file in files:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        name = file.relative_to(folder).as_posix()
+        listing[name] = {"sha256": digest, "bytes": file.stat().st_size}
+    return listing

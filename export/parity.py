@@ -1,0 +1,149 @@
+"""Parity: the training model, the folded graph, TorchScript and ONNX give one answer."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from export.reference import Reference
+from training.encoders import Encoders
+from training.errors import ParityError
+from training.model import WideAndDeep
+from training.tables import Tables
+
+# Of a rating up to 10; in proportion beyond, where only absurd users lead, as float32 itself is.
+TOLERANCE = 1e-5
+USERS = 64
+BATCH = 4
+HOSTILE = (0, -1, -(2**63), 2**63 - 1, 2**31, 2**32 + 1, 67_108_863)
+
+Inputs = dict[str, np.ndarray]
+Form = Callable[[Inputs], dict[str, np.ndarray]]
+
+
+@dataclass
+class Parity:
+    """What was compared and how far apart it was. `largest_difference`: by form."""
+
+    tolerance: float
+    users: int
+    catalogue: int
+    requests: int
+    scores: int
+    largest_difference: dict[str, float]
+    order: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest keeps it."""
+        return asdict(self)
+
+
+def as_form(graph: nn.Module, names: tuple[str, ...]) -> Form:
+    """An eager or TorchScript module as a `Form`."""
+
+    def run(inputs: Inputs) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            outputs = graph(*(torch.from_numpy(array) for array in inputs.values()))
+        return dict(zip(names, (output.numpy() for output in outputs), strict=True))
+
+    return run
+
+
+def check(
+    model: WideAndDeep, encoders: Encoders, tables: Tables, forms: dict[str, Form], seed: int
+) -> Parity:
+    """Compare every form with the training model: ratings, order and which ids are known.
+
+    The reference is the training model in float64; that model as trained, in float32, is held to
+    the same tolerance. Raises ParityError at the first request where a form differs.
+    """
+    exact = Reference(copy.deepcopy(model).double().eval(), encoders, tables)
+    trained = Reference(model.eval(), encoders, tables)
+    report = Parity(TOLERANCE, USERS, len(tables.anime), 0, 0, {}, "identical")
+    for inputs in requests(tables, encoders, seed):
+        cases = list(
+            zip(inputs["user_id"], inputs["profile"], inputs["candidate_ids"], strict=True)
+        )
+        expected = np.stack([exact.rate(*case) for case in cases]).astype(np.float32)
+        as_trained = np.stack([trained.rate(*case) for case in cases])
+        _compare(report, "training model, float32", inputs, expected, as_trained)
+        known = exact.known(inputs["candidate_ids"].ravel()).reshape(expected.shape)
+        for name, form in forms.items():
+            outputs = form(inputs)
+            _compare(report, name, inputs, expected, outputs["rating"])
+            _same_order(name, inputs, expected, outputs["rating"])
+            if not np.array_equal(outputs["known"], known):
+                raise ParityError(
+                    f"{name}: {_request(inputs)}: other ids are known than in the data"
+                )
+        report.requests += len(expected)
+        report.scores += expected.size
+    return report
+
+
+def requests(tables: Tables, encoders: Encoders, seed: int) -> Iterator[Inputs]:
+    """Batches over the whole catalogue for many users, then over hostile ids."""
+    rng = np.random.default_rng(seed)
+    catalogue = tables.anime["anime_id"].to_numpy(np.int64)
+    side = encoders.side(tables, "user")
+    gender = encoders.preset.columns("wide", "user").index("gender")
+    profiles = np.column_stack([side.codes[:, gender], side.deep]).astype(np.float32)
+    known = rng.choice(tables.users["user_id"].to_numpy(np.int64), USERS - 4)
+    users = np.concatenate([known, [0, -7, 2**63 - 1, known[0]]])
+    for start in range(0, USERS, BATCH):
+        # Every other batch states half of its profiles' fields, with those of other users.
+        others = profiles[rng.integers(len(profiles), size=BATCH)]
+        stated = rng.random(others.shape) < (0.5 if start % (2 * BATCH) else 0.0)
+        profile = np.where(stated, others, np.float32(np.nan))
+        candidates = np.tile(catalogue, (BATCH, 1))
+        yield _inputs(users[start : start + BATCH], profile, rng.permuted(candidates, axis=1), rng)
+    hostile = rng.permutation(np.concatenate([np.repeat(HOSTILE, 3), catalogue[:5], catalogue[:5]]))
+    nothing = np.full((3, profiles.shape[1]), np.nan, dtype=np.float32)
+    strangers = np.array([-(2**63), users[0], 2**40])
+    yield _inputs(strangers, nothing, np.tile(hostile, (3, 1)), rng)
+    yield _inputs(strangers, nothing, np.zeros((3, 1), dtype=np.int64), rng)
+    yield _inputs(strangers, nothing, np.zeros((3, 0), dtype=np.int64), rng)
+
+
+def _inputs(
+    users: np.ndarray, profile: np.ndarray, candidates: np.ndarray, rng: np.random.Generator
+) -> Inputs:
+    length = int(rng.integers(0, 50))
+    history = rng.choice(np.array([*HOSTILE, 1, 5, 6]), (len(users), length))
+    ratings = rng.choice(np.array([np.nan, 1, 10], dtype=np.float32), history.shape)
+    return {
+        "user_id": users.astype(np.int64),
+        "history_ids": history.astype(np.int64),
+        "history_ratings": ratings,
+        "profile": profile,
+        "candidate_ids": np.ascontiguousarray(candidates, dtype=np.int64),
+    }
+
+
+def _compare(
+    report: Parity, name: str, inputs: Inputs, expected: np.ndarray, found: np.ndarray
+) -> None:
+    if found.shape != expected.shape:
+        raise ParityError(f"{name}: {_request(inputs)}: shape {found.shape}, not {expected.shape}")
+    difference = np.abs(found.astype(np.float64) - expected)
+    difference /= np.maximum(np.abs(expected) / 10, 1)
+    largest = float(difference.max(initial=0.0))
+    if not largest <= TOLERANCE:  # a NaN is no parity either
+        raise ParityError(
+            f"{name}: {_request(inputs)}: ratings differ by {largest:.3g}, allowed is {TOLERANCE:g}"
+        )
+    report.largest_difference[name] = max(report.largest_difference.get(name, 0.0), largest)
+
+
+def _same_order(name: str, inputs: Inputs, expected: np.ndarray, found: np.ndarray) -> None:
+    wanted = np.argsort(-expected, axis=1, kind="stable")
+    if not np.array_equal(wanted, np.argsort(-found, axis=1, kind="stable")):
+        raise ParityError(f"{name}: {_request(inputs)}: candidates come in another order")
+
+
+def _request(inputs: Inputs) -> str:
+    return f"users {inputs['user_id'].tolist()}, {inputs['candidate_ids'].shape[1]} candidates"

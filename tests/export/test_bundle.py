@@ -1,0 +1,146 @@
+import hashlib
+import importlib.metadata
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import yaml
+
+from export import bundle
+from export.bundle import Exported, export
+from export.graphs import INPUTS, OUTPUTS
+from training.errors import ExportError, ParityError
+from training.presets import Preset
+from training.run import Run
+from training.tables import Tables
+
+Train = Callable[[Tables, Preset, Path], Run]
+
+
+def test_the_manifest_lists_every_file_with_its_digest(bundle_dir: Path, run: Run) -> None:
+    manifest = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))
+    there = {p.relative_to(bundle_dir).as_posix() for p in bundle_dir.rglob("*") if p.is_file()}
+    assert set(manifest["files"]) == there - {"manifest.json"}
+    for name, listed in manifest["files"].items():
+        content = (bundle_dir / name).read_bytes()
+        assert listed == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert manifest["data_fingerprint"] == run.fingerprint
+    assert manifest["libraries"]["torch"] == importlib.metadata.version("torch")
+    assert manifest["metrics"]["against"]["Score"]["rmse"] > 0
+
+
+def test_parity_is_recorded_and_exact(exported: Exported, bundle_dir: Path) -> None:
+    parity = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))["parity"]
+    assert parity == exported.parity.to_dict()
+    assert parity["order"] == "identical"
+    assert parity["scores"] > 300 * 64
+    for form in ("folded", "TorchScript", "ONNX"):
+        assert parity["largest_difference"][form] == 0.0
+
+
+def test_the_onnx_file_is_whole_and_says_what_it_is(bundle_dir: Path) -> None:
+    model = onnx.load(bundle_dir / "ranker.onnx", load_external_data=False)
+    onnx.checker.check_model(model)
+    assert not [t.name for t in model.graph.initializer if t.external_data]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["anirank.name"] == "anime"
+    assert json.loads(metadata["anirank.profile"])[0]["name"] == "gender"
+    session = onnxruntime.InferenceSession(bundle_dir / "ranker.onnx")
+    assert [i.name for i in session.get_inputs()] == list(INPUTS)
+    assert [o.name for o in session.get_outputs()] == list(OUTPUTS)
+
+
+@pytest.mark.parametrize(("batch", "history", "candidates"), [(1, 0, 1), (3, 4, 0), (5, 1, 9)])
+def test_onnx_takes_any_batch_history_and_number_of_candidates(
+    bundle_dir: Path, batch: int, history: int, candidates: int
+) -> None:
+    session = onnxruntime.InferenceSession(bundle_dir / "ranker.onnx")
+    columns = session.get_inputs()[3].shape[1]
+    outputs = session.run(
+        None,
+        {
+            "user_id": np.zeros(batch, np.int64),
+            "history_ids": np.zeros((batch, history), np.int64),
+            "history_ratings": np.zeros((batch, history), np.float32),
+            "profile": np.full((batch, columns), np.nan, np.float32),
+            "candidate_ids": np.ones((batch, candidates), np.int64),
+        },
+    )
+    assert all(output.shape == (batch, candidates) for output in outputs)
+    assert np.isfinite(outputs[0]).all()
+
+
+def test_the_catalogue_and_the_histories_are_those_of_the_data(
+    bundle_dir: Path, tables: Tables
+) -> None:
+    def read(name: str) -> np.ndarray:
+        return np.load(bundle_dir / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    assert [title.decode() for title in read("catalogue/title")] == tables.anime["name"].tolist()
+    adult = tables.anime["age_rating"].eq("Rx - Hentai").to_numpy()
+    assert (read("catalogue/adult")[adult]).all()
+    user_id, offsets = read("histories/user_id"), read("histories/offsets")
+    assert (np.diff(user_id) > 0).all()
+    place = int(np.searchsorted(user_id, 366396))
+    stored = slice(offsets[place], offsets[place + 1])
+    row = tables.users.index[tables.users["user_id"] == 366396][0]
+    mine = tables.ratings.user_row == row
+    ids = tables.anime["anime_id"].to_numpy()[tables.ratings.anime_row[mine]]
+    assert read("histories/anime_id")[stored].tolist() == ids.tolist()
+    assert read("histories/rating")[stored].tolist() == tables.ratings.rating[mine].tolist()
+
+
+def test_the_archive_holds_handler_and_bundle_but_not_what_torchserve_does_not_read(
+    mar_file: Path,
+) -> None:
+    with zipfile.ZipFile(mar_file) as archive:
+        names = set(archive.namelist())
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+        config = yaml.safe_load(archive.read(manifest["model"]["configFile"]))
+    assert manifest["model"]["modelVersion"] == "1"
+    assert {"ranking_handler.py", "bundle/manifest.json", "bundle/ranker.ts"} <= names
+    assert "handlers/engine.py" in names
+    assert "bundle/ranker.onnx" not in names
+    assert not [name for name in names if "__pycache__" in name]
+    assert config["ranking"]["max_candidates"] == 25_000
+
+
+def test_a_version_never_changes(run: Run, exported: Exported) -> None:
+    store = exported.archive.parent
+    before = (exported.folder / "manifest.json").read_bytes()
+    with pytest.raises(ExportError, match="a version never changes"):
+        export(run, store, "anime", "1")
+    assert (exported.folder / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("../x", "1"), ("a b", "1"), ("anime", ".."), ("", "1")]
+)
+def test_a_name_unfit_for_a_path_is_refused(
+    run: Run, tmp_path: Path, name: str, version: str
+) -> None:
+    with pytest.raises(ExportError, match="use letters"):
+        export(run, tmp_path, name, version)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_without_parity_leaves_nothing(
+    trained: Train, tables: Tables, preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tables, preset, tmp_path / "run")
+    fold = bundle.Ranker
+
+    def slightly_off(*arguments: object) -> object:
+        ranker = fold(*arguments)  # type: ignore[arg-type]  # passed on as they came
+        ranker.anime_wide += 1e-3
+        return ranker
+
+    monkeypatch.setattr(bundle, "Ranker", slightly_off)
+    with pytest.raises(ParityError, match=r"differ by 0\.001"):
+        export(run, tmp_path / "store", "anime", "1")
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]

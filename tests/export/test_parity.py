@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from export.graphs import OUTPUTS
+from export.parity import TOLERANCE, Form, Inputs, as_form, check
+from export.ranker import Ranker
+from training.errors import ParityError
+from training.run import Run
+from training.tables import Tables
+
+
+@pytest.fixture
+def ranker(run: Run, tables: Tables) -> Ranker:
+    encoders = run.encoders()
+    return Ranker(run.model(encoders), encoders, tables)
+
+
+def compared(run: Run, tables: Tables, form: Form) -> dict[str, float]:
+    encoders = run.encoders()
+    return check(run.model(encoders), encoders, tables, {"form": form}, 0).largest_difference
+
+
+def test_the_folded_graph_is_the_training_model_to_the_bit(
+    run: Run, tables: Tables, ranker: Ranker
+) -> None:
+    difference = compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
+    assert difference["form"] == 0.0
+    assert difference["training model, float32"] <= TOLERANCE
+
+
+def test_one_weight_a_little_off_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+    ranker.gender_wide += 1e-4
+    with pytest.raises(ParityError, match=r"form: users .*: ratings differ by"):
+        compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
+
+
+def test_one_anime_out_of_place_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+    rows = ranker.anime_rows.rows
+    known = torch.nonzero(rows).flatten()
+    rows[known[0]], rows[known[1]] = rows[known[1]].clone(), rows[known[0]].clone()
+    with pytest.raises(ParityError, match="ratings differ"):
+        compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
+
+
+def test_another_order_within_the_tolerance_is_refused(
+    run: Run, tables: Tables, ranker: Ranker
+) -> None:
+    form = as_form(ranker, tuple(OUTPUTS))
+
+    def noisy(inputs: Inputs) -> dict[str, np.ndarray]:
+        outputs = form(inputs)
+        # Halves the distance of the two closest candidates twice over: still within the
+        # tolerance, but no longer in order.
+        rating = outputs["rating"].copy()
+        for row in rating[:, : rating.shape[1] or 0]:
+            if len(row) > 1:
+                order = np.argsort(-row, kind="stable")
+                gaps = row[order[:-1]] - row[order[1:]]
+                at = int(np.argmin(np.where(gaps > 0, gaps, np.inf)))
+                if 0 < gaps[at] < TOLERANCE:
+                    row[order[at]], row[order[at + 1]] = row[order[at + 1]], row[order[at]]
+        return outputs | {"rating": rating}
+
+    with pytest.raises(ParityError, match="another order"):
+        compared(run, tables, noisy)
+
+
+def test_an_id_wrongly_known_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+    form = as_form(ranker, tuple(OUTPUTS))
+    with pytest.raises(ParityError, match="other ids are known"):
+        compared(run, tables, lambda inputs: form(inputs) | {"known": inputs["candidate_ids"] > 0})
+
+
+def test_a_number_that_is_none_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+    ranker.user_wide[:] = torch.nan
+    with pytest.raises(ParityError, match="ratings differ by nan"):
+        compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
