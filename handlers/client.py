@@ -1,0 +1,145 @@
+"""A synchronous client of the façade."""
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+import grpc
+from anime.ranking.v1 import ranking_pb2 as pb
+from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from handlers.errors import (
+    BackendUnavailable,
+    DeadlinePassed,
+    InvalidQuery,
+    Overloaded,
+    ServingError,
+)
+from handlers.messages import OBJECTIVES
+from handlers.query import Objective
+
+
+class RankingClient:
+    """Calls a façade; replies are the messages of `anime.ranking.v1`.
+
+    with RankingClient("localhost:50051") as client:
+        reply = client.rank(history={1: 9, 5: None}, candidate_ids=[6, 7, 8])
+
+    Every method raises InvalidQuery with the path of what is wrong in the request, Overloaded with
+    the seconds to wait, DeadlinePassed after `timeout_s`, BackendUnavailable where nobody answers,
+    and ServingError otherwise.
+    """
+
+    def __init__(self, address: str, timeout_s: float = 10.0) -> None:
+        """Call `address`, HOST:PORT, and wait up to `timeout_s` seconds for each answer."""
+        # The reply to 25,000 candidates with their titles is larger than gRPC's 4 MiB.
+        unlimited = [("grpc.max_receive_message_length", -1)]
+        self._channel = grpc.insecure_channel(address, options=unlimited)
+        self._stub = RankingServiceStub(self._channel)
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> "RankingClient":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def rank(
+        self,
+        candidate_ids: Iterable[int],
+        *,
+        user_id: int | None = None,
+        history: Mapping[int, float | None] | None = None,
+        profile: Mapping[str, float | str] | None = None,
+        top_k: int = 0,
+        objective: Objective = Objective.BLENDED,
+    ) -> pb.RankReply:
+        """Order the candidates.
+
+        history: rating by anime id, None = watched, not rated. profile: number or category by
+        name. top_k: how many to answer, 0 for all.
+        """
+        request = pb.RankRequest(
+            user_id=user_id,
+            candidate_ids=candidate_ids,
+            history=_history(history or {}),
+            profile=_profile(profile or {}),
+            top_k=top_k,
+            objective=OBJECTIVES[objective],
+        )
+        reply: pb.RankReply = self._call(self._stub.Rank, request)
+        return reply
+
+    def recommend(
+        self,
+        *,
+        user_id: int | None = None,
+        history: Mapping[int, float | None] | None = None,
+        profile: Mapping[str, float | str] | None = None,
+        top_k: int = 0,
+        objective: Objective = Objective.BLENDED,
+        include_seen: bool = False,
+        include_adult: bool = False,
+    ) -> pb.RankReply:
+        """Choose from the whole catalogue; as `rank`, and top_k 0 answers ten."""
+        request = pb.RecommendRequest(
+            user_id=user_id,
+            history=_history(history or {}),
+            profile=_profile(profile or {}),
+            top_k=top_k,
+            objective=OBJECTIVES[objective],
+            include_seen=include_seen,
+            include_adult=include_adult,
+        )
+        reply: pb.RankReply = self._call(self._stub.Recommend, request)
+        return reply
+
+    def model_info(self) -> pb.ModelInfo:
+        """Which model answers, its limits and its profile fields."""
+        info: pb.ModelInfo = self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
+        return info
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise _raised(error) from error
+
+
+def _history(ratings: Mapping[int, float | None]) -> list[pb.HistoryItem]:
+    return [pb.HistoryItem(anime_id=key, rating=rating) for key, rating in ratings.items()]
+
+
+def _profile(values: Mapping[str, float | str]) -> pb.Profile:
+    return pb.Profile(
+        numbers={key: value for key, value in values.items() if not isinstance(value, str)},
+        categories={key: value for key, value in values.items() if isinstance(value, str)},
+    )
+
+
+def _raised(error: Any) -> ServingError:
+    """The error of the same meaning as a call's status."""
+    code, said = error.code(), error.details() or ""
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(bad) and bad.field_violations:
+            return InvalidQuery(bad.field_violations[0].field, bad.field_violations[0].description)
+        if detail.Unpack(retry):
+            return Overloaded(said, retry.retry_delay.ToTimedelta().total_seconds())
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlinePassed(said)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return BackendUnavailable(said)
+    return ServingError(f"{code.name}: {said}")

@@ -1,0 +1,79 @@
+# ruff: noqa: N818 - these names say what happened, which "Error" at their end would not add to
+"""Every error that serving a bundle can raise.
+
+    ServingError
+    ├── BundleError          a bundle that is missing, changed or does not hold together
+    ├── DeviceUnavailable    the device asked for cannot run the graph
+    ├── WireError            bytes that are not a batch in the binary form
+    ├── InvalidQuery         one request that cannot be answered as it stands
+    ├── Overloaded           too much waits already; come back later
+    ├── DeadlinePassed       the answer would come too late
+    ├── BackendUnavailable   what computes the scores does not answer
+    ├── TorchServeError      a TorchServe that does not start
+    └── AddressUnavailable   an address the façade cannot listen on
+
+A message is one line that says what was found, where, and what would be right:
+``catalogue/title.npy: SHA-256 is 3f…, the manifest says a1…``.
+"""
+
+
+class ServingError(Exception):
+    """Any error of serving; its message is one line, fit to be shown as it is."""
+
+
+class BundleError(ServingError):
+    """A bundle that is missing, incomplete, changed or of another format."""
+
+
+class DeviceUnavailable(ServingError):
+    """The device asked for is not there, or this installation cannot use it."""
+
+
+class WireError(ServingError):
+    """Bytes that do not hold a batch of queries or rankings in the binary form."""
+
+
+class InvalidQuery(ServingError):
+    """A request that cannot be answered; its neighbours in a batch are not touched.
+
+    `field` is the path of what is wrong (``candidate_ids``, ``history[3].rating``), `reason` what
+    was found there and what would be right.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class Overloaded(ServingError):
+    """The queue is full; `retry_after_s` is how many seconds to wait before trying again."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(ServingError):
+    """The request's deadline passed before it was computed."""
+
+
+class BackendUnavailable(ServingError):
+    """The backend cannot be reached, or answered something that is no answer."""
+
+
+class TorchServeError(ServingError):
+    """TorchServe, or the Java it needs, cannot be started."""
+
+
+class AddressUnavailable(ServingError):
+    """The address is in use or cannot be listened on."""
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it: enough of it to find it, however long it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes out
+        return "an enormous number"
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,167 @@
+"""The proto messages from and to queries, rankings and the manifest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from anime.ranking.v1 import ranking_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from numpy.typing import NDArray
+
+from handlers.bundle import Bundle
+from handlers.catalogue import Catalogue
+from handlers.errors import InvalidQuery, quoted
+from handlers.profile import ProfileField
+from handlers.query import RECOMMENDED, Familiarity, Limits, Objective, Query, Ranking
+
+OBJECTIVES = {
+    Objective.RATING: pb.OBJECTIVE_RATING,
+    Objective.AFFINITY: pb.OBJECTIVE_AFFINITY,
+    Objective.BLENDED: pb.OBJECTIVE_BLENDED,
+}
+_FAMILIARITIES = {
+    Familiarity.KNOWN: pb.FAMILIARITY_KNOWN,
+    Familiarity.NEW_WITH_HISTORY: pb.FAMILIARITY_NEW_WITH_HISTORY,
+    Familiarity.NEW: pb.FAMILIARITY_NEW,
+}
+
+
+def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField]) -> Query:
+    """The query in a RankRequest; raises InvalidQuery with the path of what is wrong."""
+    ids, ratings = _history(request.history)
+    return Query(
+        user_id=request.user_id if request.HasField("user_id") else None,
+        candidate_ids=np.array(request.candidate_ids, np.int64),
+        history_ids=ids,
+        history_ratings=ratings,
+        profile=_profile(request.profile, fields),
+        top_k=request.top_k or None,
+        objective=_objective(request.objective),
+    )
+
+
+def read_recommend(request: pb.RecommendRequest, fields: Sequence[ProfileField]) -> Query:
+    """The query in a RecommendRequest; raises InvalidQuery with the path of what is wrong."""
+    ids, ratings = _history(request.history)
+    return Query(
+        user_id=request.user_id if request.HasField("user_id") else None,
+        history_ids=ids,
+        history_ratings=ratings,
+        profile=_profile(request.profile, fields),
+        top_k=request.top_k or RECOMMENDED,
+        objective=_objective(request.objective),
+        include_seen=request.include_seen,
+        include_adult=request.include_adult,
+    )
+
+
+def write_reply(
+    ranking: Ranking, catalogue: Catalogue, model_version: str, queue_s: float
+) -> pb.RankReply:
+    """The reply to a request that waited `queue_s` seconds for its batch."""
+    titles, genres = catalogue.titles, catalogue.genres
+    columns = (ranking.anime_ids, ranking.scores, ranking.ratings, ranking.affinities)
+    return pb.RankReply(
+        ranking=[
+            pb.RankedAnime(
+                anime_id=anime_id,
+                title=titles[row],
+                genres=genres[row],
+                score=score,
+                rating=rating,
+                affinity=affinity,
+            )
+            for row, anime_id, score, rating, affinity in zip(
+                catalogue.rows(ranking.anime_ids).tolist(),
+                *(column.tolist() for column in columns),
+                strict=True,
+            )
+        ],
+        unknown_candidates=ranking.unknown_candidates.tolist(),
+        familiarity=_FAMILIARITIES[ranking.familiarity],
+        model_version=model_version,
+        queue_time=_duration(queue_s),
+        compute_time=_duration(ranking.compute_s),
+    )
+
+
+def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
+    """What GetModelInfo answers."""
+    manifest = bundle.manifest
+    described: dict[str, list[pb.ProfileField]] = {"number": [], "category": []}
+    for field in manifest.profile:
+        described[field.kind].append(pb.ProfileField(name=field.name, values=field.values))
+    info = pb.ModelInfo(
+        name=manifest.name,
+        version=manifest.version,
+        preset=manifest.preset,
+        label=manifest.label,
+        backend=backend,
+        limits=pb.Limits(
+            candidates=limits.candidates,
+            history=limits.history,
+            message_bytes=limits.message_bytes,
+            queued=limits.queued,
+        ),
+        numbers=described["number"],
+        categories=described["category"],
+        data_fingerprint=manifest.data_fingerprint,
+        catalogue_size=len(bundle.catalogue),
+    )
+    info.parity.update(manifest.parity)
+    info.metrics.update(manifest.metrics)
+    return info
+
+
+def _history(
+    items: Iterable[pb.HistoryItem],
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    pairs = [(item.anime_id, item.rating if item.HasField("rating") else np.nan) for item in items]
+    ids = np.array([anime_id for anime_id, _ in pairs], np.int64)
+    return ids, np.array([rating for _, rating in pairs], np.float32)
+
+
+def _profile(profile: pb.Profile, fields: Sequence[ProfileField]) -> NDArray[np.float32] | None:
+    if not profile.numbers and not profile.categories:
+        return None
+    codes = np.full(len(fields), np.nan, np.float32)
+    for kind, folder, values in (
+        ("number", "numbers", profile.numbers),
+        ("category", "categories", profile.categories),
+    ):
+        places = {field.name: i for i, field in enumerate(fields) if field.kind == kind}
+        for name, code in _encoded(f"profile.{folder}", values, fields, places):
+            codes[places[name]] = code
+    return codes
+
+
+def _encoded(
+    folder: str,
+    values: Mapping[str, Any],
+    fields: Sequence[ProfileField],
+    places: Mapping[str, int],
+) -> Iterable[tuple[str, float]]:
+    for name, value in values.items():
+        path = f'{folder}["{name[:100]}"]'
+        if name not in places:
+            raise InvalidQuery(path, f"is not known; known are {', '.join(places) or 'none'}")
+        try:
+            yield name, fields[places[name]].encode(value)
+        except ValueError as error:
+            raise InvalidQuery(path, str(error)) from error
+
+
+def _objective(value: int) -> Objective:
+    if value == pb.OBJECTIVE_UNSPECIFIED:
+        return Objective.BLENDED
+    try:
+        return Objective(value)
+    except ValueError as error:
+        known = ", ".join(f"{objective.name} ({objective})" for objective in Objective)
+        raise InvalidQuery("objective", f"{quoted(value)} is not one of {known}") from error
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

@@ -1,0 +1,1 @@
+"""Stubs made from ranking.proto."""

@@ -1,0 +1,182 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Objective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OBJECTIVE_UNSPECIFIED: _ClassVar[Objective]
+    OBJECTIVE_RATING: _ClassVar[Objective]
+    OBJECTIVE_AFFINITY: _ClassVar[Objective]
+    OBJECTIVE_BLENDED: _ClassVar[Objective]
+
+class Familiarity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAMILIARITY_UNSPECIFIED: _ClassVar[Familiarity]
+    FAMILIARITY_KNOWN: _ClassVar[Familiarity]
+    FAMILIARITY_NEW_WITH_HISTORY: _ClassVar[Familiarity]
+    FAMILIARITY_NEW: _ClassVar[Familiarity]
+OBJECTIVE_UNSPECIFIED: Objective
+OBJECTIVE_RATING: Objective
+OBJECTIVE_AFFINITY: Objective
+OBJECTIVE_BLENDED: Objective
+FAMILIARITY_UNSPECIFIED: Familiarity
+FAMILIARITY_KNOWN: Familiarity
+FAMILIARITY_NEW_WITH_HISTORY: Familiarity
+FAMILIARITY_NEW: Familiarity
+
+class HistoryItem(_message.Message):
+    __slots__ = ("anime_id", "rating")
+    ANIME_ID_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    anime_id: int
+    rating: float
+    def __init__(self, anime_id: _Optional[int] = ..., rating: _Optional[float] = ...) -> None: ...
+
+class Profile(_message.Message):
+    __slots__ = ("numbers", "categories")
+    class NumbersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class CategoriesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    numbers: _containers.ScalarMap[str, float]
+    categories: _containers.ScalarMap[str, str]
+    def __init__(self, numbers: _Optional[_Mapping[str, float]] = ..., categories: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class RankRequest(_message.Message):
+    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
+    profile: Profile
+    candidate_ids: _containers.RepeatedScalarFieldContainer[int]
+    top_k: int
+    objective: Objective
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ...) -> None: ...
+
+class RecommendRequest(_message.Message):
+    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_SEEN_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ADULT_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
+    profile: Profile
+    top_k: int
+    objective: Objective
+    include_seen: bool
+    include_adult: bool
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ...) -> None: ...
+
+class RankedAnime(_message.Message):
+    __slots__ = ("anime_id", "title", "genres", "score", "rating", "affinity")
+    ANIME_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    GENRES_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    AFFINITY_FIELD_NUMBER: _ClassVar[int]
+    anime_id: int
+    title: str
+    genres: str
+    score: float
+    rating: float
+    affinity: float
+    def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., genres: _Optional[str] = ..., score: _Optional[float] = ..., rating: _Optional[float] = ..., affinity: _Optional[float] = ...) -> None: ...
+
+class RankReply(_message.Message):
+    __slots__ = ("ranking", "unknown_candidates", "familiarity", "model_version", "queue_time", "compute_time")
+    RANKING_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    FAMILIARITY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ranking: _containers.RepeatedCompositeFieldContainer[RankedAnime]
+    unknown_candidates: _containers.RepeatedScalarFieldContainer[int]
+    familiarity: Familiarity
+    model_version: str
+    queue_time: _duration_pb2.Duration
+    compute_time: _duration_pb2.Duration
+    def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class GetModelInfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("candidates", "history", "message_bytes", "queued")
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    candidates: int
+    history: int
+    message_bytes: int
+    queued: int
+    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ...) -> None: ...
+
+class ProfileField(_message.Message):
+    __slots__ = ("name", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ModelInfo(_message.Message):
+    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    DATA_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    CATALOGUE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    preset: str
+    label: str
+    backend: str
+    limits: Limits
+    numbers: _containers.RepeatedCompositeFieldContainer[ProfileField]
+    categories: _containers.RepeatedCompositeFieldContainer[ProfileField]
+    data_fingerprint: str
+    parity: _struct_pb2.Struct
+    metrics: _struct_pb2.Struct
+    catalogue_size: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ...) -> None: ...

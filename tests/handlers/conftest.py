@@ -1,0 +1,294 @@
+"""A toy model whose every number is known, as a bundle: what the tests of the engine reckon with.
+
+All its numbers are multiples of 1/8 and small, so that float32 adds them up exactly in any order:
+an answer is either the reference's or wrong. Ties are frequent.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from packaging.requirements import Requirement
+from torch import Tensor, nn
+
+from export import graphs
+from handlers.bundle import ONNX, Bundle
+from handlers.engine import Engine
+from handlers.graph import OnnxGraph
+from handlers.query import Familiarity, Objective, Query, Ranking
+from handlers.torchserve import TorchServe
+
+ANIME, USERS, DAYS_WEIGHT, BETA, MEAN = 60, 40, 4.0, 0.5, 7.0
+PROFILE = [
+    {"name": "gender", "kind": "category", "values": ["Female", "Male", "unknown"]},
+    {"name": "days_watched", "kind": "number"},
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """The toy's numbers; row 0 of a table stands for what is not known."""
+
+    anime_id: np.ndarray
+    adult: np.ndarray
+    base: np.ndarray
+    popularity: np.ndarray
+    taste: np.ndarray
+    user_id: np.ndarray
+    user_bias: np.ndarray
+    user_gender: np.ndarray
+    user_days: np.ndarray
+    gender_bias: np.ndarray
+    histories: list[list[tuple[int, int]]]
+
+    @staticmethod
+    def make() -> "World":
+        random = np.random.default_rng(5)
+
+        def eighths(*shape: int) -> np.ndarray:
+            return (random.integers(-8, 9, shape) / 8).astype(np.float32)
+
+        anime_id = np.arange(1, ANIME + 1, dtype=np.int64) * 3
+        return World(
+            anime_id=anime_id,
+            adult=np.arange(ANIME) % 7 == 6,
+            base=7 + np.round(eighths(ANIME + 1)),
+            popularity=np.round(eighths(ANIME + 1)),
+            taste=np.round(2 * eighths(ANIME + 1, 2)) / 2,
+            user_id=np.arange(1, USERS + 1, dtype=np.int64) * 10,
+            user_bias=eighths(USERS + 1),
+            user_gender=random.integers(0, 4, USERS + 1),
+            user_days=eighths(USERS + 1),
+            gender_bias=eighths(4),
+            histories=[
+                [
+                    (int(anime), int(random.integers(0, 11)))
+                    for anime in random.choice(anime_id, random.integers(0, 12), replace=False)
+                ]
+                for _ in range(USERS)
+            ],
+        )
+
+    def rank(self, query: Query) -> Ranking:
+        """What the engine should answer, one number at a time."""
+        users = {int(user): row for row, user in enumerate(self.user_id, start=1)}
+        rows = {int(anime): row for row, anime in enumerate(self.anime_id, start=1)}
+        user = users.get(query.user_id or 0, 0)
+        stored = [(a, r or math.nan) for a, r in self.histories[user - 1]] if user else []
+        given = list(zip(query.history_ids.tolist(), query.history_ratings.tolist(), strict=True))
+        if query.candidate_ids is None:
+            seen = {anime for anime, _ in given + stored}
+            asked = [
+                anime
+                for anime, adult in zip(self.anime_id.tolist(), self.adult, strict=True)
+                if (query.include_seen or anime not in seen) and (query.include_adult or not adult)
+            ]
+        else:
+            asked = list(dict.fromkeys(query.candidate_ids.tolist()))
+        likes = np.zeros(2)
+        for anime, rating in given or stored:
+            if anime in rows:
+                likes += self.taste[rows[anime]] * (1 if math.isnan(rating) else rating - 5)
+        gender, days = (math.nan, math.nan) if query.profile is None else query.profile.tolist()
+        gender = self.user_gender[user] if math.isnan(gender) else int(gender)
+        days = self.user_days[user] if math.isnan(days) else days
+        about = self.user_bias[user] + self.gender_bias[gender] + DAYS_WEIGHT * days
+        scored = []
+        for place, anime in enumerate(a for a in asked if a in rows):
+            rating = self.base[rows[anime]] + about
+            affinity = self.popularity[rows[anime]] + self.taste[rows[anime]] @ likes
+            score = {
+                Objective.RATING: rating,
+                Objective.AFFINITY: affinity,
+                Objective.BLENDED: affinity + BETA * (rating - MEAN),
+            }[query.objective]
+            scored.append((-score, place, anime, rating, affinity))
+        scored = sorted(scored)[: query.top_k]
+        new = Familiarity.NEW_WITH_HISTORY if given else Familiarity.NEW
+        return Ranking(
+            anime_ids=np.array([entry[2] for entry in scored], np.int64),
+            scores=np.array([-entry[0] for entry in scored], np.float32),
+            ratings=np.array([entry[3] for entry in scored], np.float32),
+            affinities=np.array([entry[4] for entry in scored], np.float32),
+            unknown_candidates=np.array([a for a in asked if a not in rows], np.int64),
+            familiarity=Familiarity.KNOWN if user else new,
+        )
+
+
+class Toy(nn.Module):
+    """The world as a served graph."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        for name in ("base", "popularity", "taste", "user_bias", "user_days", "gender_bias"):
+            self.register_buffer(name, torch.from_numpy(np.float32(getattr(world, name))))
+        self.register_buffer("user_gender", torch.from_numpy(world.user_gender))
+        for name, ids in (("anime", world.anime_id), ("users", world.user_id)):
+            rows = np.zeros(int(ids.max()) + 1, np.int64)
+            rows[ids] = np.arange(1, len(ids) + 1)
+            self.register_buffer(name, torch.from_numpy(rows))
+
+    def forward(
+        self,
+        user_id: Tensor,
+        history_ids: Tensor,
+        history_ratings: Tensor,
+        profile: Tensor,
+        candidate_ids: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        user, seen = _rows(self.users, user_id), _rows(self.anime, history_ids)
+        weight = torch.nan_to_num(history_ratings - 5, nan=1.0)
+        weight = weight * (seen > 0)
+        likes = (self.taste[seen] * weight.unsqueeze(2)).sum(1)
+        given = torch.nan_to_num(profile[:, 0], 0.0).long()
+        gender = torch.where(torch.isnan(profile[:, 0]), self.user_gender[user], given)
+        days = torch.where(torch.isnan(profile[:, 1]), self.user_days[user], profile[:, 1])
+        about = self.user_bias[user] + self.gender_bias[gender] + DAYS_WEIGHT * days
+        rows = _rows(self.anime, candidate_ids)
+        wide = (self.taste[rows] * likes.unsqueeze(1)).sum(2)
+        return (
+            self.base[rows] + about.unsqueeze(1),
+            self.popularity[rows] + wide,
+            wide,
+            rows > 0,
+        )
+
+
+def _rows(table: Tensor, ids: Tensor) -> Tensor:
+    inside = (ids > 0) & (ids < table.shape[0])
+    return table[torch.where(inside, ids, torch.zeros_like(ids))]
+
+
+def write_bundle(world: World, folder: Path) -> None:
+    """A bundle of the world in `folder`, a new one."""
+    (folder / "catalogue").mkdir(parents=True)
+    (folder / "histories").mkdir()
+    graphs.trace(Toy(world), len(PROFILE), folder / "ranker.ts")
+    graphs.to_onnx(Toy(world), len(PROFILE), folder / "ranker.onnx", {})
+    (folder / "vocabularies.json").write_text("{}")
+    titles = [f"Title {anime} ・ 題".encode() for anime in world.anime_id]
+    flat = [pair for history in world.histories for pair in history]
+    for name, array in {
+        "catalogue/anime_id": world.anime_id,
+        "catalogue/title": np.array(titles, np.bytes_),
+        "catalogue/genres": np.array([b"Action, Sci-Fi"] * ANIME, np.bytes_),
+        "catalogue/type": np.array([b"TV"] * ANIME, np.bytes_),
+        "catalogue/adult": world.adult,
+        "histories/user_id": world.user_id,
+        "histories/offsets": np.cumsum([0, *map(len, world.histories)], dtype=np.int64),
+        "histories/anime_id": np.array([anime for anime, _ in flat], np.int32),
+        "histories/rating": np.array([rating for _, rating in flat], np.int8),
+    }.items():
+        np.save(folder / f"{name}.npy", array)
+    manifest: dict[str, Any] = {
+        "format": 1,
+        "name": "toy",
+        "version": folder.name,
+        "preset": "toy",
+        "label": "rating",
+        "created": "2024-01-01T00:00:00+00:00",
+        "data_fingerprint": "00ff",
+        "libraries": {"torch": torch.__version__},
+        "graph": {"uses_history": True, **graphs.signature()},
+        "profile": PROFILE,
+        "score": {"beta": BETA, "mean": MEAN},
+        "parity": {"onnx": 0.0},
+        "metrics": {"test": {"rmse": 1.25}},
+        "files": {
+            path.relative_to(folder).as_posix(): {
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "bytes": path.stat().st_size,
+            }
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World.make()
+
+
+@pytest.fixture(scope="session")
+def toy_dir(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """model_store/toy/1: history, categories and ties in one small model."""
+    folder = tmp_path_factory.mktemp("toy_store") / "toy" / "1"
+    write_bundle(world, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy(toy_dir: Path) -> Bundle:
+    return Bundle.open(toy_dir)
+
+
+@pytest.fixture(scope="session")
+def graph(toy: Bundle) -> OnnxGraph:
+    return OnnxGraph(toy.graph_file(ONNX))
+
+
+@pytest.fixture(scope="session")
+def engine(toy: Bundle, graph: OnnxGraph) -> Engine:
+    return Engine(toy, graph)
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with torch, numpy and torchserve, what these need, and nothing else."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, symlinks=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    for installed in _closure({"torch", "numpy", "torchserve", "pyyaml"}):
+        tops = {file.parts[0] for file in installed.files or () if file.parts[0] != ".."}
+        for top in tops - {"__pycache__"}:
+            source = Path(str(installed.locate_file(top)))
+            if top == "ts":  # TorchServe follows links to find its home, and would find ours
+                shutil.copytree(source, packages / top)
+            elif not (packages / top).exists():
+                (packages / top).symlink_to(source)
+    return folder / "bin" / "python"
+
+
+def _closure(names: set[str]) -> list[Distribution]:
+    """The distributions of these names and of all they require here."""
+    found: dict[str, Distribution] = {}
+    while names:
+        name = names.pop()
+        try:
+            found[name] = distribution(name)
+        except PackageNotFoundError:
+            continue  # for another platform
+        required = [Requirement(line) for line in found[name].requires or ()]
+        wanted = [r for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
+        names |= {r.name.lower() for r in wanted} - found.keys()
+    return list(found.values())
+
+
+@pytest.fixture(scope="session")
+def torchserve(mar_file: Path, bare_python: Path) -> Iterator[TorchServe]:
+    """A TorchServe that serves the .mar, in a Python that has nothing of this repository."""
+    with TorchServe(mar_file, python=bare_python) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bundle(bundle_dir: Path) -> Bundle:
+    """The bundle that `torchserve` serves."""
+    return Bundle.open(bundle_dir)
+
+
+@pytest.fixture(scope="session")
+def onnx_engine(bundle: Bundle) -> Engine:
+    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))

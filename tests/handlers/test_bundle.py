@@ -1,0 +1,105 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from handlers.bundle import ONNX, TORCHSCRIPT, Bundle
+from handlers.errors import BundleError
+
+
+@pytest.fixture
+def copy(toy_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(toy_dir, tmp_path / "store" / "toy" / "1"))
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(json.loads((folder / "manifest.json").read_text())["files"])
+
+
+def test_a_bundle_of_our_own_export_opens(bundle_dir):
+    bundle = Bundle.open(bundle_dir)
+    assert bundle.manifest.name == bundle_dir.parent.name
+    assert len(bundle.catalogue) > 0
+
+
+def test_one_changed_byte_in_any_file_is_an_error_that_names_it(copy):
+    for name in files(copy):
+        path = copy / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(BundleError, match=f"{name}: SHA-256 is"):
+            Bundle.open(copy)
+        path.write_bytes(content + b"x")
+        with pytest.raises(BundleError, match=f"{name}: has .* bytes"):
+            Bundle.open(copy)
+        path.write_bytes(content)
+    Bundle.open(copy)
+
+
+def test_a_missing_file_is_an_error_that_names_it_but_for_the_other_graph(copy):
+    for name in files(copy):
+        path = copy / name
+        path.rename(path.with_suffix(".away"))
+        if name in (ONNX, TORCHSCRIPT):
+            bundle = Bundle.open(copy)
+            with pytest.raises(BundleError, match=f"{name}: is missing"):
+                bundle.graph_file(name)
+        else:
+            with pytest.raises(BundleError, match=f"{name}: is missing"):
+                Bundle.open(copy)
+        path.with_suffix(".away").rename(path)
+
+
+def test_a_bundle_is_known_to_be_whole_only_if_the_manifest_lists_every_file(copy):
+    listed = json.loads((copy / "manifest.json").read_text())["files"]
+    for name in set(listed) - {ONNX, TORCHSCRIPT}:
+        rewrite(copy, files={key: entry for key, entry in listed.items() if key != name})
+        with pytest.raises(BundleError, match=f"does not list {name}"):
+            Bundle.open(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format is 2"),
+        ({"files": {"../secret": {"sha256": "", "bytes": 1}}}, "not a plain path"),
+        ({"files": {"/etc/passwd": {"sha256": "", "bytes": 1}}}, "not a plain path"),
+        ({"files": []}, "manifest.json: "),
+        ({"score": {"beta": 0}}, "mean is missing"),
+        ({"profile": [{"name": "gender", "kind": "list"}]}, "kind of gender"),
+        ({"graph": {"inputs": [], "outputs": [], "uses_history": True}}, "graph inputs are"),
+        ({"version": 1}, "version is 1, should be text"),
+    ],
+)
+def test_a_manifest_that_does_not_hold_together_is_an_error(copy, changes, message):
+    rewrite(copy, **changes)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(copy)
+
+
+def test_a_folder_without_a_manifest_is_an_error(tmp_path):
+    with pytest.raises(BundleError, match=r"manifest\.json: cannot be read"):
+        Bundle.open(tmp_path)
+
+
+def test_versions_are_ordered_as_people_number_them(copy):
+    store = copy.parents[1]
+    for version in ("2", "10", "1.5"):
+        shutil.copytree(copy, copy.parent / version)
+    assert Bundle.latest(store, "toy").folder.name == "10"
+    assert Bundle.latest(store, "toy", "1.5").folder.name == "1.5"
+
+
+def test_a_model_or_version_that_is_not_in_the_store_is_an_error(copy):
+    store = copy.parents[1]
+    with pytest.raises(BundleError, match="no version '3'; found 1"):
+        Bundle.latest(store, "toy", "3")
+    for name in ("other", "../store/toy", ""):
+        with pytest.raises(BundleError, match="no model named"):
+            Bundle.latest(store, name)

