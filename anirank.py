@@ -1,0 +1,328 @@
+"""The command line: parses, hands over, and turns errors into one line and an exit code."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from anime.ranking.v1.ranking_pb2 import RankReply
+
+# Nothing of training, export or handlers is imported up here: what serves starts without torch,
+# and what trains without grpc.
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train a Wide & Deep ranking of anime, export it once, serve it everywhere.",
+    add_completion=False,
+    rich_markup_mode=None,
+)
+console = Console(highlight=False)
+
+Store = Annotated[Path, typer.Option(help="Folder of bundles and .mar files.")]
+Name = Annotated[str, typer.Option(help="Name of the model in the store.")]
+Version = Annotated[str | None, typer.Option(help="Version to take. [default: the newest]")]
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to write.", show_default=False)],
+    users: Annotated[int, typer.Option(help="Rows of users-details-2023.csv.")] = 2_000,
+    anime: Annotated[int, typer.Option(help="Rows of anime-dataset-2023.csv.")] = 1_000,
+    ratings: Annotated[int, typer.Option(help="Rows of users-score-2023.csv.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 0,
+) -> None:
+    """Write a synthetic dataset in the schema of the Kaggle files, quirks and all."""
+    from training.synthesis import synthesise
+
+    synthesise(folder, users=users, anime=anime, ratings=ratings, seed=seed)
+    console.print(f"{folder}: {users:,} users, {anime:,} anime, {ratings:,} ratings")
+
+
+@app.command()
+def prepare(
+    data_dir: Annotated[Path, typer.Argument(help="Folder of the three CSV files.")],
+    out_dir: Annotated[Path, typer.Argument(help="Where to write typed Parquet tables.")],
+) -> None:
+    """Read the CSV files into typed tables, and report every row refused."""
+    from training.preparation import prepare
+
+    tables = prepare(data_dir)
+    tables.save(out_dir)
+    console.print(tables.refusals)
+    console.print(
+        f"{out_dir}: {len(tables.users):,} users, {len(tables.anime):,} anime, "
+        f"{len(tables.ratings):,} ratings"
+    )
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of the CSV files, or a prepared one.")],
+    run_dir: Annotated[Path, typer.Argument(help="New folder for the run.")],
+    preset: Annotated[str | None, typer.Option(help="Recipe. [default: seed]")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Score, the anime's mean, or rating, the user's own.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="[default: the preset's 10]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="[default: the preset's 256]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="[default: 0.001]")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Learning rate: constant or cosine. [default: constant]")
+    ] = None,
+    sample: Annotated[
+        float | None, typer.Option(help="Share of the ratings to use. [default: 0.5]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes split, weights and order.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
+) -> None:
+    """Train a model; Ctrl-C leaves a run that can be used and continued."""
+    from training.device import choose
+    from training.errors import RunError
+    from training.evaluation import evaluate
+    from training.preparation import load_or_prepare
+    from training.presets import resolve
+    from training.progress import Progress
+    from training.run import Run
+    from training.trainer import Trainer
+
+    optimisation = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+    }
+    given = {"preset": preset, "label": label, "seed": seed, "sample": sample, **optimisation}
+    if resume and any(value is not None for value in given.values()):
+        raise RunError("--resume takes the run's own settings; leave out the others")
+    chosen = choose(device)
+    settings = resolve(preset or "seed", label=label, seed=seed, sample=sample, **optimisation)
+    begun = Run.open(run_dir) if resume else None
+    tables = load_or_prepare(data)
+    if not resume:
+        console.print(tables.refusals)
+    run = begun or Run.create(run_dir, settings, tables)
+    trainer = Trainer(run, tables, chosen)
+    if resume:
+        trainer.resume()
+    with Progress(console, run.preset.optimisation.epochs) as progress:
+        finished = trainer.fit(progress)
+    if not finished:
+        console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
+        raise typer.Exit(INTERRUPTED)
+    console.print(evaluate(run))
+
+
+@app.command()
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="A run.")],
+    ratings: Annotated[
+        Path | None,
+        typer.Option(help="CSV with user_id, anime_id, rating instead of the run's test rows."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure a run on ratings it was not trained on."""
+    from training.evaluation import evaluate
+    from training.run import Run, write_text
+
+    evaluation = evaluate(Run.open(run_dir), ratings)
+    console.print(evaluation)
+    if json is not None:
+        write_text(json, evaluation.to_json())
+
+
+@app.command()
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="A run.")],
+    store: Store = Path("model_store"),
+    name: Name = "anime",
+    version: Annotated[str, typer.Option(help="A new version; versions never change.")] = "1",
+) -> None:
+    """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
+    from export.bundle import export
+    from training.run import Run
+
+    made = export(Run.open(run_dir), store, name, version)
+    console.print(made)
+
+
+@app.command()
+def serve(
+    store: Store = Path("model_store"),
+    name: Name = "anime",
+    version: Version = None,
+    backend: Annotated[
+        Literal["onnxruntime", "torchserve"],
+        typer.Option(help="Compute in this process, or in a TorchServe."),
+    ] = "onnxruntime",
+    address: Annotated[
+        str, typer.Option(help="HOST:PORT to listen on; port 0 takes a free one.")
+    ] = "127.0.0.1:50051",
+    device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda or cuda:1.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="onnxruntime: threads for one batch.", min=1)] = 1,
+    torchserve: Annotated[
+        str | None,
+        typer.Option(
+            help="torchserve: HOST:PORT of the gRPC of one that runs. [default: start one]"
+        ),
+    ] = None,
+    keys: Annotated[
+        Path, typer.Option(help="torchserve: the key_file.json of the one that runs.")
+    ] = Path("key_file.json"),
+) -> None:
+    """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
+    from handlers import facade
+    from handlers.backends import EmbeddedBackend, TorchServeBackend
+    from handlers.bundle import ONNX, Bundle
+    from handlers.engine import Engine
+    from handlers.graph import OnnxGraph
+    from handlers.torchserve import TorchServe
+
+    bundle = Bundle.latest(store, name, version)
+    model = f"{bundle.manifest.name} {bundle.manifest.version}"
+    host = address.rpartition(":")[0]
+
+    def started(port: int) -> None:
+        console.print(f"{model} on {host}:{port}, computed by {backend}", soft_wrap=True)
+
+    async def answer_embedded() -> None:
+        engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX), device, threads))
+        engine.warm_up()
+        await facade.serve(bundle, EmbeddedBackend(engine), address, started=started)
+
+    async def answer_over(grpc_address: str, key_file: Path) -> None:
+        manifest = bundle.manifest
+        over = TorchServeBackend(grpc_address, manifest.name, manifest.version, key_file)
+        await facade.serve(bundle, over, address, started=started)
+
+    if backend == "onnxruntime":
+        asyncio.run(answer_embedded())
+    elif torchserve is not None:
+        asyncio.run(answer_over(torchserve, keys))
+    else:
+        with TorchServe(store / f"{name}.mar") as server:
+            asyncio.run(answer_over(server.grpc_address, server.key_file))
+
+
+@app.command()
+def torchserve(
+    store: Store = Path("model_store"),
+    name: Name = "anime",
+    rest_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7070,
+) -> None:
+    """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
+    import signal
+
+    from handlers.torchserve import TorchServe
+
+    with TorchServe(store / f"{name}.mar", rest_port, grpc_port) as server:
+        console.print(
+            f"REST  {server.rest_address}/predictions/{name}\n"
+            f"gRPC  {server.grpc_address}\n"
+            f"keys  {server.key_file}",
+            soft_wrap=True,
+        )
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+@app.command()
+def rank(
+    user: Annotated[
+        int | None, typer.Option(help="MyAnimeList user id. [default: a visitor without one]")
+    ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option(help="Anime ids, as in 1,5,6. [default: the whole catalogue, less the seen]"),
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
+) -> None:
+    """Rank anime for a user, and show the best as a table."""
+    if (address is None) == (bundle is None):
+        raise typer.BadParameter("give either --address or --bundle")
+    ids = None if candidates is None else _ids(candidates)
+    if bundle is not None:
+        reply = _ranked_here(bundle, user, ids, top)
+    else:
+        reply = _ranked_there(str(address), user, ids, top)
+    table = Table(title=f"For user {user}" if user else "For a visitor", title_justify="left")
+    for heading in ("rank", "anime", "title", "genres", "predicted score"):
+        table.add_column(heading, justify="left" if heading in ("title", "genres") else "right")
+    for place, anime in enumerate(reply.ranking, start=1):
+        row = (str(place), str(anime.anime_id), anime.title, anime.genres, f"{anime.rating:.2f}")
+        table.add_row(*map(escape, row))
+    console.print(table)
+    if reply.unknown_candidates:
+        console.print(f"not in the catalogue: {', '.join(map(str, reply.unknown_candidates))}")
+
+
+def _ranked_there(address: str, user: int | None, ids: list[int] | None, top: int) -> "RankReply":
+    from handlers.client import RankingClient
+
+    with RankingClient(address) as client:
+        if ids is None:
+            return client.recommend(user_id=user, top_k=top)
+        return client.rank(ids, user_id=user, top_k=top)
+
+
+def _ranked_here(folder: Path, user: int | None, ids: list[int] | None, top: int) -> "RankReply":
+    import numpy as np
+
+    from handlers import messages
+    from handlers.bundle import ONNX, Bundle
+    from handlers.engine import Engine
+    from handlers.errors import InvalidQuery
+    from handlers.graph import OnnxGraph
+    from handlers.query import Query
+
+    opened = Bundle.open(folder)
+    engine = Engine(opened, OnnxGraph(opened.graph_file(ONNX)))
+    given = None if ids is None else np.array(ids, np.int64)
+    [ranking] = engine.rank([Query(user_id=user, candidate_ids=given, top_k=top)])
+    if isinstance(ranking, InvalidQuery):
+        raise ranking
+    return messages.write_reply(ranking, opened.catalogue, opened.manifest.version, queue_s=0.0)
+
+
+def _ids(text: str) -> list[int]:
+    try:
+        return [int(each) for each in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--candidates: {text!r} is not ids with commas between") from None
+
+
+def main() -> None:
+    """Run the command line; one line on standard error and exit code 2 on bad input."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        code = _complain(error.format_message())
+    except typer.Abort:
+        code = INTERRUPTED
+    except Exception as error:
+        # Each folder has a tree of errors whose messages are fit to be shown; the trees are
+        # known by name, so that serving starts without the training code and the reverse.
+        if not any(cls.__name__ in ("AnirankError", "ServingError") for cls in type(error).__mro__):
+            raise
+        code = _complain(str(error))
+    sys.exit(code)
+
+
+def _complain(message: str) -> int:
+    print(f"anirank: {' '.join(message.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    main()
