@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +206,7 @@ def _sha256(file: Path) -> str:
 def _refuse_to_overwrite(folder: Path) -> None:
     if not folder.exists() or is_prepared(folder):
         return
-    if not folder.is_dir() or any(os.scandir(folder)):
+    if not folder.is_dir() or any(folder.iterdir()):
         raise DataError(f"{folder}: holds something else; give a new or a prepared folder")
 
 

@@ -17,16 +17,16 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 
-FACTORS = 16
-TASTES = 64
+FACTORS = 8
+TASTES = 32
 TASTES_EACH = 3
 # How often the dump holds the ratings 1 to 10.
 HISTOGRAM = [98069, 132092, 233675, 562822, 1379480, 2766482, 5452152, 6060484, 4429914, 3210021]
 
-_TASTE_SHARPNESS = 2.4  # how far a taste outweighs popularity
+_TASTE_SHARPNESS = 6.0  # how far a taste outweighs popularity
 _ZIPF_EXPONENT = 1.05
 # Standard deviations of the parts of a rating, before it is cut into ten.
-_MILDNESS, _QUALITY, _FIT, _NOISE = 0.55, 0.5, 0.55, 0.6
+_MILDNESS, _QUALITY, _FIT, _NOISE = 0.5, 0.45, 0.6, 0.45
 _ROUNDS = 40  # of drawing again what was drawn twice, before any unseen anime will do
 
 
@@ -61,7 +61,7 @@ class Community:
             [of_genre[rng.choice(len(of_genre), 3, replace=False)] for _ in range(TASTES)]
         )
         shares = rng.dirichlet(np.ones(3), TASTES).astype(np.float32)
-        tastes = _unit(np.einsum("tgf,tg->tf", liked, shares)) * np.sqrt(np.float32(2))
+        tastes = _unit(np.einsum("tgf,tg->tf", liked, shares))
         quality = rng.standard_normal(len(genres), dtype=np.float32)
         popularity = _popularity(quality, unseen, rng)
         weights = np.exp(_TASTE_SHARPNESS * (tastes @ factors.T).astype(np.float64)) * popularity

@@ -1,0 +1,183 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import requests
+
+from handlers.client import RankingClient
+from handlers.torchserve import TorchServe
+
+USER = 366396
+
+
+def anirank(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "anirank", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("prepare", "no-such-folder", "out"), "no-such-folder"),
+        (("train", "no-such-folder", "run"), "no-such-folder"),
+        (("train", "no-such-folder", "run", "--label", "Scores"), "label"),
+        (("train", "no-such-folder", "run", "--resume", "--epochs", "3"), "--resume"),
+        (("evaluate", "no-such-run"), "no-such-run"),
+        (("export", "no-such-run"), "no-such-run"),
+        (("serve", "--store", "no-such-store"), "no-such-store"),
+        (("rank", "--bundle", "no-such-bundle"), "no-such-bundle"),
+        (("rank", "--user", "1"), "--address or --bundle"),
+        (("rank", "--candidates", "1,x", "--bundle", "b"), "1,x"),
+        (("synth", "here", "--users", "x"), "--users"),
+        (("conquer",), "conquer"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "anirank", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert named in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["synth", "prepare", "train", "evaluate", "export", "serve", "torchserve", "rank"],
+)
+def test_every_option_is_explained(command: str) -> None:
+    said = anirank(command, "--help").stdout
+    for option in re.findall(r"^  --[a-z-]+ *(?:<\w+>|\[[^]]*\])? *(.*)$", said, re.MULTILINE):
+        assert option, said
+
+
+def test_the_serving_core_needs_neither_torch_nor_pandas(bundle_dir: Path) -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['torch', 'pandas', 'pyarrow']))"
+    ask = f"sys.argv = ['anirank', 'rank', '--user', '{USER}', '--bundle', {str(bundle_dir)!r}]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocked}; {ask}; import anirank; anirank.main()"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "predicted score" in done.stdout
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_used(synthetic: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "anirank", "train", str(synthetic), str(run)]
+    command += ["--epochs", "400"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in said
+    assert anirank("evaluate", run, "--json", tmp_path / "out.json").returncode == 0
+    assert json.loads((tmp_path / "out.json").read_text())["against"]["Score"]["rmse"] > 0
+
+
+@pytest.fixture(scope="module")
+def torchserve(mar_file: Path) -> Iterator[TorchServe]:
+    with TorchServe(mar_file) as server:
+        yield server
+
+
+@contextmanager
+def facade(store: Path, *options: str | Path) -> Iterator[str]:
+    """Serves while it is entered; the address."""
+    command = [sys.executable, "-m", "anirank", "serve", "--store", str(store)]
+    command += ["--address", "127.0.0.1:0", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            found = re.search(r" on (\S+),", process.stdout.readline())
+            assert found is not None, "the façade did not start"
+            yield found[1]
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("candidates", [None, [5, 1, 10**15, 9]])
+def test_one_request_has_one_ranking_everywhere(
+    bundle_dir: Path, torchserve: TorchServe, candidates: list[int] | None
+) -> None:
+    catalogue = np.load(bundle_dir / "catalogue" / "anime_id.npy")
+    ids = None if candidates is None else [*catalogue[:40].tolist(), *candidates]
+    rankings: dict[str, list[tuple[int, float]]] = {}
+
+    store = bundle_dir.parents[1]
+    running = ("--torchserve", torchserve.grpc_address, "--keys", torchserve.key_file)
+    for backend, options in (("onnxruntime", ()), ("torchserve", running)):
+        with facade(store, "--backend", backend, *options) as address:
+            with RankingClient(address, timeout_s=30) as client:
+                if ids is None:
+                    reply = client.recommend(user_id=USER, top_k=10)
+                else:
+                    reply = client.rank(ids, user_id=USER, top_k=10)
+            rankings[f"gRPC, {backend}"] = [(a.anime_id, a.rating) for a in reply.ranking]
+
+    item = {"user_id": USER, "top_k": 10} | ({} if ids is None else {"candidate_ids": ids})
+    answer = requests.post(
+        f"{torchserve.rest_address}/predictions/{torchserve.name}",
+        json=item,
+        headers={"Authorization": f"Bearer {torchserve.inference_key()}"},
+        timeout=30,
+    ).json()
+    rankings["REST"] = [(a["anime_id"], np.float32(a["rating"])) for a in answer["ranking"]]
+
+    # ONNX alone: the filters of a recommendation are the caller's own.
+    session = onnxruntime.InferenceSession(bundle_dir / "ranker.onnx")
+    asked = np.array(catalogue if ids is None else ids, np.int64)[None]
+    rating, _, _, known = session.run(
+        None,
+        {
+            "user_id": np.array([USER]),
+            "history_ids": np.zeros((1, 0), np.int64),
+            "history_ratings": np.zeros((1, 0), np.float32),
+            "profile": np.full((1, session.get_inputs()[3].shape[1]), np.nan, np.float32),
+            "candidate_ids": asked,
+        },
+    )
+    keep = known[0]
+    if ids is None:
+        keep &= ~np.load(bundle_dir / "catalogue" / "adult.npy")
+        users = np.load(bundle_dir / "histories" / "user_id.npy")
+        offsets = np.load(bundle_dir / "histories" / "offsets.npy")
+        place = int(np.searchsorted(users, USER))
+        seen = np.load(bundle_dir / "histories" / "anime_id.npy")
+        keep &= ~np.isin(catalogue, seen[offsets[place] : offsets[place + 1]])
+    else:
+        keep &= [each not in ids[:place] for place, each in enumerate(ids)]
+    order = np.argsort(-rating[0][keep], kind="stable")[:10]
+    rankings["ONNX"] = list(
+        zip(asked[0][keep][order].tolist(), rating[0][keep][order], strict=True)
+    )
+
+    assert len(rankings["ONNX"]) == 10
+    for way, ranking in rankings.items():
+        assert ranking == rankings["ONNX"], way
+
+    arguments = [] if ids is None else ["--candidates", ",".join(map(str, ids))]
+    said = anirank("rank", "--user", str(USER), "--top", "10", "--bundle", bundle_dir, *arguments)
+    rows = [int(row) for row in re.findall(r"^│ +\d+ │ +(\d+) │", said.stdout, re.MULTILINE)]
+    assert rows == [anime_id for anime_id, _ in rankings["ONNX"]]
