@@ -20,6 +20,15 @@ from training.trainer import Trainer
 Train = Callable[[Tables, Preset, Path], Run]
 
 
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> None:
+    # A TorchScript graph sets them for the whole process; sums depend on them in their last bit.
+    torch.set_num_threads(THREADS)
+
+
 @pytest.fixture(scope="session")
 def mal() -> Path:
     """Real ratings; they are not ours to hand on, so they may be absent."""
