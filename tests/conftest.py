@@ -20,12 +20,12 @@ from training.trainer import Trainer
 Train = Callable[[Tables, Preset, Path], Run]
 
 
+# A TorchScript graph sets them for the whole process; sums depend on them in their last bit.
 THREADS = torch.get_num_threads()
 
 
 @pytest.fixture(autouse=True)
 def _threads() -> None:
-    # A TorchScript graph sets them for the whole process; sums depend on them in their last bit.
     torch.set_num_threads(THREADS)
 
 
@@ -87,6 +87,7 @@ def mar_file(exported: Exported) -> Path:
 
 def _train(tables: Tables, preset: Preset, folder: Path) -> Run:
     run = Run.create(folder, preset, tables)
+    torch.set_num_threads(THREADS)
     trainer = Trainer(run, tables, torch.device("cpu"))
     with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
         assert trainer.fit(progress)

@@ -27,6 +27,7 @@ _TASTE_SHARPNESS = 6.0  # how far a taste outweighs popularity
 _ZIPF_EXPONENT = 1.05
 # Standard deviations of the parts of a rating, before it is cut into ten.
 _MILDNESS, _QUALITY, _FIT, _NOISE = 0.5, 0.45, 0.6, 0.45
+_FIT_SPREAD = 0.3  # standard deviation of taste times factors over what is watched
 _ROUNDS = 40  # of drawing again what was drawn twice, before any unseen anime will do
 
 
@@ -84,7 +85,7 @@ class Community:
         liking = (
             np.float32(_MILDNESS) * mildness[user_row]
             + np.float32(_QUALITY) * self.quality[anime_row]
-            + np.float32(_FIT / 0.45) * fit  # 0.45: the fit's own deviation over what is watched
+            + np.float32(_FIT / _FIT_SPREAD) * fit
             + np.float32(_NOISE) * rng.standard_normal(len(fit), dtype=np.float32)
         )
         return Lists(user_row.astype(np.int32), anime_row.astype(np.int32), liking)
