@@ -155,6 +155,8 @@ class CsvFile:
                 yield Block(text[:cut], first_line)
                 newlines = np.frombuffer(text, np.uint8, cut) == ord(_NEWLINE)
                 first_line += int(np.count_nonzero(newlines))
+        if rest.count(_QUOTE) % 2:
+            raise DataError(f"{self.path.name}, line {first_line}: a quote is never closed")
         if rest:
             yield Block(rest, first_line)
 
@@ -214,9 +216,12 @@ class CsvFile:
 def _end_of_records(text: bytes) -> int:
     """Where the last whole record of ``text`` ends; 0 if none does."""
     end = text.rfind(_NEWLINE) + 1
-    if text.count(_QUOTE, 0, end) % 2:
-        # The last quote opens a value that goes on past the cut: its record is not whole.
-        end = text.rfind(_NEWLINE, 0, text.rfind(_QUOTE, 0, end)) + 1
+    quotes = text.count(_QUOTE, 0, end)
+    # A newline after an odd number of quotes stands inside of a value.
+    while quotes % 2:
+        earlier = text.rfind(_NEWLINE, 0, end - 1) + 1
+        quotes -= text.count(_QUOTE, earlier, end)
+        end = earlier
     return end
 
 
