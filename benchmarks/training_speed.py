@@ -152,7 +152,7 @@ def main() -> None:
     """Measure both sides and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=731_290, help="37 % of them rate: 270,033")
-    parser.add_argument("--ratings", type=int, default=3_000_000)
+    parser.add_argument("--ratings", type=int, default=24_325_191)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="speed is the median of as many")
     parser.add_argument("--batch-size", type=int, default=LARGER_BATCH)

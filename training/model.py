@@ -19,13 +19,16 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, units: Tensor) -> Tensor:
-        """`units` with a share of `rate` set to zero and the rest scaled up; as is in eval mode."""
+        """`units` with a share of `rate` set to zero and the rest scaled up; as is in eval mode.
+
+        In training, `units` themselves are changed: what made them needs no copy for its gradient.
+        """
         if not self.training or self.rate == 0:
             return units
         words = torch.empty(-(-units.numel() // 4), dtype=torch.int64, device=units.device)
         draws = words.random_(-(2**63), None).view(torch.int16)[: units.numel()]
         kept = draws.view(units.shape) >= round(self.rate * 2**16) - 2**15
-        return units * kept.to(units.dtype).mul_(1 / (1 - self.rate))
+        return units.mul_(kept.to(units.dtype).mul_(1 / (1 - self.rate)))
 
 
 class WideAndDeep(nn.Module):
@@ -53,9 +56,12 @@ class WideAndDeep(nn.Module):
         widths = (deep_columns, *hidden)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(), Dropout(dropout)]
+            # A unit is dropped before its ReLU, which is the same as after it: both can be done
+            # in place then.
+            layers += [nn.Linear(inputs, outputs), Dropout(dropout), nn.ReLU(inplace=True)]
         self.deep = nn.Sequential(*layers)
         self.head = nn.Linear(len(vocabulary_sizes) * embedding_dim + widths[-1], 1)
+        self._deep_units = widths[-1]
 
     @property
     def wide_table(self) -> nn.Parameter:
@@ -63,20 +69,21 @@ class WideAndDeep(nn.Module):
         assert isinstance(self.wide.weight, nn.Parameter)
         return self.wide.weight
 
+    @property
+    def wide_head(self) -> Tensor:
+        """What the last layer makes of each wide column's embedding, float32[W, E]."""
+        width = self.head.in_features - self._deep_units
+        return self.head.weight[0, :width].view(len(self.wide_offsets), -1)
+
     def forward(self, codes: Tensor, deep: Tensor) -> Tensor:
         """Predicted label, float32[B].
 
         `codes`: int64[B, W], a code per wide column; `deep`: float32[B, D], standard-scaled.
         """
-        return self.join(F.embedding(codes + self.wide_offsets, self.wide.weight), deep)
+        embedded = F.embedding(codes + self.wide_offsets, self.wide.weight)
+        return self.join((embedded * self.wide_head).sum(dim=(1, 2)), deep)
 
-    def join(self, embedded: Tensor, deep: Tensor) -> Tensor:
-        """`forward` from embeddings already looked up, float32[B, W, E]."""
-        # The linear layer over both parts side by side, without copying them together.
-        wide = embedded.flatten(1)
-        wide_weight, deep_weight = self.head.weight.split(
-            [wide.shape[1], self.head.in_features - wide.shape[1]], 1
-        )
-        return (
-            F.linear(wide, wide_weight, self.head.bias) + F.linear(self.deep(deep), deep_weight)
-        ).squeeze(1)
+    def join(self, wide: Tensor, deep: Tensor) -> Tensor:
+        """`forward` from the sum of what the last layer sees of the embeddings, float32[B]."""
+        deep_weight = self.head.weight[:, -self._deep_units :]
+        return wide + F.linear(self.deep(deep), deep_weight, self.head.bias).squeeze(1)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 class RowAdam:
     """Adam for the rows of one embedding table.
 
-    `rates`: the learning rate of every step to come, float64[steps]. The table holds stale rows
-    until `read` or `settle` brings them up to date.
+    `rates`: the learning rate of every step to come, float64[steps]. The rows stand beside their
+    moments, so that a batch fetches each with one access; the table itself is brought up to date
+    by `settle`.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class RowAdam:
     ) -> None:
         self.table, self.betas, self.eps = table, betas, eps
         self.step = 0
-        self.momentum = torch.zeros_like(table)
-        self.variance = torch.zeros_like(table)
+        # Value, momentum and variance, float32[N, 3, E].
+        self.rows = torch.zeros(len(table), 3, table.shape[1], device=table.device)
+        self.rows[:, 0] = table.detach()
         self.last_step = torch.zeros(len(table), dtype=torch.int64, device=table.device)
         steps = np.arange(1, len(rates) + 1)
         self._correction = np.sqrt(1 - betas[1] ** steps)
@@ -51,56 +53,49 @@ class RowAdam:
 
         `rows`: int64[R], distinct.
         """
-        self._rows = rows
-        last = self.last_step[rows]
+        self._at = rows
+        last = self.last_step.index_select(0, rows)
         gap = (self.step - last).unsqueeze(1)
-        momentum, variance = self.momentum[rows], self.variance[rows]
-        tail = self._ahead[last].unsqueeze(1) - self._decay**gap * self._ahead[self.step]
+        tail = self._ahead.index_select(0, last).unsqueeze(1)
+        tail = tail - self._decay**gap * self._ahead[self.step]
         stale_eps = self.eps * float(self._correction[min(self.step, len(self._pace) - 1)])
-        values = self.table[rows] - tail.float() * momentum / (variance.sqrt() + stale_eps)
-        self._momentum = momentum * torch.pow(self.betas[0], gap)
-        self._variance = variance * torch.pow(self.betas[1], gap)
-        self._values = values
-        leaf: Tensor = values.clone().requires_grad_()
+        self._read = self.rows.index_select(0, rows)
+        value, momentum, variance = self._read.unbind(1)
+        value.addcdiv_(tail.float() * momentum, variance.sqrt().add_(stale_eps), value=-1)
+        momentum.mul_(torch.pow(self.betas[0], gap))
+        variance.mul_(torch.pow(self.betas[1], gap))
+        leaf: Tensor = value.clone().requires_grad_()
         return leaf
 
     @torch.no_grad()
     def update(self, gradient: Tensor) -> None:
         """One Adam step with the gradient of the rows last read, float32[R, E]."""
         self.step += 1
-        momentum = self._momentum.lerp_(gradient, 1 - self.betas[0])
-        variance = self._variance.mul_(self.betas[1]).addcmul_(
-            gradient, gradient, value=1 - self.betas[1]
-        )
+        value, momentum, variance = self._read.unbind(1)
+        momentum.lerp_(gradient, 1 - self.betas[0])
+        variance.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
         eps = self.eps * float(self._correction[self.step - 1])
-        self._values.addcdiv_(momentum, variance.sqrt().add_(eps), value=-self._pace[self.step - 1])
-        self._write(momentum, variance)
+        value.addcdiv_(momentum, variance.sqrt().add_(eps), value=-self._pace[self.step - 1])
+        self._write()
 
+    @torch.no_grad()
     def settle(self) -> None:
         """Bring every row of the table up to date."""
         for rows in torch.arange(len(self.table), device=self.table.device).split(1 << 16):
-            self.read(rows)
-            self._write(self._momentum, self._variance)
+            self.table[rows] = self.read(rows)
+            self._write()
 
-    @torch.no_grad()
-    def _write(self, momentum: Tensor, variance: Tensor) -> None:
-        self.table[self._rows] = self._values
-        self.momentum[self._rows] = momentum
-        self.variance[self._rows] = variance
-        self.last_step[self._rows] = self.step
+    def _write(self) -> None:
+        self.rows.index_copy_(0, self._at, self._read)
+        self.last_step.index_fill_(0, self._at, self.step)
 
     def state(self) -> dict[str, Tensor]:
         """What `restore` needs to go on, bit for bit."""
-        return {
-            "momentum": self.momentum,
-            "variance": self.variance,
-            "last_step": self.last_step,
-            "step": torch.tensor([self.step]),
-        }
+        step = torch.tensor([self.step])
+        return {"rows": self.rows, "last_step": self.last_step, "step": step}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up a `state`; the table itself is restored by its owner."""
-        self.momentum.copy_(state["momentum"])
-        self.variance.copy_(state["variance"])
+        """Take up a `state`."""
+        self.rows.copy_(state["rows"])
         self.last_step.copy_(state["last_step"])
         self.step = int(state["step"])

@@ -45,6 +45,13 @@ class Trainer:
         batches = math.ceil(len(self.parts.train) / self.settings.batch_size)
         self.rates = learning_rates(self.settings, batches)
         self.table_adam = RowAdam(self.model.wide_table, self.rates)
+        self.column = torch.bucketize(
+            torch.arange(len(self.model.wide_table), device=device),
+            self.model.wide_offsets[1:],
+            right=True,
+        )
+        self.present = torch.zeros(len(self.model.wide_table), dtype=torch.bool, device=device)
+        self.place = torch.zeros(len(self.model.wide_table), dtype=torch.int64, device=device)
         dense = [p for p in self.model.parameters() if p is not self.model.wide_table]
         self.dense_adam = torch.optim.Adam(dense, fused=True)
         self.epoch, self.batch, self.squares, self.best = 0, 0, 0.0, math.inf
@@ -76,9 +83,13 @@ class Trainer:
         return True
 
     def _step(self, codes: Tensor, deep: Tensor, label: Tensor) -> float:
-        rows, places = torch.unique(codes + self.model.wide_offsets, return_inverse=True)
+        rows, places = self._distinct(codes + self.model.wide_offsets)
         values = self.table_adam.read(rows)
-        loss = F.mse_loss(self.model.join(F.embedding(places, values), deep), label)
+        # An embedding meets only the last layer, so each distinct one is joined with it once,
+        # and the batch gathers the numbers that come out: a 16th of what it would gather else.
+        seen = (values * self.model.wide_head[self.column.index_select(0, rows)]).sum(dim=1)
+        wide = seen.index_select(0, places.flatten()).view_as(places).sum(dim=1)
+        loss = F.mse_loss(self.model.join(wide, deep), label)
         self.dense_adam.zero_grad()
         loss.backward()
         self.dense_adam.param_groups[0]["lr"] = self.rates[self.table_adam.step]
@@ -86,6 +97,15 @@ class Trainer:
         self.table_adam.update(values.grad)
         self.dense_adam.step()
         return float(loss.detach())
+
+    def _distinct(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The distinct rows, int64[R], and where each one of `rows` stands among them."""
+        # A look at the whole table costs less than sorting a batch.
+        flat = rows.flatten()
+        self.present.zero_().scatter_(0, flat, True)
+        distinct = self.present.nonzero().squeeze(1)
+        self.place.index_copy_(0, distinct, torch.arange(len(distinct), device=rows.device))
+        return distinct, self.place.index_select(0, flat).view_as(rows)
 
     def _close_epoch(self, progress: Progress) -> None:
         self._settle()
