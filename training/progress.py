@@ -54,8 +54,8 @@ class Progress:
     def report(self, line: dict[str, Any]) -> None:
         """One line for the epoch just ended."""
         self._console.print(
-            f"epoch {line['epoch']:>3}  train loss {line['train_loss']:.4f}  "
-            f"rmse {line['train_rmse']:.4f}  validation loss {line['validation_loss']:.4f}  "
-            f"rmse {line['validation_rmse']:.4f}   {line['samples_per_s']:,.0f} samples/s",
+            f"epoch {line['epoch']:>3}  train {line['train_loss']:.4f}  "
+            f"validation {line['validation_loss']:.4f}  rmse {line['validation_rmse']:.4f}  "
+            f"{line['samples_per_s']:,.0f} samples/s",
             highlight=False,
         )
