@@ -181,3 +181,25 @@ def test_one_request_has_one_ranking_everywhere(
     said = anirank("rank", "--user", str(USER), "--top", "10", "--bundle", bundle_dir, *arguments)
     rows = [int(row) for row in re.findall(r"^│ +\d+ │ +(\d+) │", said.stdout, re.MULTILINE)]
     assert rows == [anime_id for anime_id, _ in rankings["ONNX"]]
+
+
+def test_ctrl_c_leaves_a_run_that_resume_ends_as_if_never_stopped(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    settings = ("--epochs", "12", "--batch-size", "32", "--device", "cpu")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert anirank("train", synthetic, whole, *settings).returncode == 0
+    command = [sys.executable, "-m", "anirank", "train", str(synthetic), str(stopped), *settings]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as training:
+        for _ in range(600):
+            if (stopped / "metrics.jsonl").exists():
+                break
+            time.sleep(0.1)
+        training.send_signal(signal.SIGINT)
+        printed, _ = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert "--resume" in printed
+    assert len((stopped / "metrics.jsonl").read_text().splitlines()) < 12
+    assert anirank("train", synthetic, stopped, "--resume").returncode == 0
+    weights = "weights.safetensors"
+    assert (stopped / weights).read_bytes() == (whole / weights).read_bytes()
