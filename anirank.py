@@ -85,13 +85,15 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
 ) -> None:
     """Train a model; Ctrl-C leaves a run that can be used and continued."""
+    from training.comparison import compare
     from training.device import choose
     from training.errors import RunError
     from training.evaluation import evaluate
+    from training.personal_trainer import PersonalTrainer
     from training.preparation import load_or_prepare
-    from training.presets import resolve
+    from training.presets import Personal, resolve
     from training.progress import Progress
-    from training.run import Run
+    from training.run import PersonalRun, Run, open_run
     from training.trainer import Trainer
 
     optimisation = {
@@ -105,12 +107,17 @@ def train(
         raise RunError("--resume takes the run's own settings; leave out the others")
     chosen = choose(device)
     settings = resolve(preset or "seed", label=label, seed=seed, sample=sample, **optimisation)
-    begun = Run.open(run_dir) if resume else None
+    begun = open_run(run_dir) if resume else None
     tables = load_or_prepare(data)
     if not resume:
         console.print(tables.refusals)
-    run = begun or Run.create(run_dir, settings, tables)
-    trainer = Trainer(run, tables, chosen)
+    kind = PersonalRun if isinstance(settings, Personal) else Run
+    run = begun or kind.create(run_dir, settings, tables)
+    trainer = (
+        PersonalTrainer(run, tables, chosen)
+        if isinstance(run, PersonalRun)
+        else Trainer(run, tables, chosen)
+    )
     if resume:
         trainer.resume()
     with Progress(console, run.preset.optimisation.epochs) as progress:
@@ -118,7 +125,7 @@ def train(
     if not finished:
         console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
         raise typer.Exit(INTERRUPTED)
-    console.print(evaluate(run))
+    console.print(compare(run) if isinstance(run, PersonalRun) else evaluate(run))
 
 
 @app.command()
@@ -131,13 +138,15 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure a run on ratings it was not trained on."""
+    from training.comparison import compare
     from training.evaluation import evaluate
-    from training.run import Run, write_text
+    from training.run import PersonalRun, open_run, write_text
 
-    evaluation = evaluate(Run.open(run_dir), ratings)
-    console.print(evaluation)
+    run = open_run(run_dir)
+    found = compare(run, ratings) if isinstance(run, PersonalRun) else evaluate(run, ratings)
+    console.print(found)
     if json is not None:
-        write_text(json, evaluation.to_json())
+        write_text(json, found.to_json())
 
 
 @app.command()

@@ -3,10 +3,10 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.run import Run
+from training.run import Begun
 
 
-def plot_learning(run: Run) -> None:
+def plot_learning(run: Begun) -> None:
     """Loss and RMSE per epoch, to plots/learning.png."""
     metrics = run.metrics()
     epochs = [line["epoch"] for line in metrics]

@@ -3,7 +3,7 @@
 A preset is data. `SEED` is the seed document's recipe; a run stores the preset it resolved to.
 """
 
-from typing import Literal
+from typing import Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -64,6 +64,33 @@ class Preset(_Strict):
         return [column.name for column in chosen if column.table == table]
 
 
+class Personal(_Strict):
+    """The `personal` preset: crosses of the history with the candidate, and two heads.
+
+    `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
+    each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `folds`: how many
+    times it is fitted without some users, whose scores the deep part is trained beside.
+    `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
+    """
+
+    name: Literal["personal"]
+    label: Literal["rating"] = "rating"
+    ridge: float = Field(default=200.0, gt=0)
+    cross_weights: int = Field(default=128, ge=1)
+    user_exponent: float = Field(default=0.25, ge=0)
+    folds: int = Field(default=4, ge=2)
+    embedding_dim: int = Field(default=96, ge=1)
+    hidden: tuple[int, int] = (128, 64)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    id_dropout: float = Field(default=0.3, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-5, ge=0)
+    split: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    optimisation: Optimisation = Optimisation(
+        learning_rate=0.003, schedule="cosine", batch_size=128, epochs=60
+    )
+    seed: int = Field(default=0, ge=0)
+
+
 SEED = Preset(
     name="seed",
     label="Score",
@@ -94,9 +121,17 @@ SEED = Preset(
     ),
 )
 
-PRESETS = {"seed": SEED}
+PERSONAL = Personal(name="personal")
+
+PRESETS: dict[str, Preset | Personal] = {"seed": SEED, "personal": PERSONAL}
 
 
+@overload
+def resolve(name: Literal["seed"], **given: Any) -> Preset: ...
+@overload
+def resolve(name: Literal["personal"], **given: Any) -> Personal: ...
+@overload
+def resolve(name: str, **given: Any) -> Preset | Personal: ...
 def resolve(
     name: str,
     *,
@@ -104,7 +139,7 @@ def resolve(
     seed: int | None = None,
     sample: float | None = None,
     **optimisation: float | int | str | None,
-) -> Preset:
+) -> Preset | Personal:
     """The preset `name` with what the caller set in place of its own values.
 
     Raises PresetError for an unknown name or a value the preset does not take.
@@ -118,10 +153,11 @@ def resolve(
     return validated(settings)
 
 
-def validated(settings: object) -> Preset:
+def validated(settings: dict[str, Any]) -> Preset | Personal:
     """A preset from plain data. Raises PresetError that names the first field that is wrong."""
+    kind: type[Preset | Personal] = Personal if settings.get("name") == "personal" else Preset
     try:
-        return Preset.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "preset"

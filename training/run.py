@@ -2,8 +2,11 @@
 
 config.json          the resolved preset, the data's fingerprint, library versions
 tables/              the typed tables it was trained on
-vocabularies.json    label encoders
-scalers.json         fills, means and scales
+vocabularies.json    label encoders (seed)
+scalers.json         fills, means and scales (seed)
+content.json         values of the anime's content (personal)
+crosses.safetensors  the wide part and what a rating is expected to be (personal)
+mix.json             how the parts add up (personal)
 weights.safetensors  the best epoch's weights
 metrics.jsonl        one line an epoch
 state.safetensors    what --resume needs
@@ -15,32 +18,32 @@ import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.encoders import Encoders
 from training.errors import RunError
 from training.model import WideAndDeep
-from training.presets import Preset, validated
+from training.presets import Personal, Preset, validated
 from training.tables import Tables
 
-LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "safetensors")
+LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder and what it was resolved to."""
+class Begun:
+    """A run folder of any preset, and what it was resolved to."""
 
     folder: Path
-    preset: Preset
+    preset: Any
     fingerprint: str
 
     @classmethod
-    def create(cls, folder: Path, preset: Preset, tables: Tables) -> "Run":
+    def create(cls, folder: Path, preset: Preset | Personal, tables: Tables) -> Self:
         """Begin a run. Raises RunError where the folder already holds something."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: is not empty; name a new folder, or continue with --resume")
@@ -54,17 +57,6 @@ class Run:
         }
         write_text(folder / "config.json", json.dumps(config, indent=2))
         return run
-
-    @classmethod
-    def open(cls, folder: Path) -> "Run":
-        """A run made before. Raises RunError where there is none."""
-        try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
-            return cls(folder, validated(config["preset"]), config["fingerprint"])
-        except OSError:
-            raise RunError(f"{folder}: no run here (config.json is missing)") from None
-        except (ValueError, KeyError) as error:
-            raise RunError(f"{folder / 'config.json'}: cannot be read: {error}") from None
 
     @property
     def tables_folder(self) -> Path:
@@ -93,6 +85,31 @@ class Run:
             raise RunError(f"{self.tables_folder}: not the data the run was trained on")
         return tables
 
+    def save_weights(self, model: nn.Module) -> None:
+        """Keep the model's present weights as the run's own."""
+        save_tensors(self.weights_file, model.state_dict())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The epochs so far."""
+        if not self.metrics_file.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text("utf-8").splitlines()]
+
+
+@dataclass(frozen=True)
+class Run(Begun):
+    """A run of the `seed` preset."""
+
+    preset: Preset
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """A run made before. Raises RunError where there is none of this preset."""
+        run = open_run(folder)
+        if not isinstance(run, Run):
+            raise RunError(f"{folder}: is a run of the preset {run.preset.name}, not of seed")
+        return run
+
     def encoders(self) -> Encoders:
         """The fitted encoders. Raises RunError."""
         return Encoders.load(self.folder, self.preset)
@@ -119,15 +136,26 @@ class Run:
             raise RunError(f"{self.weights_file}: does not fit the run: {first}") from None
         return model.eval()
 
-    def save_weights(self, model: WideAndDeep) -> None:
-        """Keep the model's present weights as the run's own."""
-        save_tensors(self.weights_file, model.state_dict())
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text("utf-8").splitlines()]
+@dataclass(frozen=True)
+class PersonalRun(Begun):
+    """A run of the `personal` preset."""
+
+    preset: Personal
+
+
+def open_run(folder: Path) -> Run | PersonalRun:
+    """A run made before, of any preset. Raises RunError where there is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        preset = validated(config["preset"])
+        if isinstance(preset, Personal):
+            return PersonalRun(folder, preset, config["fingerprint"])
+        return Run(folder, preset, config["fingerprint"])
+    except OSError:
+        raise RunError(f"{folder}: no run here (config.json is missing)") from None
+    except (ValueError, KeyError) as error:
+        raise RunError(f"{folder / 'config.json'}: cannot be read: {error}") from None
 
 
 def write_text(file: Path, text: str) -> None:

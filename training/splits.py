@@ -33,6 +33,25 @@ def split(tables: Tables, preset: Preset) -> Split:
     return parts
 
 
+def split_by_user(tables: Tables, parts: tuple[float, float, float], seed: int) -> Split:
+    """Cut each user's ratings at random into `parts`, shares of training, validation and test.
+
+    A user of few ratings keeps the first for training. The same tables and seed give the same rows.
+    """
+    user = tables.ratings.user_row
+    draw = np.random.default_rng(seed).random(len(user))
+    order = np.lexsort((draw, user))
+    counts = np.bincount(user, minlength=len(tables.users))
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    place = (np.arange(len(user)) - starts + 0.5) / np.repeat(counts, counts)
+    ends = (parts[0], parts[0] + parts[1])
+    cuts = [place < ends[0], (place >= ends[0]) & (place < ends[1]), place >= ends[1]]
+    split = Split(*(np.sort(order[cut]) for cut in cuts))
+    if not min(len(split.train), len(split.validation), len(split.test)):
+        raise DataError(f"{len(user)} ratings are too few to train, validate and test")
+    return split
+
+
 def type_gender(tables: Tables) -> np.ndarray:
     """The seed's Type_Gender column as a code per rating, int16[R]."""
     types, type_names = tables.anime["type"].factorize(use_na_sentinel=False)

@@ -58,7 +58,7 @@ class Trainer:
 
     def fit(self, progress: Progress) -> bool:
         """Train to the last epoch; False where a signal ended it before, at a batch's end."""
-        with _interruptible() as interrupted:
+        with interruptible() as interrupted:
             while self.epoch < self.settings.epochs:
                 if not self._run_epoch(progress, interrupted):
                     self._pause()
@@ -212,7 +212,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; the next one acts as ever."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from training.crosses import Crosses
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def watched() -> sp.csr_array:
+    rng = np.random.default_rng(0)
+    return sp.csr_array((rng.random((60, 9)) < 0.3).astype(np.float32) * (np.arange(9) != 4))
+
+
+def test_each_column_is_the_ridge_regression_on_all_others(watched: sp.csr_array) -> None:
+    ridge = 3.0
+    found = Crosses.fit(watched, ridge, kept=9, exponent=0, device=CPU).matrix().toarray()
+    dense = watched.toarray().astype(np.float64)
+    for column in range(9):
+        others = [c for c in range(9) if c not in (column, 4)]
+        part = dense[:, others]
+        weights = np.linalg.solve(
+            part.T @ part + ridge * np.eye(len(others)), part.T @ dense[:, column]
+        )
+        np.testing.assert_allclose(found[others, column], weights, atol=1e-5)
+    assert not found.diagonal().any()
+    assert not found[4].any()
+    assert not found[:, 4].any()
+
+
+def test_only_the_largest_weights_of_each_row_are_kept(watched: sp.csr_array) -> None:
+    whole = Crosses.fit(watched, 3.0, kept=9, exponent=0, device=CPU).matrix().toarray()
+    cut = Crosses.fit(watched, 3.0, kept=3, exponent=0, device=CPU).matrix().toarray()
+    for row, full in zip(cut, whole, strict=True):
+        kept = np.argsort(-np.abs(full), kind="stable")[:3]
+        assert set(np.flatnonzero(row)) == set(kept[full[kept] != 0])
+        np.testing.assert_array_equal(row[kept], full[kept])

@@ -1,0 +1,114 @@
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from training.comparison import compare
+from training.errors import RunError
+from training.expectation import Expectation
+from training.histories import Interactions
+from training.personal import Personal
+from training.personal_trainer import PersonalTrainer
+from training.presets import Personal as Preset
+from training.presets import resolve
+from training.progress import Progress
+from training.run import PersonalRun, open_run
+from training.splits import split_by_user
+from training.tables import Tables
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def preset() -> Preset:
+    return resolve("personal", epochs=3, batch_size=64)
+
+
+def train(tables: Tables, preset: Preset, folder: Path) -> PersonalRun:
+    run = PersonalRun.create(folder, preset, tables)
+    with Progress(Console(quiet=True), 3) as progress:
+        assert PersonalTrainer(run, tables, CPU).fit(progress)
+    return run
+
+
+@pytest.fixture(scope="module")
+def personal(
+    tables: Tables, preset: Preset, tmp_path_factory: pytest.TempPathFactory
+) -> PersonalRun:
+    return train(tables, preset, tmp_path_factory.mktemp("personal") / "run")
+
+
+def test_it_learns_and_is_compared_with_what_one_would_try_before(personal: PersonalRun) -> None:
+    losses = [line["train_loss"] for line in personal.metrics()]
+    assert losses[-1] < losses[0]
+    lines = {line.model: line for line in compare(personal).lines}
+    whole = lines["and the rating"]
+    assert whole.rmse is not None
+    assert whole.rmse < lines["global mean"].rmse
+    assert whole.ndcg is not None
+    assert 0 < whole.ndcg_interval[0] <= whole.ndcg <= whole.ndcg_interval[1] < 1
+    assert whole.coverage > lines["popularity"].coverage
+    assert whole.overlap < lines["popularity"].overlap
+    kept = json.loads((personal.folder / "evaluation.json").read_text())
+    assert [line["model"] for line in kept["lines"]] == list(lines)
+
+
+def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
+    personal: PersonalRun, tables: Tables, preset: Preset, tmp_path: Path
+) -> None:
+    class CtrlC(Progress):
+        def report(self, line: dict[str, object]) -> None:
+            if line["epoch"] == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    stopped = PersonalRun.create(tmp_path / "run", preset, tables)
+    with CtrlC(Console(quiet=True), 3) as progress:
+        assert not PersonalTrainer(stopped, tables, CPU).fit(progress)
+    assert Personal.load(stopped, tables).mix.deep == 0  # can be used as it is
+    again = open_run(stopped.folder)
+    assert isinstance(again, PersonalRun)
+    trainer = PersonalTrainer(again, tables, CPU)
+    trainer.resume()
+    with Progress(Console(quiet=True), 3) as progress:
+        assert trainer.fit(progress)
+    for file in ("weights.safetensors", "crosses.safetensors", "mix.json"):
+        assert (again.folder / file).read_bytes() == (personal.folder / file).read_bytes()
+
+
+def test_a_target_never_stands_in_the_history_it_is_asked_from(tables: Tables) -> None:
+    rows = np.arange(len(tables.ratings))
+    expectation = Expectation.fit(tables.ratings, rows, len(tables.anime))
+    whole = Interactions.of(tables.ratings, rows, expectation, len(tables.users))
+    kept = np.random.default_rng(0).random(whole.watched.nnz) < 0.6
+    rest, user, anime = whole.parted(kept)
+    watched = rest.watched.toarray()
+    assert not watched[user, anime].any()
+    watched[user, anime] = 1
+    np.testing.assert_array_equal(watched, whole.watched.toarray())
+    assert (rest.residual.toarray() != 0).sum() <= rest.watched.nnz
+
+
+def test_every_user_is_split_alike_and_no_rating_is_in_two_parts(tables: Tables) -> None:
+    parts = split_by_user(tables, (0.7, 0.15, 0.15), 0)
+    together = np.concatenate([parts.train, parts.validation, parts.test])
+    np.testing.assert_array_equal(np.sort(together), np.arange(len(tables.ratings)))
+    counts = np.bincount(tables.ratings.user_row)
+    train = np.bincount(tables.ratings.user_row[parts.train], minlength=len(counts))
+    assert np.all(np.abs(train - 0.7 * counts) <= 1)
+    assert np.array_equal(split_by_user(tables, (0.7, 0.15, 0.15), 0).test, parts.test)
+
+
+def test_a_run_whose_files_do_not_fit_is_refused(personal: PersonalRun, tables: Tables) -> None:
+    with pytest.raises(RunError, match="does not fit together"):
+        Personal.load(
+            PersonalRun(
+                personal.folder,
+                personal.preset.model_copy(update={"embedding_dim": 8}),
+                personal.fingerprint,
+            ),
+            tables,
+        )

@@ -1,0 +1,141 @@
+"""The deep part of the `personal` preset: one trunk for the user and the anime, two heads.
+
+Watch affinity is a dot product over the whole catalogue, trained so that exp(logit) is a
+probability without being divided by a sum over the catalogue (self-normalised, Devlin et al.
+2014, section 2.2), which a request that names its candidates could not compute. Rating is a dot
+product and an MLP on both vectors and on what the wide part says.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SIGNALS = 5  # numbers the rating head takes beside the vectors; see `Network.rating`
+
+
+class History(NamedTuple):
+    """A batch of users' histories.
+
+    `length`: float32[B], ratings in each; `offset`: float32[B], how far they lie above what their
+    anime let expect, damped; `watched`, `liked`: sparse float32[B, A], ones, and ratings above
+    expectation; `crossed`, `crossed_liked`: float32[B, A], both times the crosses.
+    """
+
+    length: Tensor
+    offset: Tensor
+    watched: Tensor
+    liked: Tensor
+    crossed: Tensor
+    crossed_liked: Tensor
+
+
+class Encoded(NamedTuple):
+    """Both sides: `affine`, `rater`: [B, D] the user for each head; `anime`: [A, D]."""
+
+    affine: Tensor
+    rater: Tensor
+    anime: Tensor
+    appeal: Tensor
+
+
+class Network(nn.Module):
+    """`content`: float32[A, F]; `expected`: float32[A], mean rating of each anime, damped."""
+
+    content: Tensor
+    expected: Tensor
+
+    def __init__(
+        self,
+        users: int,
+        content: Tensor,
+        expected: Tensor,
+        dim: int,
+        hidden: tuple[int, int],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        anime, features = content.shape
+        self.register_buffer("content", content, persistent=False)
+        self.register_buffer("expected", expected, persistent=False)
+        # Row 0 of each table of ids is "unknown".
+        self.user_id = _small(nn.Embedding(users + 1, dim))
+        self.anime_id = _small(nn.Embedding(anime + 1, dim))
+        self.watched_id = _small(nn.Embedding(anime + 1, dim))
+        self.anime_content = nn.Linear(features, dim)
+        self.watched_content = nn.Linear(features, dim)
+        self.appeal_id = nn.Embedding(anime + 1, 1)
+        self.appeal_content = nn.Linear(features, 1)
+        self.rated_id = nn.Embedding(anime + 1, 1)
+        nn.init.zeros_(self.appeal_id.weight)
+        nn.init.zeros_(self.rated_id.weight)
+        self.tower = nn.Sequential(
+            nn.Linear(3 * dim + 3, hidden[0]),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden[0], 2 * dim),
+        )
+        self.blend = nn.Linear(SIGNALS, 1)
+        self.mlp = nn.Sequential(
+            nn.Linear(3 * dim + SIGNALS, hidden[0]),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden[0], hidden[1]),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden[1], 1),
+        )
+        self.dropout = dropout
+
+    def encode(self, history: History, user: Tensor, anime: Tensor) -> Encoded:
+        """`user`: int64[B] and `anime`: int64[A], rows of the id tables, 0 where hidden."""
+        watched = self.watched_id(anime) + self.watched_content(self.content)
+        size = (history.length + 1).sqrt().unsqueeze(1)
+        known = torch.stack(
+            [history.length.log1p() - 4, history.offset, (history.length == 0).to(size.dtype)], 1
+        )
+        pooled = [history.watched @ watched / size, history.liked @ watched / size]
+        both = self.tower(torch.cat([*pooled, self.user_id(user), known], 1))
+        affine, rater = both.chunk(2, 1)
+        vectors = self.anime_id(anime) + self.anime_content(self.content)
+        appeal = (self.appeal_id(anime) + self.appeal_content(self.content)).squeeze(1)
+        return Encoded(affine, rater, F.dropout(vectors, self.dropout / 2, self.training), appeal)
+
+    def logits(self, encoded: Encoded) -> Tensor:
+        """Log-probability of being the next to be watched, [B, A]; not above 0."""
+        return (encoded.affine @ encoded.anime.T + encoded.appeal).clamp(max=0)
+
+    def rating(
+        self, history: History, encoded: Encoded, user: Tensor, anime: Tensor, ids: Tensor
+    ) -> Tensor:
+        """Predicted rating of pairs, [n]. `user`, `anime`: int64[n], rows of the batch and of the
+        catalogue; `ids`: int64[n], rows of the id tables."""
+        crossed, liked = history.crossed[user, anime], history.crossed_liked[user, anime]
+        expected, offset = self.expected[anime], history.offset[user]
+        signals = torch.stack(
+            [
+                offset,
+                expected - self.expected.mean(),
+                liked,
+                liked / (crossed.abs() + 0.3),
+                crossed,
+            ],
+            1,
+        )
+        # Indexing would add up gradients in no fixed order.
+        left, right = encoded.rater.index_select(0, user), encoded.anime.index_select(0, anime)
+        product = left * right
+        deep = self.mlp(torch.cat([left, right, product, signals], 1))
+        predicted: Tensor = (
+            expected
+            + offset
+            + 0.3 * product.sum(1)
+            + (self.rated_id(ids) + self.blend(signals) + deep).squeeze(1)
+        )
+        return predicted
+
+
+def _small(embedding: nn.Embedding) -> nn.Embedding:
+    nn.init.normal_(embedding.weight, std=0.02)
+    return embedding

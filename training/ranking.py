@@ -1,0 +1,63 @@
+"""How well lists of anime meet what was held out, over the whole catalogue."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+LIKED = 8  # a rating that says "I would want to be told of this"
+LENGTHS = (10, 50)
+
+
+@dataclass(frozen=True)
+class Relevant:
+    """What was held out of each user: bool[U, A], sparse."""
+
+    held: sp.csr_array
+
+    @classmethod
+    def of(cls, user: np.ndarray, anime: np.ndarray, shape: tuple[int, int]) -> "Relevant":
+        """From pairs of rows, int64[n] each."""
+        return cls(sp.csr_array((np.ones(len(user), np.float32), (user, anime)), shape=shape))
+
+    def among(self, lists: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """Whether each anime of int64[B, K] lists was held out of its user, bool[B, K]."""
+        rows = np.repeat(users, lists.shape[1])
+        found = np.asarray(self.held[rows, lists.ravel()]).ravel()
+        return np.asarray(found.reshape(lists.shape) > 0)
+
+    def counts(self, users: np.ndarray) -> np.ndarray:
+        """How many were held out of each user, int64[B]."""
+        return np.asarray(np.diff(self.held.indptr)[users])
+
+
+def top(scores: np.ndarray, length: int) -> np.ndarray:
+    """The places of the `length` highest of float[B, A], highest first; ties by place."""
+    length = min(length, scores.shape[1])
+    places = np.sort(np.argpartition(-scores, length - 1, axis=1)[:, :length], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, places, 1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, 1)
+
+
+def ndcg(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002), binary relevance.
+
+    `hits`: bool[B, K], by rank; `counts`: int64[B], relevant anime of each, above 0.
+    """
+    discount = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
+    ideal = np.cumsum(discount)[np.minimum(counts, hits.shape[1]) - 1]
+    return np.asarray((hits * discount).sum(axis=1) / ideal)
+
+
+def recall(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Share of the relevant anime in the list, float64[B]."""
+    return np.asarray(hits.sum(axis=1) / counts)
+
+
+def interval(
+    values: np.ndarray, rng: np.random.Generator, draws: int = 1_000
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of float[n]."""
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
