@@ -158,9 +158,9 @@ def export(
 ) -> None:
     """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
     from export.bundle import export
-    from training.run import Run
+    from training.run import open_run
 
-    made = export(Run.open(run_dir), store, name, version)
+    made = export(open_run(run_dir), store, name, version)
     console.print(made)
 
 

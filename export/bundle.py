@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import json
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +16,11 @@ from rich.table import Table
 
 from export import graphs
 from export.archive import pack
-from export.parity import Parity, as_form, check
-from export.ranker import Ranker
-from training.encoders import VOCABULARIES, Encoders, labels
+from export.parity import Parity, as_form, check, requests
+from export.served import served
+from training.encoders import VOCABULARIES
 from training.errors import ExportError
-from training.evaluation import evaluate
-from training.run import Run, write_text
+from training.run import PersonalRun, Run, write_text
 from training.tables import Tables
 
 FORMAT = 1
@@ -40,18 +38,18 @@ class Exported:
     def __rich__(self) -> Table:
         table = Table(title="Parity with the training model in float64", title_justify="left")
         table.add_column("form")
-        table.add_column("largest difference of a rating", justify="right")
+        table.add_column("largest difference of a score", justify="right")
         for form, difference in self.parity.largest_difference.items():
             table.add_row(form, f"{difference:.1e}" if difference else "0, bit for bit")
         table.caption = (
-            f"{self.parity.scores:,} ratings in {self.parity.requests} requests, "
+            f"{self.parity.scores:,} scores in {self.parity.requests} requests, "
             f"order {self.parity.order}\n{self.folder} and {self.archive}"
         )
         table.caption_justify = "left"
         return table
 
 
-def export(run: Run, store: Path, name: str, version: str) -> Exported:
+def export(run: Run | PersonalRun, store: Path, name: str, version: str) -> Exported:
     """Make the bundle and the .mar, or nothing.
 
     Raises ExportError where the name or version is not fit for a path or is taken, ParityError
@@ -73,53 +71,41 @@ def export(run: Run, store: Path, name: str, version: str) -> Exported:
     return Exported(folder, archive, parity)
 
 
-def _write(run: Run, folder: Path, name: str, version: str) -> Parity:
-    tables, encoders = run.tables(), run.encoders()
-    model = run.model(encoders)
-    ranker = Ranker(model, encoders, tables)
-    profile = profile_fields(encoders)
-    score = {"beta": 0.0, "mean": _mean_label(tables, encoders)}
+def _write(run: Run | PersonalRun, folder: Path, name: str, version: str) -> Parity:
+    tables = run.tables()
+    made = served(run, tables)
     described = {
         "name": name,
         "version": version,
         "preset": run.preset.name,
         "label": run.preset.label,
-        "profile": profile,
-        "score": score,
+        "profile": made.profile,
+        "score": {"beta": made.beta, "mean": made.mean},
     }
+    columns = len(made.profile)
     forms = {
-        "folded": as_form(ranker, tuple(graphs.OUTPUTS)),
-        "TorchScript": graphs.trace(ranker, len(profile), folder / "ranker.ts"),
-        "ONNX": graphs.to_onnx(ranker, len(profile), folder / "ranker.onnx", described),
+        "folded": as_form(made.ranker, tuple(graphs.OUTPUTS)),
+        "TorchScript": graphs.trace(made.ranker, columns, folder / "ranker.ts"),
+        "ONNX": graphs.to_onnx(made.ranker, columns, folder / "ranker.onnx", described),
     }
-    parity = check(model, encoders, tables, forms, run.preset.seed)
+    batches = requests(tables, made.profiles, run.preset.seed)
+    parity = check(made.exact, made.trained, forms, batches, len(tables.anime))
     write_catalogue(tables.anime, folder / "catalogue")
     write_histories(tables, folder / "histories")
-    shutil.copyfile(run.folder / VOCABULARIES, folder / VOCABULARIES)
+    write_text(folder / VOCABULARIES, json.dumps(made.vocabularies, ensure_ascii=False))
     manifest = {
         "format": FORMAT,
         **described,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data_fingerprint": run.fingerprint,
         "libraries": {library: importlib.metadata.version(library) for library in LIBRARIES},
-        "graph": {"uses_history": False, **graphs.signature()},
+        "graph": {"uses_history": made.uses_history, **graphs.signature()},
         "parity": parity.to_dict(),
-        "metrics": json.loads(evaluate(run).to_json()),
+        "metrics": made.metrics,
         "files": _listing(folder),
     }
     write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
     return parity
-
-
-def profile_fields(encoders: Encoders) -> list[dict[str, Any]]:
-    """The features of a user that a request may state, in the order of the graph's `profile`."""
-    gender = {
-        "name": "gender",
-        "kind": "category",
-        "values": encoders.vocabularies["gender"].values,
-    }
-    numbers = encoders.preset.columns("deep", "user")
-    return [gender, *({"name": name, "kind": "number"} for name in numbers)]
 
 
 def write_catalogue(anime: pd.DataFrame, folder: Path) -> None:
@@ -146,10 +132,6 @@ def write_histories(tables: Tables, folder: Path) -> None:
     anime_id = tables.anime["anime_id"].to_numpy(np.int32)
     np.save(folder / "anime_id.npy", anime_id[ratings.anime_row[order]])
     np.save(folder / "rating.npy", ratings.rating[order])
-
-
-def _mean_label(tables: Tables, encoders: Encoders) -> float:
-    return float(labels(tables, encoders.preset, tables.ratings).mean(dtype=np.float64))
 
 
 def _utf8(texts: pd.Series) -> np.ndarray:

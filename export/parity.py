@@ -1,18 +1,14 @@
 """Parity: the training model, the folded graph, TorchScript and ONNX give one answer."""
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from export.reference import Reference
-from training.encoders import Encoders
 from training.errors import ParityError
-from training.model import WideAndDeep
 from training.tables import Tables
 
 # Of a rating up to 10; in proportion beyond, where only absurd users lead, as float32 itself is.
@@ -20,6 +16,9 @@ TOLERANCE = 1e-5
 USERS = 64
 BATCH = 4
 HOSTILE = (0, -1, -(2**63), 2**63 - 1, 2**31, 2**32 + 1, 67_108_863)
+
+# Lengths of the histories asked with.
+HISTORIES = (0, 1, 3, 20, 100, 400, 2_000)
 
 Inputs = dict[str, np.ndarray]
 Form = Callable[[Inputs], dict[str, np.ndarray]]
@@ -53,45 +52,54 @@ def as_form(graph: nn.Module, names: tuple[str, ...]) -> Form:
     return run
 
 
-def check(
-    model: WideAndDeep, encoders: Encoders, tables: Tables, forms: dict[str, Form], seed: int
-) -> Parity:
-    """Compare every form with the training model: ratings, order and which ids are known.
+class Reference(Protocol):
+    """An unfolded training model behind the graph's inputs."""
 
-    The reference is the training model in float64; that model as trained, in float32, is held to
-    the same tolerance. Raises ParityError at the first request where a form differs.
+    def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """`known`: bool[B, N], and those of the other outputs that are told apart, [B, N]."""
+
+
+def check(
+    exact: Reference,
+    trained: Reference,
+    forms: dict[str, Form],
+    batches: Iterable[Inputs],
+    catalogue: int,
+) -> Parity:
+    """Compare every form with the training model: scores, order and which ids are known.
+
+    The reference is the training model in float64, `exact`; that model as trained, in float32, is
+    held to the same tolerance. Raises ParityError at the first request where a form differs.
     """
-    exact = Reference(copy.deepcopy(model).double().eval(), encoders, tables)
-    trained = Reference(model.eval(), encoders, tables)
-    report = Parity(TOLERANCE, USERS, len(tables.anime), 0, 0, {}, "identical")
-    for inputs in requests(tables, encoders, seed):
-        cases = list(
-            zip(inputs["user_id"], inputs["profile"], inputs["candidate_ids"], strict=True)
-        )
-        expected = np.stack([exact.rate(*case) for case in cases]).astype(np.float32)
-        as_trained = np.stack([trained.rate(*case) for case in cases])
-        _compare(report, "training model, float32", inputs, expected, as_trained)
-        known = exact.known(inputs["candidate_ids"].ravel()).reshape(expected.shape)
-        for name, form in forms.items():
+    report = Parity(TOLERANCE, USERS, catalogue, 0, 0, {}, "identical")
+    for inputs in batches:
+        answers, as_trained = exact.answer(inputs), trained.answer(inputs)
+        known = answers.pop("known")
+        expected = {name: answer.astype(np.float32) for name, answer in answers.items()}
+        for name, answer in expected.items():
+            found = as_trained[name]
+            _compare(report, "training model, float32", inputs, name, answer, found)
+        for form_name, form in forms.items():
             outputs = form(inputs)
-            _compare(report, name, inputs, expected, outputs["rating"])
-            _same_order(name, inputs, expected, outputs["rating"])
+            for name, answer in expected.items():
+                _compare(report, form_name, inputs, name, answer, outputs[name])
+                _same_order(form_name, inputs, answer, outputs[name])
             if not np.array_equal(outputs["known"], known):
                 raise ParityError(
-                    f"{name}: {_request(inputs)}: other ids are known than in the data"
+                    f"{form_name}: {_request(inputs)}: other ids are known than in the data"
                 )
-        report.requests += len(expected)
-        report.scores += expected.size
+        report.requests += len(known)
+        report.scores += known.size * len(expected)
     return report
 
 
-def requests(tables: Tables, encoders: Encoders, seed: int) -> Iterator[Inputs]:
-    """Batches over the whole catalogue for many users, then over hostile ids."""
+def requests(tables: Tables, profiles: np.ndarray, seed: int) -> Iterator[Inputs]:
+    """Batches over the whole catalogue for many users, then over hostile ids.
+
+    `profiles`: float32[U, P], as stored.
+    """
     rng = np.random.default_rng(seed)
     catalogue = tables.anime["anime_id"].to_numpy(np.int64)
-    side = encoders.side(tables, "user")
-    gender = encoders.preset.columns("wide", "user").index("gender")
-    profiles = np.column_stack([side.codes[:, gender], side.deep]).astype(np.float32)
     known = rng.choice(tables.users["user_id"].to_numpy(np.int64), USERS - 4)
     users = np.concatenate([known, [0, -7, 2**63 - 1, known[0]]])
     for start in range(0, USERS, BATCH):
@@ -100,21 +108,29 @@ def requests(tables: Tables, encoders: Encoders, seed: int) -> Iterator[Inputs]:
         stated = rng.random(others.shape) < (0.5 if start % (2 * BATCH) else 0.0)
         profile = np.where(stated, others, np.float32(np.nan))
         candidates = np.tile(catalogue, (BATCH, 1))
-        yield _inputs(users[start : start + BATCH], profile, rng.permuted(candidates, axis=1), rng)
+        shuffled = rng.permuted(candidates, axis=1)
+        yield _inputs(users[start : start + BATCH], profile, shuffled, catalogue, rng)
     hostile = rng.permutation(np.concatenate([np.repeat(HOSTILE, 3), catalogue[:5], catalogue[:5]]))
     nothing = np.full((3, profiles.shape[1]), np.nan, dtype=np.float32)
     strangers = np.array([-(2**63), users[0], 2**40])
-    yield _inputs(strangers, nothing, np.tile(hostile, (3, 1)), rng)
-    yield _inputs(strangers, nothing, np.zeros((3, 1), dtype=np.int64), rng)
-    yield _inputs(strangers, nothing, np.zeros((3, 0), dtype=np.int64), rng)
+    yield _inputs(strangers, nothing, np.tile(hostile, (3, 1)), catalogue, rng)
+    yield _inputs(strangers, nothing, np.zeros((3, 1), dtype=np.int64), catalogue, rng)
+    yield _inputs(strangers, nothing, np.zeros((3, 0), dtype=np.int64), catalogue, rng)
 
 
 def _inputs(
-    users: np.ndarray, profile: np.ndarray, candidates: np.ndarray, rng: np.random.Generator
+    users: np.ndarray,
+    profile: np.ndarray,
+    candidates: np.ndarray,
+    catalogue: np.ndarray,
+    rng: np.random.Generator,
 ) -> Inputs:
-    length = int(rng.integers(0, 50))
-    history = rng.choice(np.array([*HOSTILE, 1, 5, 6]), (len(users), length))
-    ratings = rng.choice(np.array([np.nan, 1, 10], dtype=np.float32), history.shape)
+    length = int(rng.choice(HISTORIES))
+    # Of the catalogue mostly, some of it twice, with ids among it that nobody knows.
+    history = rng.choice(catalogue, (len(users), length))
+    strange = rng.random(history.shape) < 0.1
+    history = np.where(strange, rng.choice(np.array(HOSTILE), history.shape), history)
+    ratings = rng.choice(np.array([np.nan, *range(1, 11)], dtype=np.float32), history.shape)
     return {
         "user_id": users.astype(np.int64),
         "history_ids": history.astype(np.int64),
@@ -125,7 +141,12 @@ def _inputs(
 
 
 def _compare(
-    report: Parity, name: str, inputs: Inputs, expected: np.ndarray, found: np.ndarray
+    report: Parity,
+    name: str,
+    inputs: Inputs,
+    output: str,
+    expected: np.ndarray,
+    found: np.ndarray,
 ) -> None:
     if found.shape != expected.shape:
         raise ParityError(f"{name}: {_request(inputs)}: shape {found.shape}, not {expected.shape}")
@@ -134,7 +155,8 @@ def _compare(
     largest = float(difference.max(initial=0.0))
     if not largest <= TOLERANCE:  # a NaN is no parity either
         raise ParityError(
-            f"{name}: {_request(inputs)}: ratings differ by {largest:.3g}, allowed is {TOLERANCE:g}"
+            f"{name}: {_request(inputs)}: {output} differs by {largest:.3g}, "
+            f"allowed is {TOLERANCE:g}"
         )
     report.largest_difference[name] = max(report.largest_difference.get(name, 0.0), largest)
 

@@ -56,9 +56,9 @@ class Ranker(nn.Module):
         for name, table in folded.tables().items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(table)))
         linears = [layer for layer in model.deep if isinstance(layer, nn.Linear)]
-        self.first_user = _linear(linears[0].weight[:, : folded.user_columns])
-        self.hidden = nn.ModuleList(_linear(linear.weight, linear.bias) for linear in linears[1:])
-        self.last = _linear(model.head.weight[:, -linears[-1].out_features :])
+        self.first_user = linear(linears[0].weight[:, : folded.user_columns])
+        self.hidden = nn.ModuleList(linear(layer.weight, layer.bias) for layer in linears[1:])
+        self.last = linear(model.head.weight[:, -linears[-1].out_features :])
         self.requires_grad_(False).eval()
 
     def forward(
@@ -96,12 +96,13 @@ def _code(values: Tensor, table: Tensor) -> Tensor:
     return torch.where(inside, values, torch.zeros_like(values)).long()
 
 
-def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).double()
-    linear.weight.data.copy_(weight)
+def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """A layer in float64."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).double()
+    layer.weight.data.copy_(weight)
     if bias is not None:
-        linear.bias.data.copy_(bias)
-    return linear
+        layer.bias.data.copy_(bias)
+    return layer
 
 
 class _Folded:

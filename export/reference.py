@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from export.parity import Inputs
 from training.encoders import Encoders
 from training.model import WideAndDeep
 from training.tables import Tables
@@ -25,6 +26,13 @@ class Reference:
         self._anime = encoders.side(tables, "anime")
         self._gender = encoders.preset.columns("wide", "user").index("gender")
 
+    def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """`rating`: [B, N] in the model's own precision; `known`: bool[B, N]."""
+        asked = (inputs["user_id"], inputs["profile"], inputs["candidate_ids"])
+        rating = np.stack([self.rate(*one) for one in zip(*asked, strict=True)])
+        known = self._anime_index.get_indexer(inputs["candidate_ids"].ravel()) >= 0
+        return {"rating": rating, "known": known.reshape(rating.shape)}
+
     @torch.inference_mode()
     def rate(self, user_id: int, profile: np.ndarray, candidate_ids: np.ndarray) -> np.ndarray:
         """Predicted label of each candidate, in the model's own precision, float[N].
@@ -39,10 +47,6 @@ class Reference:
         dtype = next(self._model.parameters()).dtype
         answer = self._model(torch.from_numpy(rows), torch.from_numpy(columns).to(dtype))
         return np.asarray(answer.numpy())
-
-    def known(self, candidate_ids: np.ndarray) -> np.ndarray:
-        """Whether each candidate is in the catalogue, bool[N]."""
-        return np.asarray(self._anime_index.get_indexer(candidate_ids) >= 0)
 
     def _user_features(self, user_id: int, profile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         columns = self._encoders.preset.columns("deep", "user")

@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 
 from export.bundle import Exported, export
+from training.personal_trainer import PersonalTrainer
 from training.preparation import prepare
-from training.presets import Preset, resolve
+from training.presets import Personal, Preset, resolve
 from training.progress import Progress
-from training.run import Run
+from training.run import PersonalRun, Run
 from training.synthesis import synthesise
 from training.tables import Tables
 from training.trainer import Trainer
@@ -66,6 +67,28 @@ def trained() -> Train:
 @pytest.fixture(scope="session")
 def run(tables: Tables, preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return _train(tables, preset, tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture(scope="session")
+def personal_preset() -> Personal:
+    """The `personal` preset, short."""
+    return resolve("personal", epochs=3, batch_size=64)
+
+
+@pytest.fixture(scope="session")
+def personal(
+    tables: Tables, personal_preset: Personal, tmp_path_factory: pytest.TempPathFactory
+) -> PersonalRun:
+    run = PersonalRun.create(tmp_path_factory.mktemp("personal") / "run", personal_preset, tables)
+    torch.set_num_threads(THREADS)
+    with Progress(Console(quiet=True), 3) as progress:
+        assert PersonalTrainer(run, tables, torch.device("cpu")).fit(progress)
+    return run
+
+
+@pytest.fixture(scope="session")
+def personal_bundle(personal: PersonalRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(personal, tmp_path_factory.mktemp("personal_store"), "anime", "1")
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,9 @@ class Crosses:
         """As a sparse matrix, float32[A, A]: row = watched, column = candidate."""
         anime, kept = self.weight.shape
         ends = np.arange(0, anime * kept + 1, kept)
-        matrix = sp.csr_array(
-            (self.weight.ravel(), self.candidate.ravel(), ends), shape=(anime, anime)
-        )
+        # Copied: zeros are taken out in place.
+        parts = (self.weight.flatten(), self.candidate.flatten(), ends)
+        matrix = sp.csr_array(parts, shape=(anime, anime))
         matrix.eliminate_zeros()
         return matrix
 

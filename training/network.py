@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+PRODUCT = 0.3  # of the two vectors' product in the rating, at the start of training
+CROSSED = 0.3  # sum of crosses at which what was liked of them counts half
 SIGNALS = 5  # numbers the rating head takes beside the vectors; see `Network.rating`
 
 
@@ -118,7 +120,7 @@ class Network(nn.Module):
                 offset,
                 expected - self.expected.mean(),
                 liked,
-                liked / (crossed.abs() + 0.3),
+                liked / (crossed.abs() + CROSSED),
                 crossed,
             ],
             1,
@@ -130,7 +132,7 @@ class Network(nn.Module):
         predicted: Tensor = (
             expected
             + offset
-            + 0.3 * product.sum(1)
+            + PRODUCT * product.sum(1)
             + (self.rated_id(ids) + self.blend(signals) + deep).squeeze(1)
         )
         return predicted

@@ -86,7 +86,7 @@ class Personal(_Strict):
     weight_decay: float = Field(default=1e-5, ge=0)
     split: tuple[float, float, float] = (0.70, 0.15, 0.15)
     optimisation: Optimisation = Optimisation(
-        learning_rate=0.003, schedule="cosine", batch_size=128, epochs=60
+        learning_rate=0.003, schedule="cosine", batch_size=128, epochs=40
     )
     seed: int = Field(default=0, ge=0)
 

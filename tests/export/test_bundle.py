@@ -14,6 +14,7 @@ import yaml
 from export import bundle
 from export.bundle import Exported, export
 from export.graphs import INPUTS, OUTPUTS
+from export.served import Served
 from training.errors import ExportError, ParityError
 from training.presets import Preset
 from training.run import Run
@@ -133,14 +134,14 @@ def test_an_export_without_parity_leaves_nothing(
     trained: Train, tables: Tables, preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tables, preset, tmp_path / "run")
-    fold = bundle.Ranker
+    fold = bundle.served
 
-    def slightly_off(*arguments: object) -> object:
-        ranker = fold(*arguments)  # type: ignore[arg-type]  # passed on as they came
-        ranker.anime_wide += 1e-3
-        return ranker
+    def slightly_off(run: Run, tables: Tables) -> Served:
+        made = fold(run, tables)
+        made.ranker.anime_wide += 1e-3
+        return made
 
-    monkeypatch.setattr(bundle, "Ranker", slightly_off)
-    with pytest.raises(ParityError, match=r"differ by 0\.001"):
+    monkeypatch.setattr(bundle, "served", slightly_off)
+    with pytest.raises(ParityError, match=r"differs by 0\.001"):
         export(run, tmp_path / "store", "anime", "1")
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]

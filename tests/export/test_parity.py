@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from export.graphs import OUTPUTS
-from export.parity import TOLERANCE, Form, Inputs, as_form, check
+from export.parity import TOLERANCE, Form, Inputs, as_form, check, requests
 from export.ranker import Ranker
+from export.served import served
 from training.errors import ParityError
 from training.run import Run
 from training.tables import Tables
@@ -17,8 +18,10 @@ def ranker(run: Run, tables: Tables) -> Ranker:
 
 
 def compared(run: Run, tables: Tables, form: Form) -> dict[str, float]:
-    encoders = run.encoders()
-    return check(run.model(encoders), encoders, tables, {"form": form}, 0).largest_difference
+    made = served(run, tables)
+    batches = requests(tables, made.profiles, 0)
+    report = check(made.exact, made.trained, {"form": form}, batches, len(tables.anime))
+    return report.largest_difference
 
 
 def test_the_folded_graph_is_the_training_model_to_the_bit(
@@ -31,7 +34,7 @@ def test_the_folded_graph_is_the_training_model_to_the_bit(
 
 def test_one_weight_a_little_off_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
     ranker.gender_wide += 1e-4
-    with pytest.raises(ParityError, match=r"form: users .*: ratings differ by"):
+    with pytest.raises(ParityError, match=r"form: users .*: rating differs by"):
         compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
 
 
@@ -39,7 +42,7 @@ def test_one_anime_out_of_place_is_refused(run: Run, tables: Tables, ranker: Ran
     rows = ranker.anime_rows.rows
     known = torch.nonzero(rows).flatten()
     rows[known[0]], rows[known[1]] = rows[known[1]].clone(), rows[known[0]].clone()
-    with pytest.raises(ParityError, match="ratings differ"):
+    with pytest.raises(ParityError, match="rating differs"):
         compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
 
 
@@ -74,5 +77,5 @@ def test_an_id_wrongly_known_is_refused(run: Run, tables: Tables, ranker: Ranker
 
 def test_a_number_that_is_none_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
     ranker.user_wide[:] = torch.nan
-    with pytest.raises(ParityError, match="ratings differ by nan"):
+    with pytest.raises(ParityError, match="rating differs by nan"):
         compared(run, tables, as_form(ranker, tuple(OUTPUTS)))

@@ -16,7 +16,8 @@ def watched() -> sp.csr_array:
 
 def test_each_column_is_the_ridge_regression_on_all_others(watched: sp.csr_array) -> None:
     ridge = 3.0
-    found = Crosses.fit(watched, ridge, kept=9, exponent=0, device=CPU).matrix().toarray()
+    crosses = Crosses.fit(watched, ridge, kept=9, exponent=0, device=CPU)
+    found = crosses.matrix().toarray()
     dense = watched.toarray().astype(np.float64)
     for column in range(9):
         others = [c for c in range(9) if c not in (column, 4)]
@@ -26,6 +27,8 @@ def test_each_column_is_the_ridge_regression_on_all_others(watched: sp.csr_array
         )
         np.testing.assert_allclose(found[others, column], weights, atol=1e-5)
     assert not found.diagonal().any()
+    again = crosses.matrix().toarray()
+    np.testing.assert_array_equal(again, found)
     assert not found[4].any()
     assert not found[:, 4].any()
 

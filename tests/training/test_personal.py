@@ -14,32 +14,12 @@ from training.histories import Interactions
 from training.personal import Personal
 from training.personal_trainer import PersonalTrainer
 from training.presets import Personal as Preset
-from training.presets import resolve
 from training.progress import Progress
 from training.run import PersonalRun, open_run
 from training.splits import split_by_user
 from training.tables import Tables
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def preset() -> Preset:
-    return resolve("personal", epochs=3, batch_size=64)
-
-
-def train(tables: Tables, preset: Preset, folder: Path) -> PersonalRun:
-    run = PersonalRun.create(folder, preset, tables)
-    with Progress(Console(quiet=True), 3) as progress:
-        assert PersonalTrainer(run, tables, CPU).fit(progress)
-    return run
-
-
-@pytest.fixture(scope="module")
-def personal(
-    tables: Tables, preset: Preset, tmp_path_factory: pytest.TempPathFactory
-) -> PersonalRun:
-    return train(tables, preset, tmp_path_factory.mktemp("personal") / "run")
 
 
 def test_it_learns_and_is_compared_with_what_one_would_try_before(personal: PersonalRun) -> None:
@@ -58,14 +38,14 @@ def test_it_learns_and_is_compared_with_what_one_would_try_before(personal: Pers
 
 
 def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
-    personal: PersonalRun, tables: Tables, preset: Preset, tmp_path: Path
+    personal: PersonalRun, tables: Tables, personal_preset: Preset, tmp_path: Path
 ) -> None:
     class CtrlC(Progress):
         def report(self, line: dict[str, object]) -> None:
             if line["epoch"] == 1:
                 signal.raise_signal(signal.SIGINT)
 
-    stopped = PersonalRun.create(tmp_path / "run", preset, tables)
+    stopped = PersonalRun.create(tmp_path / "run", personal_preset, tables)
     with CtrlC(Console(quiet=True), 3) as progress:
         assert not PersonalTrainer(stopped, tables, CPU).fit(progress)
     assert Personal.load(stopped, tables).mix.deep == 0  # can be used as it is

@@ -1,0 +1,211 @@
+"""The served graph of the `personal` preset: histories in, affinity and rating out.
+
+What an anime brings to each layer is computed here, once. A request pays for its history (one
+look-up in the table of crosses and one tower) and, per candidate, for two dot products and the
+layers behind the first of the rating head. As in `Ranker`, the graph computes in float64 and
+answers in float32, and row 0 of every table stands for "unknown".
+"""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from export.ranker import IdMap, linear
+from training.expectation import USER_DAMPING
+from training.network import CROSSED, PRODUCT
+from training.personal import Personal
+from training.tables import Tables
+
+# A candidate that is in no catalogue: its probability is as good as none.
+NO_APPEAL = -1_000.0
+
+
+class PersonalRanker(nn.Module):
+    """Folded from a trained model."""
+
+    user_vectors: Tensor
+    watched_vectors: Tensor
+    anime_vectors: Tensor
+    anime_hidden: Tensor
+    appeal: Tensor
+    expected: Tensor
+    rated: Tensor
+    crossed: Tensor
+    cross_weights: Tensor
+    mean: Tensor
+    usual: Tensor
+    taste: Tensor
+    deep: Tensor
+    product: Tensor
+    crossed_half: Tensor
+
+    def __init__(self, model: Personal, tables: Tables, trained_users: np.ndarray) -> None:
+        super().__init__()
+        network = model.network
+        self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[trained_users])
+        self.anime_rows = IdMap(tables.anime["anime_id"].to_numpy(np.int64))
+        dim = network.user_id.embedding_dim
+        for name, table in _tables(model, trained_users).items():
+            self.register_buffer(name, table)
+        for name, number in _numbers(model).items():
+            self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
+        tower = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
+        self.tower = nn.ModuleList(linear(layer.weight, layer.bias) for layer in tower)
+        first, *rest = [layer for layer in network.mlp if isinstance(layer, nn.Linear)]
+        parts = first.weight.split([dim, dim, dim, first.in_features - 3 * dim], dim=1)
+        self.from_user, _, self.from_product, self.from_signals = (linear(part) for part in parts)
+        self.hidden = nn.ModuleList(linear(layer.weight, layer.bias) for layer in rest)
+        self.blend = linear(network.blend.weight, network.blend.bias)
+        self.requires_grad_(False).eval()
+
+    def forward(
+        self,
+        user_id: Tensor,
+        history_ids: Tensor,
+        history_ratings: Tensor,
+        profile: Tensor,
+        candidate_ids: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score every candidate of every user: `rating`, `affinity`, `wide`, `known`, each [B, N].
+
+        Inputs as in `Ranker.forward`; `profile` is float32[B, 0], this preset takes none. An anime
+        that stands twice in a history counts twice; one outside of the catalogue does not count.
+        """
+        watched = self.anime_rows(history_ids)
+        anime = self.anime_rows(candidate_ids)
+        present = (watched > 0).double()
+        rated = present * (~torch.isnan(history_ratings)).double()
+        ratings = torch.where(rated > 0, history_ratings.double(), self.mean)
+        residual = torch.where(rated > 0, ratings - self.expected[watched], 0.0)
+        offset = residual.sum(1) / (rated.sum(1) + USER_DAMPING)
+        liked = rated * (residual - offset.unsqueeze(1))
+        affine, rater = self._user(self.user_rows(user_id), watched, present, liked, offset)
+        crossed, crossed_liked = self._cross(watched, present, liked, anime)
+        wide = crossed + self.taste * crossed_liked
+        vectors = self.anime_vectors[anime]
+        logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + self.appeal[anime]
+        scale = self.deep * (present.sum(1) + 1).unsqueeze(1)
+        affinity = wide + scale * logits.clamp(max=0).exp()
+        rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
+        return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
+
+    def _user(
+        self, user: Tensor, watched: Tensor, present: Tensor, liked: Tensor, offset: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        count = present.sum(1)
+        weights = torch.stack([present, liked], 1) / (count + 1).sqrt().view(-1, 1, 1)
+        pooled = (weights @ self.watched_vectors[watched]).flatten(1)
+        known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
+        units = torch.cat([pooled, self.user_vectors[user].double(), known], 1)
+        both = self.tower[1](F.relu(self.tower[0](units)))
+        affine, rater = both.chunk(2, dim=1)
+        return affine, rater
+
+    def _cross(
+        self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        to = self.crossed[watched].long().flatten(1)
+        weights = self.cross_weights[watched].double()
+        sums = []
+        for share in (present, liked):
+            total = torch.zeros(
+                to.shape[0], self.expected.shape[0], dtype=torch.float64, device=to.device
+            )
+            total = total.scatter_add(1, to, (weights * share.unsqueeze(2)).flatten(1))
+            sums.append(total.gather(1, anime))
+        return sums[0], sums[1]
+
+    def _rating(
+        self,
+        rater: Tensor,
+        offset: Tensor,
+        anime: Tensor,
+        vectors: Tensor,
+        crossed: Tensor,
+        liked: Tensor,
+    ) -> Tensor:
+        expected = self.expected[anime]
+        signals = torch.stack(
+            [
+                offset.unsqueeze(1).expand_as(expected),
+                expected - self.usual,
+                liked,
+                liked / (crossed.abs() + self.crossed_half),
+                crossed,
+            ],
+            2,
+        )
+        # Weights times the user first: a candidate then pays for one product, not for two.
+        by_product = self.from_product.weight * rater.unsqueeze(1)
+        units = F.relu(
+            self.from_user(rater).unsqueeze(1)
+            + self.anime_hidden[anime]
+            + vectors @ by_product.transpose(1, 2)
+            + self.from_signals(signals)
+        )
+        units = F.relu(self.hidden[0](units))
+        product = (vectors @ rater.unsqueeze(2)).squeeze(2)
+        deep = (self.blend(signals) + self.hidden[1](units)).squeeze(2)
+        rating: Tensor = (
+            expected + offset.unsqueeze(1) + self.product * product + self.rated[anime] + deep
+        )
+        return rating
+
+
+def _numbers(model: Personal) -> dict[str, float]:
+    """By the name of the buffer they become: a number in the code would be float32 in ONNX."""
+    return {
+        "mean": model.expectation.mean,
+        "usual": float(model.network.expected.double().mean()),
+        "taste": model.mix.taste,
+        "deep": model.mix.deep,
+        "product": PRODUCT,
+        "crossed_half": CROSSED,
+    }
+
+
+def _tables(model: Personal, trained_users: np.ndarray) -> dict[str, Tensor]:
+    """By the name of the buffer they become, row 0 "unknown"."""
+    network = model.network
+    double = {name: tensor.detach().double() for name, tensor in network.state_dict().items()}
+    content, ids = network.content.double(), model.ids
+    vectors = double["anime_id.weight"][ids] + _content(content, double, "anime_content")
+    watched = double["watched_id.weight"][ids] + _content(content, double, "watched_content")
+    appeal = double["appeal_id.weight"][ids] + _content(content, double, "appeal_content")
+    dim = vectors.shape[1]
+    first, bias = double["mlp.0.weight"], double["mlp.0.bias"]
+    vectors = torch.cat([torch.zeros(1, dim, dtype=torch.float64), vectors])
+    users = np.append(0, np.flatnonzero(trained_users) + 1)
+    crossed, weights = _crosses(model.crosses)
+    return {
+        "user_vectors": network.user_id.weight.detach()[users],
+        "watched_vectors": torch.cat([torch.zeros(1, dim, dtype=torch.float64), watched]),
+        "anime_vectors": vectors,
+        "anime_hidden": vectors @ first[:, dim : 2 * dim].T + bias,
+        "appeal": torch.cat([torch.tensor([NO_APPEAL]).double(), appeal.squeeze(1)]),
+        # What the network was trained with, to the bit; the mean where nothing is known.
+        "expected": torch.cat(
+            [torch.tensor([model.expectation.mean]).double(), network.expected.double()]
+        ),
+        "rated": torch.cat([torch.zeros(1).double(), double["rated_id.weight"][ids].squeeze(1)]),
+        "crossed": crossed,
+        "cross_weights": weights,
+    }
+
+
+def _content(content: Tensor, weights: dict[str, Tensor], layer: str) -> Tensor:
+    return content @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
+
+
+def _crosses(matrix: sp.csr_array) -> tuple[Tensor, Tensor]:
+    """int32[A + 1, K] rows and float32[A + 1, K] weights; unused places point at row 0."""
+    counts = np.diff(matrix.indptr)
+    shape = (matrix.shape[0] + 1, max(int(counts.max(initial=0)), 1))
+    crossed, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    row = np.repeat(np.arange(1, shape[0]), counts)
+    place = np.arange(len(matrix.data)) - np.repeat(matrix.indptr[:-1], counts)
+    crossed[row, place] = matrix.indices + 1
+    weights[row, place] = matrix.data
+    return torch.from_numpy(crossed), torch.from_numpy(weights)

@@ -1,0 +1,97 @@
+"""The unfolded `personal` model behind the served graph's inputs.
+
+Written the long way round on purpose: it scores the whole catalogue with the training network and
+sparse matrices, and shares neither tables nor look-ups with `PersonalRanker`.
+"""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from export.parity import Inputs
+from training.expectation import USER_DAMPING
+from training.network import Encoded, History
+from training.personal import Personal
+from training.tables import Tables
+
+
+class PersonalReference:
+    """Answers of a training model to the graph's inputs, computed in `dtype`."""
+
+    def __init__(
+        self, model: Personal, tables: Tables, trained_users: np.ndarray, dtype: torch.dtype
+    ) -> None:
+        self._model, self._dtype = model, dtype
+        self._network = copy.deepcopy(model.network).to(dtype).eval()
+        self._crosses = model.crosses.toarray().astype(np.float64)
+        self._user_index = pd.Index(tables.users["user_id"])
+        self._trained_users = trained_users
+        self._anime_index = pd.Index(tables.anime["anime_id"])
+        self._expected = model.network.expected.double().numpy()
+
+    @torch.inference_mode()
+    def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """`rating`, `affinity`, `wide`: [B, N] in the reference's type; `known`: bool[B, N]."""
+        rows = [self._row(inputs, at) for at in range(len(inputs["user_id"]))]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _row(self, inputs: Inputs, at: int) -> dict[str, np.ndarray]:
+        history = self._history(inputs["history_ids"][at], inputs["history_ratings"][at])
+        found = self._user_index.get_indexer([inputs["user_id"][at]])[0]
+        known_user = found >= 0 and self._trained_users[found]
+        user = torch.tensor([found + 1 if known_user else 0])
+        encoded = self._network.encode(history, user, self._model.ids)
+        wide = self._model.mix.wide(history)
+        affinity = self._model.mix.affinity(history, self._network.logits(encoded))[0]
+        columns = self._anime_index.get_indexer(inputs["candidate_ids"][at])
+        known = columns >= 0
+        column = torch.from_numpy(np.where(known, columns, 0).astype(np.int64))
+        pair = torch.zeros_like(column)
+        ids = self._model.ids[column]
+        rating = self._network.rating(history, encoded, pair, column, ids).clamp(1, 10)
+        nowhere = self._nowhere(history, encoded)
+        return {
+            "rating": np.where(known, rating.numpy(), nowhere),
+            "affinity": np.where(known, affinity[column].numpy(), 0),
+            "wide": np.where(known, wide[0, column].numpy(), 0),
+            "known": known,
+        }
+
+    def _history(self, ids: np.ndarray, ratings: np.ndarray) -> History:
+        columns = self._anime_index.get_indexer(ids)
+        there = columns >= 0
+        columns, ratings = columns[there], ratings[there].astype(np.float64)
+        rated = ~np.isnan(ratings)
+        residual = np.where(rated, ratings - self._expected[columns], 0)
+        offset = residual.sum() / (rated.sum() + USER_DAMPING)
+        liked = np.where(rated, residual - offset, 0)
+        watched, weighted = np.zeros((2, len(self._expected)))
+        np.add.at(watched, columns, 1.0)
+        np.add.at(weighted, columns, liked)
+
+        def tensor(values: object) -> Tensor:
+            return torch.tensor(np.asarray(values), dtype=self._dtype)
+
+        return History(
+            tensor([len(columns)]),
+            tensor([offset]),
+            tensor(watched[None]),
+            tensor(weighted[None]),
+            tensor(watched[None] @ self._crosses),
+            tensor(weighted[None] @ self._crosses),
+        )
+
+    def _nowhere(self, history: History, encoded: Encoded) -> float:
+        """The rating of an anime of which nothing is known: no vector, no crosses, the mean."""
+        network, mean = self._network, self._model.expectation.mean
+        dim = encoded.rater.shape[1]
+        offset = history.offset[0]
+        appeal = torch.tensor(mean, dtype=self._dtype) - network.expected.mean()
+        zero = torch.zeros((), dtype=self._dtype)
+        signals = torch.stack([offset, appeal, zero, zero, zero])
+        nothing = torch.zeros(2 * dim, dtype=self._dtype)
+        deep = network.mlp(torch.cat([encoded.rater[0], nothing, signals]))
+        return float((mean + offset + network.blend(signals) + deep).clamp(1, 10))

@@ -1,0 +1,96 @@
+"""What an export needs of a run, whatever its preset."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from export.parity import Reference
+from export.personal_ranker import PersonalRanker
+from export.personal_reference import PersonalReference
+from export.ranker import Ranker
+from export.reference import Reference as SeedReference
+from training.comparison import compare
+from training.content import Content
+from training.encoders import VOCABULARIES, Encoders, labels
+from training.evaluation import evaluate
+from training.personal import Personal
+from training.run import PersonalRun, Run
+from training.splits import split_by_user
+from training.tables import Tables
+
+
+@dataclass(frozen=True)
+class Served:
+    """The graph, what it is held to, and what the manifest says of it.
+
+    `profiles`: float32[U, P], what is stored of each user; `profile`: the fields a request may
+    state; `exact`, `trained`: the training model in float64 and as trained; `beta`, `mean`: of the
+    ranking score; `vocabularies`: values by column.
+    """
+
+    ranker: nn.Module
+    profile: list[dict[str, Any]]
+    profiles: np.ndarray
+    exact: Reference
+    trained: Reference
+    beta: float
+    mean: float
+    uses_history: bool
+    vocabularies: dict[str, list[Any]]
+    metrics: dict[str, Any]
+
+
+def served(run: Run | PersonalRun, tables: Tables) -> Served:
+    """Fold a run. Raises RunError and DataError."""
+    return _personal(run, tables) if isinstance(run, PersonalRun) else _seed(run, tables)
+
+
+def _seed(run: Run, tables: Tables) -> Served:
+    encoders = run.encoders()
+    side = encoders.side(tables, "user")
+    gender = encoders.preset.columns("wide", "user").index("gender")
+    return Served(
+        ranker=Ranker(run.model(encoders), encoders, tables),
+        profile=profile_fields(encoders),
+        profiles=np.column_stack([side.codes[:, gender], side.deep]).astype(np.float32),
+        exact=SeedReference(run.model(encoders).double(), encoders, tables),
+        trained=SeedReference(run.model(encoders), encoders, tables),
+        beta=0.0,
+        mean=float(labels(tables, encoders.preset, tables.ratings).mean(dtype=np.float64)),
+        uses_history=False,
+        vocabularies=json.loads((run.folder / VOCABULARIES).read_text("utf-8")),
+        metrics=json.loads(evaluate(run).to_json()),
+    )
+
+
+def _personal(run: PersonalRun, tables: Tables) -> Served:
+    model = Personal.load(run, tables)
+    train = split_by_user(tables, run.preset.split, run.preset.seed).train
+    users = np.bincount(tables.ratings.user_row[train], minlength=len(tables.users)) > 0
+    return Served(
+        ranker=PersonalRanker(model, tables, users),
+        profile=[],
+        profiles=np.empty((len(tables.users), 0), dtype=np.float32),
+        exact=PersonalReference(model, tables, users, torch.float64),
+        trained=PersonalReference(model, tables, users, torch.float32),
+        beta=model.mix.beta,
+        mean=model.mix.mean,
+        uses_history=True,
+        vocabularies=dict(Content.load(run.folder).values),
+        metrics=json.loads(compare(run).to_json()),
+    )
+
+
+def profile_fields(encoders: Encoders) -> list[dict[str, Any]]:
+    """The features of a user that a request may state, in the order of the graph's `profile`."""
+    gender = {
+        "name": "gender",
+        "kind": "category",
+        "values": encoders.vocabularies["gender"].values,
+    }
+    numbers = encoders.preset.columns("deep", "user")
+    return [gender, *({"name": name, "kind": "number"} for name in numbers)]
