@@ -26,7 +26,7 @@ class PersonalReference:
     ) -> None:
         self._model, self._dtype = model, dtype
         self._network = copy.deepcopy(model.network).to(dtype).eval()
-        self._crosses = model.crosses.toarray().astype(np.float64)
+        self._crosses = model.crosses.astype(np.float64)
         self._user_index = pd.Index(tables.users["user_id"])
         self._trained_users = trained_users
         self._anime_index = pd.Index(tables.anime["anime_id"])

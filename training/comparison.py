@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from training.crosses import Crosses
+from training.crosses import ease
 from training.expectation import Expectation
 from training.histories import Interactions
 from training.personal import USERS_AT_ONCE, Personal
@@ -198,10 +198,14 @@ def _list_baselines(run: PersonalRun, model: Personal, judge: _Judge) -> Iterato
     mean = judge.batches(lambda users: np.tile(damped, (len(users), 1)))
     yield judge.lists(Line("damped mean"), mean)
     watched = judge.interactions.watched
-    ease = Crosses.fit(watched, run.preset.ridge, watched.shape[1], 0.0, torch.device("cpu"))
-    # Whole rows, dense: what the model's own crosses are cut from.
-    weights = ease.matrix().toarray()
-    yield judge.lists(Line("EASE"), judge.batches(lambda users: watched[users] @ weights))
+    rows, weights = ease(watched, run.preset.ridge, 0.0, torch.device("cpu"))
+
+    def linear(users: np.ndarray) -> np.ndarray:
+        scores = np.full((len(users), watched.shape[1]), -np.inf, dtype=np.float32)
+        scores[:, rows] = watched[users][:, rows] @ weights.numpy()
+        return scores
+
+    yield judge.lists(Line("EASE"), judge.batches(linear))
 
 
 def _ours(model: Personal, judge: _Judge) -> Iterator[Line]:

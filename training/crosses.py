@@ -33,8 +33,7 @@ class Crosses:
         times 1.1 GB.
         """
         anime = watched.shape[1]
-        rows = np.flatnonzero(np.bincount(watched.indices, minlength=anime))
-        weights = _ease(_gram(watched[:, rows], exponent).to(device), ridge)
+        rows, weights = ease(watched, ridge, exponent, device)
         found = min(kept, len(rows))
         columns = weights.abs().topk(found, dim=1).indices
         candidate = np.zeros((anime, kept), dtype=np.int32)
@@ -54,6 +53,14 @@ class Crosses:
         return matrix
 
 
+def ease(
+    watched: sp.csr_array, ridge: float, exponent: float, device: torch.device
+) -> tuple[np.ndarray, Tensor]:
+    """The whole model: rows of the M anime that were watched, and their weights, float32[M, M]."""
+    rows = np.flatnonzero(np.bincount(watched.indices, minlength=watched.shape[1]))
+    return rows, _solve(_gram(watched[:, rows], exponent).to(device), ridge)
+
+
 def _gram(watched: sp.csr_array, exponent: float) -> Tensor:
     counts = np.maximum(np.diff(watched.indptr), 1).astype(np.float32)
     share = counts**-exponent
@@ -63,7 +70,7 @@ def _gram(watched: sp.csr_array, exponent: float) -> Tensor:
     return torch.from_numpy((watched.T @ weighted).toarray().astype(np.float32, copy=False))
 
 
-def _ease(gram: Tensor, ridge: float) -> Tensor:
+def _solve(gram: Tensor, ridge: float) -> Tensor:
     gram.diagonal().add_(ridge)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
     weights = inverse.div_(-inverse.diagonal().clone())
