@@ -67,18 +67,28 @@ def prepare(
 def train(
     data: Annotated[Path, typer.Argument(help="Folder of the CSV files, or a prepared one.")],
     run_dir: Annotated[Path, typer.Argument(help="New folder for the run.")],
-    preset: Annotated[str | None, typer.Option(help="Recipe. [default: seed]")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Score, the anime's mean, or rating, the user's own.")
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe: seed or personal. [default: seed]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: the preset's 10]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[default: the preset's 256]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="[default: 0.001]")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Score, the anime's mean (seed only), or rating, the user's own."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="[default: 10; personal: 40]")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Ratings; personal: users. [default: 256; 128]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="[default: 0.001; personal: 0.003]")
+    ] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="Learning rate: constant or cosine. [default: constant]")
+        str | None,
+        typer.Option(
+            help="Learning rate: constant or cosine. [default: constant; personal: cosine]"
+        ),
     ] = None,
     sample: Annotated[
-        float | None, typer.Option(help="Share of the ratings to use. [default: 0.5]")
+        float | None, typer.Option(help="seed only: share of the ratings to use. [default: 0.5]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights and order.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",

@@ -60,22 +60,25 @@ class Comparison:
         return json.dumps(asdict(self), indent=2)
 
     def __rich__(self) -> Table:
-        title = f"{self.run}: {self.rows}, {self.ratings:,} ratings; lists over the whole catalogue"
+        title = f"{self.run}: {self.rows}, {self.ratings:,} ratings, lists over all anime"
         table = Table(title=title, title_justify="left")
         shown = {
             "rmse": "RMSE",
-            "mae": "MAE",
-            "ndcg": "NDCG@10",
-            "ndcg_liked": "rated 8+",
-            "recall_10": "recall@10",
-            "recall_50": "@50",
-            "hit_10": "hit@10",
-            "coverage": "coverage",
-            "overlap": "overlap",
+            "ndcg": "NDCG",
+            "ndcg_liked": "8+",
+            "recall_10": "R@10",
+            "recall_50": "R@50",
+            "hit_10": "hit",
+            "coverage": "cover",
         }
-        table.add_column("model")
+        table.add_column("model", no_wrap=True)
         for heading in shown.values():
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.caption = (
+            "NDCG at 10 of all held out, and of those rated 8 or more; hit: one of ten at least; "
+            "cover: share of the catalogue in anybody's ten. More in the JSON."
+        )
+        table.caption_justify = "left"
         for line in self.lines:
             values = (getattr(line, name) for name in shown)
             table.add_row(line.model, *("" if v is None else f"{v:.3f}" for v in values))

@@ -236,12 +236,15 @@ class PersonalTrainer:
         return np.sort(rng.permutation(users)[:VALIDATED_USERS])
 
     def _choose_mix(self) -> None:
-        """One part after another, by NDCG@10 on validation: the smaller gain over the crosses alone
-        counts, of all that was held out and of what was liked."""
+        """One part after another, twice over, by NDCG@10 on validation.
+
+        The smaller gain over the crosses alone counts: of all that was held out, or of what was
+        liked.
+        """
         floor = np.array(self._ndcg(Mix(mean=self.expectation.mean)))
         mix, reached = Mix(mean=self.expectation.mean), 1.0
-        for part, choices in (("deep", DEEPS), ("taste", TASTES), ("beta", BETAS)):
-            for value in choices[1:]:
+        for part, choices in (("deep", DEEPS), ("taste", TASTES), ("beta", BETAS)) * 2:
+            for value in choices:
                 tried = replace(mix, **{part: value})
                 gain = float(np.min(np.array(self._ndcg(tried)) / np.maximum(floor, 1e-9)))
                 if gain > reached:
