@@ -1,0 +1,68 @@
+"""What one request costs with nothing around it: the graph alone, and a whole recommendation.
+
+    python benchmarks/graph.py model_store/anime/1
+
+The graph scores candidates for a history on one core, in ONNX Runtime; the engine recommends ten
+of the whole catalogue to known users, on `--threads` cores. Their ratio is printed.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from handlers.bundle import ONNX, Bundle
+from handlers.engine import Engine
+from handlers.graph import OnnxGraph
+from handlers.query import Query
+
+USERS = 50  # recommended to in turn
+UNTIMED = 3
+
+
+def median_ms(call: Callable[[int], object], times: int) -> float:
+    """Median milliseconds of one call, which is told its number."""
+    spent = []
+    for number in range(times + UNTIMED):
+        began = time.perf_counter()
+        call(number)
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent[UNTIMED:]) * 1e3
+
+
+def main() -> None:
+    """Measure both and print their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--candidates", type=int, default=200)
+    parser.add_argument("--history", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    bundle = Bundle.open(options.bundle)
+    path, ids = bundle.graph_file(ONNX), bundle.catalogue.anime_id
+    chosen = np.random.default_rng(0).permutation(ids)
+    inputs = {
+        "user_id": np.array([0]),
+        "history_ids": chosen[: options.history][None],
+        "history_ratings": np.full((1, options.history), 8, np.float32),
+        "profile": np.full((1, len(bundle.manifest.profile)), np.nan, np.float32),
+        "candidate_ids": chosen[-options.candidates :][None],
+    }
+    graph = OnnxGraph(path)
+    alone = median_ms(lambda _: graph.run(inputs), 300)
+    engine = Engine(bundle, OnnxGraph(path, threads=options.threads))
+    users = bundle.histories.user_id[:USERS].tolist()
+    whole = median_ms(lambda n: engine.rank([Query(user_id=users[n % len(users)], top_k=10)]), 50)
+    print(
+        f"{bundle.manifest.preset}, {len(ids):,} anime\n"
+        f"graph, {options.candidates} candidates, history {options.history}, one core: "
+        f"{alone:.2f} ms\n"
+        f"recommendation, {options.threads} cores: {whole:.1f} ms, {whole / alone:.0f} times that"
+    )
+
+
+if __name__ == "__main__":
+    main()
