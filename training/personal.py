@@ -91,9 +91,7 @@ class Personal:
         return cls(network.eval(), crosses.matrix(), expectation, trained, mix)
 
     @torch.inference_mode()
-    def scores(
-        self, interactions: Interactions, users: np.ndarray, known: bool = True
-    ) -> Iterator[Scores]:
+    def scores(self, interactions: Interactions, users: np.ndarray) -> Iterator[Scores]:
         """Every anime for the users at int64[n], from these interactions, batch by batch.
 
         Behind the `RATED` highest affinities the score is the affinity alone.
@@ -101,7 +99,7 @@ class Personal:
         self.network.eval()
         for start in range(0, len(users), USERS_AT_ONCE):
             batch = users[start : start + USERS_AT_ONCE]
-            history, encoded = self._encode(interactions, batch, known)
+            history, encoded = self._encode(interactions, batch)
             affinity = self.mix.affinity(history, self.network.logits(encoded))
             score = affinity.clone()
             if self.mix.beta:
@@ -123,17 +121,15 @@ class Personal:
         for start in range(0, len(everyone), USERS_AT_ONCE):
             batch = everyone[start : start + USERS_AT_ONCE]
             at = np.flatnonzero((user >= batch[0]) & (user <= batch[-1]))
-            history, encoded = self._encode(interactions, batch, known=True)
+            history, encoded = self._encode(interactions, batch)
             row = torch.from_numpy(np.searchsorted(batch, user[at])).to(self.device)
             column = torch.from_numpy(anime[at].astype(np.int64)).to(self.device)
             predicted[at] = self._rate(history, encoded, row, column).cpu().numpy()
         return predicted
 
-    def _encode(
-        self, interactions: Interactions, users: np.ndarray, known: bool
-    ) -> tuple[History, Encoded]:
+    def _encode(self, interactions: Interactions, users: np.ndarray) -> tuple[History, Encoded]:
         history = interactions.at(users).history(self.crosses, self.device)
-        rows = torch.from_numpy(users + 1 if known else np.zeros_like(users)).to(self.device)
+        rows = torch.from_numpy(users + 1).to(self.device)
         return history, self.network.encode(history, rows, self.ids)
 
     def _rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
