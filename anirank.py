@@ -90,6 +90,10 @@ def train(
     sample: Annotated[
         float | None, typer.Option(help="seed only: share of the ratings to use. [default: 0.5]")
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="personal only: hold out ratings, users or anime. [default: ratings]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights and order.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
@@ -112,11 +116,11 @@ def train(
         "learning_rate": learning_rate,
         "schedule": schedule,
     }
-    given = {"preset": preset, "label": label, "seed": seed, "sample": sample, **optimisation}
-    if resume and any(value is not None for value in given.values()):
+    given = {"label": label, "seed": seed, "sample": sample, "split_by": split, **optimisation}
+    if resume and any(value is not None for value in (preset, *given.values())):
         raise RunError("--resume takes the run's own settings; leave out the others")
     chosen = choose(device)
-    settings = resolve(preset or "seed", label=label, seed=seed, sample=sample, **optimisation)
+    settings = resolve(preset or "seed", **given)
     begun = open_run(run_dir) if resume else None
     tables = load_or_prepare(data)
     if not resume:

@@ -28,7 +28,7 @@ from training.plots import plot_learning
 from training.progress import Progress
 from training.ranking import LIKED, Relevant, ndcg, top
 from training.run import PersonalRun, load_tensors, save_tensors, write_text
-from training.splits import split_by_user
+from training.splits import personal_split
 from training.tables import Tables
 from training.trainer import interruptible, learning_rates
 
@@ -49,10 +49,11 @@ class PersonalTrainer:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
         self.run, self.preset, self.device = run, run.preset, device
         self.ratings, self.users = tables.ratings, len(tables.users)
-        self.parts = split_by_user(tables, self.preset.split, self.preset.seed)
+        self.parts = personal_split(tables, self.preset)
         train, anime = self.parts.train, len(tables.anime)
         self.expectation = Expectation.fit(self.ratings, train, anime)
         self.interactions = Interactions.of(self.ratings, train, self.expectation, self.users)
+        self.known = Interactions.of(self.ratings, self.parts.known, self.expectation, self.users)
         trained = np.bincount(self.ratings.anime_row[train], minlength=anime) > 0
         self.trained = torch.from_numpy(trained).to(device)
         content = Content.fit(tables.anime, trained)
@@ -227,7 +228,7 @@ class PersonalTrainer:
         chosen = np.isin(self.ratings.user_row[rows], self._validated())
         rows = rows[chosen]
         user, anime = self.ratings.user_row[rows], self.ratings.anime_row[rows]
-        predicted = self.model.ratings(self.interactions, user.astype(np.int64), anime)
+        predicted = self.model.ratings(self.known, user.astype(np.int64), anime)
         return float(np.mean((predicted - self.ratings.rating[rows]) ** 2))
 
     def _validated(self) -> np.ndarray:
@@ -256,16 +257,18 @@ class PersonalTrainer:
         self.model.mix = mix
         users, rows = self._validated(), self.parts.validation
         shape = self.interactions.watched.shape
+        unlisted = ~self.parts.listed("validation", shape[1])
         gains: list[list[np.ndarray]] = [[], []]
         liked = rows[self.ratings.rating[rows] >= LIKED]
         relevant = [
             Relevant.of(self.ratings.user_row[at], self.ratings.anime_row[at], shape)
             for at in (rows, liked)
         ]
-        for batch in self.model.scores(self.interactions, users):
+        for batch in self.model.scores(self.known, users):
             score = batch.score.copy()
-            watched = self.interactions.watched[batch.users].tocoo()
+            watched = self.known.watched[batch.users].tocoo()
             score[watched.row, watched.col] = -np.inf
+            score[:, unlisted] = -np.inf
             lists = top(score, 10)
             for gain, held in zip(gains, relevant, strict=True):
                 counts = held.counts(batch.users)

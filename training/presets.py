@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from training.errors import PresetError
 
 Label = Literal["Score", "rating"]
+SplitBy = Literal["ratings", "users", "anime"]
 Fill = Literal["mean", "median", "unknown", "zero-is-mean"]
 
 
@@ -71,6 +72,7 @@ class Personal(_Strict):
     each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `folds`: how many
     times it is fitted without some users, whose scores the deep part is trained beside.
     `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
+    `split_by`: what is held out: some ratings of every user, or users or anime whole.
     """
 
     name: Literal["personal"]
@@ -85,6 +87,7 @@ class Personal(_Strict):
     id_dropout: float = Field(default=0.3, ge=0, lt=1)
     weight_decay: float = Field(default=1e-5, ge=0)
     split: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    split_by: SplitBy = "ratings"
     optimisation: Optimisation = Optimisation(
         learning_rate=0.003, schedule="cosine", batch_size=128, epochs=40
     )
@@ -138,6 +141,7 @@ def resolve(
     label: str | None = None,
     seed: int | None = None,
     sample: float | None = None,
+    split_by: str | None = None,
     **optimisation: float | int | str | None,
 ) -> Preset | Personal:
     """The preset `name` with what the caller set in place of its own values.
@@ -147,7 +151,7 @@ def resolve(
     if name not in PRESETS:
         raise PresetError(f"preset {name!r} is not known; there is {', '.join(PRESETS)}")
     settings = PRESETS[name].model_dump()
-    given = {"label": label, "seed": seed, "sample": sample}
+    given = {"label": label, "seed": seed, "sample": sample, "split_by": split_by}
     settings.update({key: value for key, value in given.items() if value is not None})
     settings["optimisation"].update({k: v for k, v in optimisation.items() if v is not None})
     return validated(settings)
