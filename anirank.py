@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from anime.ranking.v1.ranking_pb2 import RankReply
+    from anime.ranking.v1.ranking_pb2 import RankReply, Reason
 
 # Nothing of training, export or handlers is imported up here: what serves starts without torch,
 # and what trains without grpc.
@@ -267,7 +267,17 @@ def rank(
         str | None,
         typer.Option(help="Anime ids, as in 1,5,6. [default: the whole catalogue, less the seen]"),
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            help="What the user has watched, as in 1:9,5: anime 1 rated 9, anime 5 not rated. "
+            "[default: what is stored of the user]"
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show reasons in place of the genres.")
+    ] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
 ) -> None:
@@ -275,31 +285,48 @@ def rank(
     if (address is None) == (bundle is None):
         raise typer.BadParameter("give either --address or --bundle")
     ids = None if candidates is None else _ids(candidates)
+    watched = {} if history is None else _history(history)
     if bundle is not None:
-        reply = _ranked_here(bundle, user, ids, top)
+        reply = _ranked_here(bundle, user, ids, watched, top, explain)
     else:
-        reply = _ranked_there(str(address), user, ids, top)
+        reply = _ranked_there(str(address), user, ids, watched, top, explain)
     table = Table(title=f"For user {user}" if user else "For a visitor", title_justify="left")
-    for heading in ("rank", "anime", "title", "genres", "predicted score"):
-        table.add_column(heading, justify="left" if heading in ("title", "genres") else "right")
+    told = "reasons" if explain else "genres"
+    for heading in ("rank", "anime", "title", told, "predicted score"):
+        table.add_column(heading, justify="left" if heading in ("title", told) else "right")
     for place, anime in enumerate(reply.ranking, start=1):
-        row = (str(place), str(anime.anime_id), anime.title, anime.genres, f"{anime.rating:.2f}")
+        about = "\n".join(map(_because, anime.reasons)) if explain else anime.genres
+        row = (str(place), str(anime.anime_id), anime.title, about, f"{anime.rating:.2f}")
         table.add_row(*map(escape, row))
     console.print(table)
     if reply.unknown_candidates:
         console.print(f"not in the catalogue: {', '.join(map(str, reply.unknown_candidates))}")
 
 
-def _ranked_there(address: str, user: int | None, ids: list[int] | None, top: int) -> "RankReply":
+def _ranked_there(
+    address: str,
+    user: int | None,
+    ids: list[int] | None,
+    history: dict[int, float | None],
+    top: int,
+    explain: bool,
+) -> "RankReply":
     from handlers.client import RankingClient
 
     with RankingClient(address) as client:
         if ids is None:
-            return client.recommend(user_id=user, top_k=top)
-        return client.rank(ids, user_id=user, top_k=top)
+            return client.recommend(user_id=user, history=history, top_k=top, explain=explain)
+        return client.rank(ids, user_id=user, history=history, top_k=top, explain=explain)
 
 
-def _ranked_here(folder: Path, user: int | None, ids: list[int] | None, top: int) -> "RankReply":
+def _ranked_here(
+    folder: Path,
+    user: int | None,
+    ids: list[int] | None,
+    history: dict[int, float | None],
+    top: int,
+    explain: bool,
+) -> "RankReply":
     import numpy as np
 
     from handlers import messages
@@ -311,11 +338,27 @@ def _ranked_here(folder: Path, user: int | None, ids: list[int] | None, top: int
 
     opened = Bundle.open(folder)
     engine = Engine(opened, OnnxGraph(opened.graph_file(ONNX)))
-    given = None if ids is None else np.array(ids, np.int64)
-    [ranking] = engine.rank([Query(user_id=user, candidate_ids=given, top_k=top)])
+    query = Query(
+        user_id=user,
+        candidate_ids=None if ids is None else np.array(ids, np.int64),
+        history_ids=np.array(list(history), np.int64),
+        history_ratings=np.array(list(history.values()), np.float32),  # None becomes NaN
+        top_k=top,
+        explain=explain,
+    )
+    [ranking] = engine.rank([query])
     if isinstance(ranking, InvalidQuery):
         raise ranking
-    return messages.write_reply(ranking, opened.catalogue, opened.manifest.version, queue_s=0.0)
+    return messages.write_reply(ranking, opened, queue_s=0.0)
+
+
+def _because(reason: "Reason") -> str:
+    if reason.WhichOneof("source") == "genre":
+        return f"because of your taste in {reason.genre}"
+    anime = reason.anime
+    if anime.HasField("rating"):
+        return f"because you rated {anime.title} {anime.rating:g}"
+    return f"because you watched {anime.title}"
 
 
 def _ids(text: str) -> list[int]:
@@ -323,6 +366,16 @@ def _ids(text: str) -> list[int]:
         return [int(each) for each in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--candidates: {text!r} is not ids with commas between") from None
+
+
+def _history(text: str) -> dict[int, float | None]:
+    items = (item.partition(":") for item in text.split(","))
+    try:
+        return {int(anime): float(rating) if colon else None for anime, colon, rating in items}
+    except ValueError:
+        raise typer.BadParameter(
+            f"--history: {text!r} is not ids with commas between, each with or without :RATING"
+        ) from None
 
 
 def main() -> None:

@@ -92,14 +92,18 @@ def _write(run: Run | PersonalRun, folder: Path, name: str, version: str) -> Par
     parity = check(made.exact, made.trained, forms, batches, len(tables.anime))
     write_catalogue(tables.anime, folder / "catalogue")
     write_histories(tables, folder / "histories")
+    if made.crosses is not None:
+        made.crosses.write(folder / "crosses")
     write_text(folder / VOCABULARIES, json.dumps(made.vocabularies, ensure_ascii=False))
+    graph: dict[str, Any] = {"uses_history": made.crosses is not None, **graphs.signature()}
     manifest = {
         "format": FORMAT,
         **described,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data_fingerprint": run.fingerprint,
         "libraries": {library: importlib.metadata.version(library) for library in LIBRARIES},
-        "graph": {"uses_history": made.uses_history, **graphs.signature()},
+        "graph": graph,
+        "wide": None if made.crosses is None else made.crosses.described,
         "parity": parity.to_dict(),
         "metrics": made.metrics,
         "files": _listing(folder),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from export.crosses import ServedCrosses
 from export.parity import Reference
 from export.personal_ranker import PersonalRanker
 from export.personal_reference import PersonalReference
@@ -29,7 +30,8 @@ class Served:
 
     `profiles`: float32[U, P], what is stored of each user; `profile`: the fields a request may
     state; `exact`, `trained`: the training model in float64 and as trained; `beta`, `mean`: of the
-    ranking score; `vocabularies`: values by column.
+    ranking score; `crosses`: None where the graph does not look at the history;
+    `vocabularies`: values by column.
     """
 
     ranker: nn.Module
@@ -39,7 +41,7 @@ class Served:
     trained: Reference
     beta: float
     mean: float
-    uses_history: bool
+    crosses: ServedCrosses | None
     vocabularies: dict[str, list[Any]]
     metrics: dict[str, Any]
 
@@ -61,7 +63,7 @@ def _seed(run: Run, tables: Tables) -> Served:
         trained=SeedReference(run.model(encoders), encoders, tables),
         beta=0.0,
         mean=float(labels(tables, encoders.preset, tables.ratings).mean(dtype=np.float64)),
-        uses_history=False,
+        crosses=None,
         vocabularies=json.loads((run.folder / VOCABULARIES).read_text("utf-8")),
         metrics=json.loads(evaluate(run).to_json()),
     )
@@ -71,15 +73,16 @@ def _personal(run: PersonalRun, tables: Tables) -> Served:
     model = Personal.load(run, tables)
     train = split_by_user(tables, run.preset.split, run.preset.seed).train
     users = np.bincount(tables.ratings.user_row[train], minlength=len(tables.users)) > 0
+    ranker = PersonalRanker(model, tables, users)
     return Served(
-        ranker=PersonalRanker(model, tables, users),
+        ranker=ranker,
         profile=[],
         profiles=np.empty((len(tables.users), 0), dtype=np.float32),
         exact=PersonalReference(model, tables, users, torch.float64),
         trained=PersonalReference(model, tables, users, torch.float32),
         beta=model.mix.beta,
         mean=model.mix.mean,
-        uses_history=True,
+        crosses=ServedCrosses.of(model, ranker),
         vocabularies=dict(Content.load(run.folder).values),
         metrics=json.loads(compare(run).to_json()),
     )

@@ -72,7 +72,7 @@ class Body:
     def _document(self, answer: Ranking | InvalidQuery) -> dict[str, object]:
         if isinstance(answer, InvalidQuery):
             return write_error(answer)
-        return write_ranking(answer, self._bundle.catalogue, self._bundle.manifest.version)
+        return write_ranking(answer, self._bundle)
 
 
 def _json(content: bytes | bytearray | str) -> object:

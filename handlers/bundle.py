@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlers import catalogue, histories
+from handlers import catalogue, crosses, histories
 from handlers.catalogue import Catalogue
+from handlers.crosses import Crosses
 from handlers.errors import BundleError
 from handlers.histories import Histories
 from handlers.manifest import Listed, Manifest
@@ -18,11 +19,13 @@ REQUIRED = (
     *(f"catalogue/{name}" for name in catalogue.FILES),
     *(f"histories/{name}" for name in histories.FILES),
 )
+# Where the manifest says what the wide part is.
+CROSSES = tuple(f"crosses/{name}" for name in crosses.FILES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """An opened bundle.
+    """An opened bundle; `crosses` is None where the wide part takes no history.
 
     bundle = Bundle.latest(Path("model_store"), "anime")
     bundle.manifest.metrics
@@ -32,6 +35,7 @@ class Bundle:
     manifest: Manifest
     catalogue: Catalogue
     histories: Histories
+    crosses: Crosses | None
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True) -> "Bundle":
@@ -41,7 +45,7 @@ class Bundle:
         first file that is missing or is not what the manifest lists.
         """
         manifest = Manifest.read(folder / "manifest.json")
-        for name in REQUIRED:
+        for name in REQUIRED + (CROSSES if manifest.wide else ()):
             if name not in manifest.files:
                 raise BundleError(f"{folder / 'manifest.json'}: files does not list {name}")
         for name, listed in manifest.files.items():
@@ -52,8 +56,14 @@ class Bundle:
                 raise BundleError(f"{path}: is missing")
             if verify:
                 _verify(path, listed)
+        opened = Catalogue(folder / "catalogue")
+        wide = manifest.wide
         return cls(
-            folder, manifest, Catalogue(folder / "catalogue"), Histories(folder / "histories")
+            folder,
+            manifest,
+            opened,
+            Histories(folder / "histories"),
+            Crosses(folder / "crosses", len(opened), wide) if wide else None,
         )
 
     @classmethod

@@ -53,17 +53,18 @@ def find(ascending: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int
     return np.where(ascending[np.minimum(rows, last)] == ids, rows, -1)
 
 
-def load(path: Path, dtype: type[Kind]) -> NDArray[Kind]:
-    """A vector of a bundle, memory-mapped; raises BundleError where it is of another type."""
+def load(path: Path, dtype: type[Kind], dimensions: int = 1) -> NDArray[Kind]:
+    """An array of a bundle, memory-mapped; raises BundleError where it is of another type."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise BundleError(f"{path}: not a NumPy array ({error})") from error
-    if array.ndim != 1 or not np.issubdtype(array.dtype, dtype):
+    if array.ndim != dimensions or not np.issubdtype(array.dtype, dtype):
+        kind = "vector" if dimensions == 1 else "matrix"
         raise BundleError(
-            f"{path}: {array.dtype}{list(array.shape)}, should be a vector of {dtype.__name__}"
+            f"{path}: {array.dtype}{list(array.shape)}, should be a {kind} of {dtype.__name__}"
         )
     # A plain view: indexing a np.memmap costs several times that of the array it wraps.
     return cast(NDArray[Kind], array.view(np.ndarray))

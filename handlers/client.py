@@ -64,11 +64,13 @@ class RankingClient:
         profile: Mapping[str, float | str] | None = None,
         top_k: int = 0,
         objective: Objective = Objective.BLENDED,
+        explain: bool = False,
     ) -> pb.RankReply:
         """Order the candidates.
 
         history: rating by anime id, None = watched, not rated. profile: number or category by
-        name. top_k: how many to answer, 0 for all.
+        name. top_k: how many to answer, 0 for all. explain: say of each what its wide score comes
+        from.
         """
         request = pb.RankRequest(
             user_id=user_id,
@@ -77,6 +79,7 @@ class RankingClient:
             profile=_profile(profile or {}),
             top_k=top_k,
             objective=OBJECTIVES[objective],
+            explain=explain,
         )
         reply: pb.RankReply = self._call(self._stub.Rank, request)
         return reply
@@ -91,6 +94,7 @@ class RankingClient:
         objective: Objective = Objective.BLENDED,
         include_seen: bool = False,
         include_adult: bool = False,
+        explain: bool = False,
     ) -> pb.RankReply:
         """Choose from the whole catalogue; as `rank`, and top_k 0 answers ten."""
         request = pb.RecommendRequest(
@@ -101,6 +105,7 @@ class RankingClient:
             objective=OBJECTIVES[objective],
             include_seen=include_seen,
             include_adult=include_adult,
+            explain=explain,
         )
         reply: pb.RankReply = self._call(self._stub.Recommend, request)
         return reply

@@ -2,8 +2,8 @@
 
 A request: ``{"user_id": 366396, "candidate_ids": [1, 5], "history": [{"anime_id": 1, "rating": 9}],
 "profile": {"gender": "Male", "days_watched": 12.5}, "top_k": 10, "objective": "blended",
-"include_seen": false, "include_adult": false}``. Everything may be left out; without candidate_ids
-the whole catalogue is ranked and the best 10 are answered.
+"include_seen": false, "include_adult": false, "explain": false}``. Everything may be left out;
+without candidate_ids the whole catalogue is ranked and the best 10 are answered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.catalogue import Catalogue
+from handlers.bundle import Bundle
 from handlers.errors import InvalidQuery, quoted
+from handlers.explanations import Reason, explanations
 from handlers.profile import ProfileField
 from handlers.query import RECOMMENDED, Objective, Query, Ranking
 
@@ -26,6 +27,7 @@ _KEYS = (
     "objective",
     "include_seen",
     "include_adult",
+    "explain",
 )
 _INT64 = np.iinfo(np.int64)
 
@@ -50,35 +52,62 @@ def read_query(item: object, fields: Sequence[ProfileField]) -> Query:
         objective=_objective(item.get("objective", "blended")),
         include_seen=_flag(item, "include_seen"),
         include_adult=_flag(item, "include_adult"),
+        explain=_flag(item, "explain"),
     )
 
 
-def write_ranking(ranking: Ranking, catalogue: Catalogue, model_version: str) -> dict[str, Any]:
-    """The answer as a JSON object; scores are the float32 numbers, written out in full."""
+def write_ranking(ranking: Ranking, bundle: Bundle) -> dict[str, Any]:
+    """The answer as a JSON object; scores are the float32 numbers, written out in full.
+
+    Where reasons were asked for, each anime has them, largest first, and the `rest` of its wide
+    score: ``"reasons": [{"anime_id": 1, "title": "Cowboy Bebop", "rating": 9, "contribution":
+    0.21}, {"genre": "Sci-Fi", "contribution": 0.04}], "rest": 0.07``.
+    """
+    catalogue = bundle.catalogue
     rows = catalogue.rows(ranking.anime_ids).tolist()
-    columns = (ranking.anime_ids, ranking.scores, ranking.ratings, ranking.affinities)
+    columns = (
+        ranking.anime_ids,
+        ranking.scores,
+        ranking.ratings,
+        ranking.affinities,
+        ranking.wides,
+    )
+    entries: list[dict[str, Any]] = [
+        {
+            "anime_id": anime_id,
+            "title": catalogue.titles[row],
+            "score": score,
+            "rating": rating,
+            "affinity": affinity,
+            "wide": wide,
+        }
+        for row, anime_id, score, rating, affinity, wide in zip(
+            rows, *(column.tolist() for column in columns), strict=True
+        )
+    ]
+    for entry, explanation in zip(entries, explanations(ranking, bundle), strict=True):
+        if explanation is not None:
+            entry["reasons"] = [_reason(reason) for reason in explanation.reasons]
+            entry["rest"] = explanation.rest
     return {
-        "ranking": [
-            {
-                "anime_id": anime_id,
-                "title": catalogue.titles[row],
-                "score": score,
-                "rating": rating,
-                "affinity": affinity,
-            }
-            for row, anime_id, score, rating, affinity in zip(
-                rows, *(column.tolist() for column in columns), strict=True
-            )
-        ],
+        "ranking": entries,
         "unknown_candidates": ranking.unknown_candidates.tolist(),
         "familiarity": ranking.familiarity.name.lower(),
-        "model_version": model_version,
+        "model_version": bundle.manifest.version,
     }
 
 
 def write_error(error: InvalidQuery) -> dict[str, Any]:
     """The error as a JSON object."""
     return {"error": {"field": error.field, "reason": error.reason}}
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    contribution = {"contribution": reason.contribution}
+    if reason.genre is not None:
+        return {"genre": reason.genre, **contribution}
+    rating = {} if reason.rating is None else {"rating": reason.rating}
+    return {"anime_id": reason.anime_id, "title": reason.title, **rating, **contribution}
 
 
 def _candidates(values: object) -> NDArray[np.int64]:

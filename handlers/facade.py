@@ -130,13 +130,12 @@ class RankingService(ranking_pb2_grpc.RankingServiceServicer):
     async def _answer(
         self, read: _Read, request: Any, context: grpc.aio.ServicerContext
     ) -> pb.RankReply:
-        manifest = self._bundle.manifest
         try:
-            query = read(request, manifest.profile)
+            query = read(request, self._bundle.manifest.profile)
             result, queue_s = await self._batcher.rank(query, context.time_remaining())
             if isinstance(result, InvalidQuery):
                 raise result
-            return messages.write_reply(result, self._bundle.catalogue, manifest.version, queue_s)
+            return messages.write_reply(result, self._bundle, queue_s)
         except (InvalidQuery, Overloaded, DeadlinePassed, BackendUnavailable) as error:
             failure: ServingError = error
         # Outside the except clause: abort raises, and what it raises is no part of the failure.

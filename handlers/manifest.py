@@ -8,6 +8,7 @@ from typing import Any
 
 from handlers.errors import BundleError
 from handlers.profile import ProfileField, read_field
+from handlers.wide import Wide, read_wide
 
 FORMAT = 1
 INPUTS = ("user_id", "history_ids", "history_ratings", "profile", "candidate_ids")
@@ -24,7 +25,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The manifest, checked; `beta` and `mean` are those of the blended score."""
+    """The manifest, checked; `beta` and `mean` are those of the blended score.
+
+    wide: None where the wide part takes no history, and so gives no reasons.
+    """
 
     name: str
     version: str
@@ -37,6 +41,7 @@ class Manifest:
     profile: tuple[ProfileField, ...]
     beta: float
     mean: float
+    wide: Wide | None
     parity: Mapping[str, Any]
     metrics: Mapping[str, Any]
     files: Mapping[str, Listed]
@@ -79,6 +84,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         profile=tuple(read_field(entry) for entry in content["profile"]),
         beta=float(score["beta"]),
         mean=float(score["mean"]),
+        wide=None if content["wide"] is None else read_wide(content["wide"]),
         parity=dict(content["parity"]),
         metrics=dict(content["metrics"]),
         files={_inside(name): _listed(entry) for name, entry in content["files"].items()},

@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
 from handlers.bundle import Bundle
-from handlers.catalogue import Catalogue
 from handlers.errors import InvalidQuery, quoted
+from handlers.explanations import Explanation, Reason, explanations
 from handlers.profile import ProfileField
 from handlers.query import RECOMMENDED, Familiarity, Limits, Objective, Query, Ranking
 
@@ -37,6 +37,7 @@ def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField]) -> Query:
         profile=_profile(request.profile, fields),
         top_k=request.top_k or None,
         objective=_objective(request.objective),
+        explain=request.explain,
     )
 
 
@@ -52,15 +53,20 @@ def read_recommend(request: pb.RecommendRequest, fields: Sequence[ProfileField])
         objective=_objective(request.objective),
         include_seen=request.include_seen,
         include_adult=request.include_adult,
+        explain=request.explain,
     )
 
 
-def write_reply(
-    ranking: Ranking, catalogue: Catalogue, model_version: str, queue_s: float
-) -> pb.RankReply:
+def write_reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> pb.RankReply:
     """The reply to a request that waited `queue_s` seconds for its batch."""
-    titles, genres = catalogue.titles, catalogue.genres
-    columns = (ranking.anime_ids, ranking.scores, ranking.ratings, ranking.affinities)
+    titles, genres = bundle.catalogue.titles, bundle.catalogue.genres
+    columns = (
+        ranking.anime_ids,
+        ranking.scores,
+        ranking.ratings,
+        ranking.affinities,
+        ranking.wides,
+    )
     return pb.RankReply(
         ranking=[
             pb.RankedAnime(
@@ -70,16 +76,19 @@ def write_reply(
                 score=score,
                 rating=rating,
                 affinity=affinity,
+                wide=wide,
+                **_explained(explanation),
             )
-            for row, anime_id, score, rating, affinity in zip(
-                catalogue.rows(ranking.anime_ids).tolist(),
+            for row, explanation, anime_id, score, rating, affinity, wide in zip(
+                bundle.catalogue.rows(ranking.anime_ids).tolist(),
+                explanations(ranking, bundle),
                 *(column.tolist() for column in columns),
                 strict=True,
             )
         ],
         unknown_candidates=ranking.unknown_candidates.tolist(),
         familiarity=_FAMILIARITIES[ranking.familiarity],
-        model_version=model_version,
+        model_version=bundle.manifest.version,
         queue_time=_duration(queue_s),
         compute_time=_duration(ranking.compute_s),
     )
@@ -111,6 +120,19 @@ def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
     info.parity.update(manifest.parity)
     info.metrics.update(manifest.metrics)
     return info
+
+
+def _explained(explanation: Explanation | None) -> dict[str, Any]:
+    if explanation is None:
+        return {}
+    return {"reasons": map(_reason, explanation.reasons), "rest": explanation.rest}
+
+
+def _reason(reason: Reason) -> pb.Reason:
+    if reason.genre is not None:
+        return pb.Reason(genre=reason.genre, contribution=reason.contribution)
+    anime = pb.WatchedAnime(anime_id=reason.anime_id, title=reason.title, rating=reason.rating)
+    return pb.Reason(anime=anime, contribution=reason.contribution)
 
 
 def _history(

@@ -6,6 +6,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from handlers.reasons import Reasons
+
 RECOMMENDED = 10  # titles in a recommendation that does not say how many it wants
 
 
@@ -44,6 +46,7 @@ class Query:
     profile: float32[P] in the order of the manifest's profile, NaN = not given; None = none given.
     top_k: how many to answer, None for all.
     include_seen, include_adult: only without candidates: keep what was watched, what is adult.
+    explain: say why each answered anime has its wide score.
     """
 
     user_id: int | None = None
@@ -55,24 +58,28 @@ class Query:
     objective: Objective = Objective.BLENDED
     include_seen: bool = False
     include_adult: bool = False
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
     """One answer: anime by score, highest first; equal scores in the order they were asked in.
 
-    anime_ids: int64[K]; scores, ratings, affinities: float32[K].
+    anime_ids: int64[K]; scores, ratings, affinities, wides: float32[K].
     unknown_candidates: int64[M], candidates that are not in the catalogue, each once.
     compute_s: seconds from the batch's start until this answer was ready.
+    reasons: None where the query did not ask to explain.
     """
 
     anime_ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     ratings: NDArray[np.float32]
     affinities: NDArray[np.float32]
+    wides: NDArray[np.float32]
     unknown_candidates: NDArray[np.int64]
     familiarity: Familiarity
     compute_s: float = 0.0
+    reasons: Reasons | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,35 @@ from numpy.typing import NDArray
 from handlers import tensors
 from handlers.errors import InvalidQuery, WireError
 from handlers.query import Familiarity, Objective, Query, Ranking
+from handlers.reasons import Reasons, no_reasons
 
 LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
 
 _QUERIES = "anirank.queries/1"
 _RANKINGS = "anirank.rankings/1"
 _Arrays = dict[str, NDArray[Any]]
+# What has a length of its own in every query or ranking, by the name of its offsets.
+_RAGGED: dict[str, dict[str, type[np.generic]]] = {
+    "candidate": {"ids": np.int64},
+    "profile": {"values": np.float32},
+    "history": {"ids": np.int64, "ratings": np.float32},
+    "unknown": {"ids": np.int64},
+    "ranked": {
+        "ids": np.int64,
+        "scores": np.float32,
+        "ratings": np.float32,
+        "affinities": np.float32,
+        "wides": np.float32,
+        "reasons": np.int64,  # how many each has
+        "rests": np.float64,
+    },
+    "reason": {
+        "ids": np.int64,
+        "ratings": np.float32,
+        "genres": np.int64,
+        "contributions": np.float32,
+    },
+}
 
 
 def is_binary(body: bytes | bytearray) -> bool:
@@ -44,14 +67,15 @@ def write_queries(queries: Sequence[Query]) -> bytes:
             "objective": np.array([query.objective for query in queries], np.uint8),
             "include_seen": np.array([query.include_seen for query in queries], np.bool_),
             "include_adult": np.array([query.include_adult for query in queries], np.bool_),
-            **_ragged("candidate", {"ids": candidates}),
-            **_ragged("profile", {"values": profiles}),
+            "explain": np.array([query.explain for query in queries], np.bool_),
+            **_ragged("candidate", [candidates]),
+            **_ragged("profile", [profiles]),
             **_ragged(
                 "history",
-                {
-                    "ids": [query.history_ids for query in queries],
-                    "ratings": [query.history_ratings for query in queries],
-                },
+                [
+                    [query.history_ids for query in queries],
+                    [query.history_ratings for query in queries],
+                ],
             ),
         },
         {"format": _QUERIES},
@@ -71,9 +95,10 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
     objective = _choices(arrays, "objective", Objective, size)
     include_seen = _column(arrays, "include_seen", np.bool_, size)
     include_adult = _column(arrays, "include_adult", np.bool_, size)
-    (candidates,) = _split(arrays, "candidate", {"ids": np.int64}, size)
-    histories, ratings = _split(arrays, "history", {"ids": np.int64, "ratings": np.float32}, size)
-    (profiles,) = _split(arrays, "profile", {"values": np.float32}, size)
+    explain = _column(arrays, "explain", np.bool_, size)
+    (candidates,) = _split(arrays, "candidate", size)
+    histories, ratings = _split(arrays, "history", size)
+    (profiles,) = _split(arrays, "profile", size)
     return [
         Query(
             user_id=user_id[i] if has_user_id[i] else None,
@@ -85,6 +110,7 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
             objective=objective[i],
             include_seen=include_seen[i],
             include_adult=include_adult[i],
+            explain=explain[i],
         )
         for i in range(size)
     ]
@@ -93,6 +119,8 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
 def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
     """The answers as bytes, in order, the errors among them."""
     rankings = [answer if isinstance(answer, Ranking) else _NONE for answer in answers]
+    # Where nobody asked for reasons, those of no history stand in their place.
+    reasons = [ranking.reasons or no_reasons(ranking.wides) for ranking in rankings]
     errors = [
         {"place": place, "field": answer.field, "reason": answer.reason}
         for place, answer in enumerate(answers)
@@ -102,15 +130,30 @@ def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
         {
             "familiarity": np.array([ranking.familiarity for ranking in rankings], np.uint8),
             "compute_s": np.array([ranking.compute_s for ranking in rankings], np.float64),
-            **_ragged("unknown", {"ids": [ranking.unknown_candidates for ranking in rankings]}),
+            "has_reasons": np.array(
+                [ranking.reasons is not None for ranking in rankings], np.bool_
+            ),
+            **_ragged("unknown", [[ranking.unknown_candidates for ranking in rankings]]),
             **_ragged(
                 "ranked",
-                {
-                    "ids": [ranking.anime_ids for ranking in rankings],
-                    "scores": [ranking.scores for ranking in rankings],
-                    "ratings": [ranking.ratings for ranking in rankings],
-                    "affinities": [ranking.affinities for ranking in rankings],
-                },
+                [
+                    [ranking.anime_ids for ranking in rankings],
+                    [ranking.scores for ranking in rankings],
+                    [ranking.ratings for ranking in rankings],
+                    [ranking.affinities for ranking in rankings],
+                    [ranking.wides for ranking in rankings],
+                    [np.diff(each.offsets) for each in reasons],
+                    [each.rests for each in reasons],
+                ],
+            ),
+            **_ragged(
+                "reason",
+                [
+                    [each.anime_ids for each in reasons],
+                    [each.ratings for each in reasons],
+                    [each.genres for each in reasons],
+                    [each.contributions for each in reasons],
+                ],
             ),
         },
         {"format": _RANKINGS, "errors": json.dumps(errors)},
@@ -123,17 +166,23 @@ def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
     size = _size(arrays, "familiarity", np.uint8)
     familiarity = _choices(arrays, "familiarity", Familiarity, size)
     compute_s = _column(arrays, "compute_s", np.float64, size)
-    (unknown,) = _split(arrays, "unknown", {"ids": np.int64}, size)
-    ids, scores, ratings, affinities = _split(arrays, "ranked", _RANKED, size)
+    has_reasons = _column(arrays, "has_reasons", np.bool_, size)
+    (unknown,) = _split(arrays, "unknown", size)
+    ids, scores, ratings, affinities, wides, counts, rests = _split(arrays, "ranked", size)
+    reason = _split(arrays, "reason", size)
     answers: list[Ranking | InvalidQuery] = [
         Ranking(
             ids[i],
             scores[i],
             ratings[i],
             affinities[i],
+            wides[i],
             unknown[i],
             familiarity[i],
             compute_s[i],
+            _reasons(counts[i], [column[i] for column in reason], rests[i])
+            if has_reasons[i]
+            else None,
         )
         for i in range(size)
     ]
@@ -142,18 +191,13 @@ def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
     return answers
 
 
-_RANKED: dict[str, type[np.generic]] = {
-    "ids": np.int64,
-    "scores": np.float32,
-    "ratings": np.float32,
-    "affinities": np.float32,
-}
 # What stands in the arrays where an error is the answer.
 _NONE = Ranking(
     anime_ids=np.empty(0, np.int64),
     scores=np.empty(0, np.float32),
     ratings=np.empty(0, np.float32),
     affinities=np.empty(0, np.float32),
+    wides=np.empty(0, np.float32),
     unknown_candidates=np.empty(0, np.int64),
     familiarity=Familiarity.NEW,
 )
@@ -163,15 +207,12 @@ def _given(values: NDArray[Any] | None, dtype: type[np.generic]) -> NDArray[Any]
     return np.empty(0, dtype) if values is None else values
 
 
-def _ragged(name: str, columns: dict[str, list[NDArray[Any]]]) -> _Arrays:
+def _ragged(name: str, columns: list[list[NDArray[Any]]]) -> _Arrays:
     """Columns of the same lengths as one array each, and the offsets they share."""
-    dtypes = {"ids": np.int64}
-    first = next(iter(columns.values()))
-    offsets = np.zeros(len(first) + 1, np.int64)
-    np.cumsum([len(values) for values in first], out=offsets[1:])
+    offsets = np.zeros(len(columns[0]) + 1, np.int64)
+    np.cumsum([len(values) for values in columns[0]], out=offsets[1:])
     arrays: _Arrays = {f"{name}_offsets": offsets}
-    for column, parts in columns.items():
-        dtype = dtypes.get(column, np.float32)
+    for (column, dtype), parts in zip(_RAGGED[name].items(), columns, strict=True):
         arrays[f"{name}_{column}"] = np.concatenate([np.empty(0, dtype), *parts], dtype=dtype)
     return arrays
 
@@ -212,12 +253,10 @@ def _choices(arrays: _Arrays, name: str, kind: type[Any], size: int) -> list[Any
         raise WireError(f"{name}: {error}") from error
 
 
-def _split(
-    arrays: _Arrays, name: str, columns: dict[str, type[np.generic]], size: int
-) -> tuple[list[NDArray[Any]], ...]:
+def _split(arrays: _Arrays, name: str, size: int) -> tuple[list[NDArray[Any]], ...]:
     """What `_ragged` joined: for every column the entries' own values, as views."""
     offsets = _array(arrays, f"{name}_offsets", np.int64)
-    values = [_array(arrays, f"{name}_{column}", dtype) for column, dtype in columns.items()]
+    values = [_array(arrays, f"{name}_{column}", dtype) for column, dtype in _RAGGED[name].items()]
     ends_well = len(offsets) == size + 1 and offsets[0] == 0
     if not ends_well or any(offsets[-1] != len(column) for column in values):
         raise WireError(f"{name}_offsets should be {size + 1} entries from 0 to the values' end")
@@ -225,6 +264,16 @@ def _split(
         raise WireError(f"{name}_offsets should ascend")
     bounds = offsets.tolist()
     return tuple([column[bounds[i] : bounds[i + 1]] for i in range(size)] for column in values)
+
+
+def _reasons(
+    counts: NDArray[np.int64], columns: list[NDArray[Any]], rests: NDArray[np.float64]
+) -> Reasons:
+    offsets = np.append(0, np.cumsum(counts))
+    if np.any(counts < 0) or offsets[-1] != len(columns[0]):
+        raise WireError(f"ranked_reasons should add up to the {len(columns[0])} reasons there are")
+    ids, ratings, genres, contributions = columns
+    return Reasons(offsets, ids, ratings, genres, contributions, rests)
 
 
 def _errors(metadata: dict[str, str], size: int) -> list[tuple[int, InvalidQuery]]:

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import requests
 
+from export.bundle import Exported
 from handlers.client import RankingClient
 from handlers.torchserve import TorchServe
 
@@ -37,6 +38,7 @@ def anirank(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (("rank", "--bundle", "no-such-bundle"), "no-such-bundle"),
         (("rank", "--user", "1"), "--address or --bundle"),
         (("rank", "--candidates", "1,x", "--bundle", "b"), "1,x"),
+        (("rank", "--history", "1:9:8", "--bundle", "b"), "1:9:8"),
         (("synth", "here", "--users", "x"), "--users"),
         (("conquer",), "conquer"),
     ],
@@ -181,6 +183,27 @@ def test_one_request_has_one_ranking_everywhere(
     said = anirank("rank", "--user", str(USER), "--top", "10", "--bundle", bundle_dir, *arguments)
     rows = [int(row) for row in re.findall(r"^│ +\d+ │ +(\d+) │", said.stdout, re.MULTILINE)]
     assert rows == [anime_id for anime_id, _ in rankings["ONNX"]]
+
+
+def test_a_visitors_list_says_which_of_the_named_anime_each_title_comes_from(
+    personal_bundle: Exported,
+) -> None:
+    first, second, third = np.load(personal_bundle.folder / "catalogue" / "anime_id.npy")[:3]
+    history = f"{first}:9,{second},{third}:8.5"
+    asked = ("--history", history, "--explain")
+    with facade(personal_bundle.folder.parents[1]) as address:
+        there = anirank("rank", *asked, "--address", address)
+    here = anirank("rank", *asked, "--bundle", personal_bundle.folder)
+    assert here.returncode == 0, here.stderr
+    assert here.stdout == there.stdout
+    titles = np.load(personal_bundle.folder / "catalogue" / "title.npy")
+    said = re.sub(r"[│\s]+", "", here.stdout)  # a table breaks lines where it must
+    for reason in (
+        f"because you rated {titles[0].decode()} 9",
+        f"because you watched {titles[1].decode()}",
+        f"because you rated {titles[2].decode()} 8.5",
+    ):
+        assert reason.replace(" ", "") in said
 
 
 def test_ctrl_c_leaves_a_run_that_resume_ends_as_if_never_stopped(

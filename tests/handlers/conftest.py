@@ -26,9 +26,24 @@ from handlers.bundle import ONNX, Bundle
 from handlers.engine import Engine
 from handlers.graph import OnnxGraph
 from handlers.query import Familiarity, Objective, Query, Ranking
+from handlers.reasons import Reasons
 from handlers.torchserve import TorchServe
 
 ANIME, USERS, DAYS_WEIGHT, BETA, MEAN = 60, 40, 4.0, 0.5, 7.0
+GENRES, GENRE_WEIGHT = ("Action", "Sci-Fi"), 0.125
+# An anime weighs as much as its rating lies above 5, and 1 if it is not rated; a genre adds as much
+# for every anime of it. Dampings so large that nothing is left of what they damp, and a weight as
+# large, bring the formula of the wide part to that, without a sum that float32 would round.
+HUGE = 2.0**1000
+WIDE = {
+    "taste": 1.0,
+    "damping": HUGE,
+    "genre_damping": HUGE,
+    "genres": [
+        {"name": name, "liking": 0.0, "watching": GENRE_WEIGHT * HUGE, "usual": 0.0}
+        for name in GENRES
+    ],
+}
 PROFILE = [
     {"name": "gender", "kind": "category", "values": ["Female", "Male", "unknown"]},
     {"name": "days_watched", "kind": "number"},
@@ -44,6 +59,7 @@ class World:
     base: np.ndarray
     popularity: np.ndarray
     taste: np.ndarray
+    genre: np.ndarray
     user_id: np.ndarray
     user_bias: np.ndarray
     user_gender: np.ndarray
@@ -65,6 +81,7 @@ class World:
             base=7 + np.round(eighths(ANIME + 1)),
             popularity=np.round(eighths(ANIME + 1)),
             taste=np.round(2 * eighths(ANIME + 1, 2)) / 2,
+            genre=np.arange(ANIME + 1)[:, None] % (2, 3) == (1, 0),
             user_id=np.arange(1, USERS + 1, dtype=np.int64) * 10,
             user_bias=eighths(USERS + 1),
             user_gender=random.integers(0, 4, USERS + 1),
@@ -95,10 +112,7 @@ class World:
             ]
         else:
             asked = list(dict.fromkeys(query.candidate_ids.tolist()))
-        likes = np.zeros(2)
-        for anime, rating in given or stored:
-            if anime in rows:
-                likes += self.taste[rows[anime]] * (1 if math.isnan(rating) else rating - 5)
+        watched = [(anime, rating) for anime, rating in given or stored if anime in rows]
         gender, days = (math.nan, math.nan) if query.profile is None else query.profile.tolist()
         gender = self.user_gender[user] if math.isnan(gender) else int(gender)
         days = self.user_days[user] if math.isnan(days) else days
@@ -106,13 +120,15 @@ class World:
         scored = []
         for place, anime in enumerate(a for a in asked if a in rows):
             rating = self.base[rows[anime]] + about
-            affinity = self.popularity[rows[anime]] + self.taste[rows[anime]] @ likes
+            parts = self._parts(rows[anime], watched, rows)
+            wide = sum(added for added, *_ in parts)
+            affinity = self.popularity[rows[anime]] + wide
             score = {
                 Objective.RATING: rating,
                 Objective.AFFINITY: affinity,
                 Objective.BLENDED: affinity + BETA * (rating - MEAN),
             }[query.objective]
-            scored.append((-score, place, anime, rating, affinity))
+            scored.append((-score, place, anime, rating, affinity, wide, _chosen(parts)))
         scored = sorted(scored)[: query.top_k]
         new = Familiarity.NEW_WITH_HISTORY if given else Familiarity.NEW
         return Ranking(
@@ -120,9 +136,48 @@ class World:
             scores=np.array([-entry[0] for entry in scored], np.float32),
             ratings=np.array([entry[3] for entry in scored], np.float32),
             affinities=np.array([entry[4] for entry in scored], np.float32),
+            wides=np.array([entry[5] for entry in scored], np.float32),
+            reasons=_reasons(scored) if query.explain else None,
             unknown_candidates=np.array([a for a in asked if a not in rows], np.int64),
             familiarity=Familiarity.KNOWN if user else new,
         )
+
+    def _parts(
+        self, row: int, watched: list[tuple[int, float]], rows: dict[int, int]
+    ) -> list[tuple[float, int, float, int]]:
+        """What each anime and each genre adds: how much, anime id, rating, genre (0, NaN, -1)."""
+        parts: list[tuple[float, int, float, int]] = []
+        for anime, rating in watched:
+            weight = 1 if math.isnan(rating) else rating - 5
+            parts.append((weight * (self.taste[rows[anime]] @ self.taste[row]), anime, rating, -1))
+        for genre in np.flatnonzero(self.genre[row]).tolist():
+            of_it = sum(bool(self.genre[rows[anime], genre]) for anime, _ in watched)
+            parts.append((GENRE_WEIGHT * of_it, 0, math.nan, genre))
+        return parts
+
+
+def _chosen(
+    parts: list[tuple[float, int, float, int]],
+) -> tuple[list[tuple[float, int, float, int]], float]:
+    """The three anime and two genres that add most, if above 0; and the sum of all others."""
+    ordered = sorted(parts, key=lambda part: -part[0])
+    raising = [part for part in ordered if part[0] > 0]
+    anime, genres = ([p for p in raising if (p[3] < 0) is of] for of in (True, False))
+    chosen = sorted(anime[:3] + genres[:2], key=lambda part: -part[0])
+    return chosen, sum(part[0] for part in parts) - sum(part[0] for part in chosen)
+
+
+def _reasons(scored: list[Any]) -> Reasons:
+    chosen = [entry[6][0] for entry in scored]
+    flat = [part for parts in chosen for part in parts]
+    return Reasons(
+        offsets=np.cumsum([0, *map(len, chosen)]),
+        anime_ids=np.array([part[1] for part in flat], np.int64),
+        ratings=np.array([part[2] for part in flat], np.float32),
+        genres=np.array([part[3] for part in flat], np.int64),
+        contributions=np.array([part[0] for part in flat], np.float32),
+        rests=np.array([entry[6][1] for entry in scored], np.float64),
+    )
 
 
 class Toy(nn.Module):
@@ -130,7 +185,8 @@ class Toy(nn.Module):
 
     def __init__(self, world: World) -> None:
         super().__init__()
-        for name in ("base", "popularity", "taste", "user_bias", "user_days", "gender_bias"):
+        tables = ("base", "popularity", "taste", "genre", "user_bias", "user_days", "gender_bias")
+        for name in tables:
             self.register_buffer(name, torch.from_numpy(np.float32(getattr(world, name))))
         self.register_buffer("user_gender", torch.from_numpy(world.user_gender))
         for name, ids in (("anime", world.anime_id), ("users", world.user_id)):
@@ -156,6 +212,8 @@ class Toy(nn.Module):
         about = self.user_bias[user] + self.gender_bias[gender] + DAYS_WEIGHT * days
         rows = _rows(self.anime, candidate_ids)
         wide = (self.taste[rows] * likes.unsqueeze(1)).sum(2)
+        genres = (self.genre[seen] * (seen > 0).unsqueeze(2)).sum(1) * GENRE_WEIGHT
+        wide = wide + (self.genre[rows] * genres.unsqueeze(1)).sum(2)
         return (
             self.base[rows] + about.unsqueeze(1),
             self.popularity[rows] + wide,
@@ -173,17 +231,23 @@ def write_bundle(world: World, folder: Path) -> None:
     """A bundle of the world in `folder`, a new one."""
     (folder / "catalogue").mkdir(parents=True)
     (folder / "histories").mkdir()
+    (folder / "crosses").mkdir()
     graphs.trace(Toy(world), len(PROFILE), folder / "ranker.ts")
     graphs.to_onnx(Toy(world), len(PROFILE), folder / "ranker.onnx", {})
     (folder / "vocabularies.json").write_text("{}")
     titles = [f"Title {anime} ・ 題".encode() for anime in world.anime_id]
+    genres = [", ".join(np.array(GENRES)[of]).encode() for of in world.genre[1:]]
     flat = [pair for history in world.histories for pair in history]
     for name, array in {
         "catalogue/anime_id": world.anime_id,
         "catalogue/title": np.array(titles, np.bytes_),
-        "catalogue/genres": np.array([b"Action, Sci-Fi"] * ANIME, np.bytes_),
+        "catalogue/genres": np.array(genres, np.bytes_),
         "catalogue/type": np.array([b"TV"] * ANIME, np.bytes_),
         "catalogue/adult": world.adult,
+        "crosses/candidate": np.tile(np.arange(ANIME, dtype=np.int32), (ANIME, 1)),
+        "crosses/weight": world.taste[1:] @ world.taste[1:].T,
+        "crosses/expected": np.full(ANIME, 6.0),
+        "crosses/genre": world.genre[1:],
         "histories/user_id": world.user_id,
         "histories/offsets": np.cumsum([0, *map(len, world.histories)], dtype=np.int64),
         "histories/anime_id": np.array([anime for anime, _ in flat], np.int32),
@@ -202,6 +266,7 @@ def write_bundle(world: World, folder: Path) -> None:
         "graph": {"uses_history": True, **graphs.signature()},
         "profile": PROFILE,
         "score": {"beta": BETA, "mean": MEAN},
+        "wide": WIDE,
         "parity": {"onnx": 0.0},
         "metrics": {"test": {"rmse": 1.25}},
         "files": {

@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from handlers.bundle import ONNX, TORCHSCRIPT, Bundle
@@ -64,6 +65,14 @@ def test_a_bundle_is_known_to_be_whole_only_if_the_manifest_lists_every_file(cop
             Bundle.open(copy)
 
 
+def test_a_model_without_a_wide_part_of_the_history_needs_no_crosses(copy):
+    listed = json.loads((copy / "manifest.json").read_text())["files"]
+    kept = {name: entry for name, entry in listed.items() if not name.startswith("crosses/")}
+    rewrite(copy, files=kept, wide=None)
+    shutil.rmtree(copy / "crosses")
+    assert Bundle.open(copy).crosses is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -75,6 +84,8 @@ def test_a_bundle_is_known_to_be_whole_only_if_the_manifest_lists_every_file(cop
         ({"profile": [{"name": "gender", "kind": "list"}]}, "kind of gender"),
         ({"graph": {"inputs": [], "outputs": [], "uses_history": True}}, "graph inputs are"),
         ({"version": 1}, "version is 1, should be text"),
+        ({"wide": {"taste": 0, "damping": 5, "genres": []}}, "genre_damping is missing"),
+        ({"wide": {"taste": 0, "damping": "x", "genre_damping": 5, "genres": []}}, "'x'"),
     ],
 )
 def test_a_manifest_that_does_not_hold_together_is_an_error(copy, changes, message):
@@ -86,6 +97,24 @@ def test_a_manifest_that_does_not_hold_together_is_an_error(copy, changes, messa
 def test_a_folder_without_a_manifest_is_an_error(tmp_path):
     with pytest.raises(BundleError, match=r"manifest\.json: cannot be read"):
         Bundle.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("candidate", np.zeros((60, 9), np.int32), r"weight.npy: \[60, 60\], should be \[60, 9\]"),
+        ("candidate", np.zeros((60, 60), np.int64), "should be a matrix of int32"),
+        ("candidate", np.full((60, 60), 60, np.int32), "should be rows from 0 to 59"),
+        ("candidate", np.full((60, 60), -1, np.int32), "should be rows from 0 to 59"),
+        ("weight", np.zeros(60, np.float32), "should be a matrix of float32"),
+        ("expected", np.zeros(59), r"\[59\], should be \[60\]"),
+        ("genre", np.zeros((60, 3), np.bool_), r"\[60, 3\], should be \[60, 2\]"),
+    ],
+)
+def test_crosses_that_do_not_fit_are_an_error_that_names_what_would(copy, name, array, message):
+    np.save(copy / "crosses" / f"{name}.npy", array)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(copy, verify=False)
 
 
 def test_versions_are_ordered_as_people_number_them(copy):

@@ -17,6 +17,7 @@ WHOLE = {
     "objective": "affinity",
     "include_seen": True,
     "include_adult": True,
+    "explain": True,
 }
 
 
@@ -31,6 +32,7 @@ def test_every_key_finds_its_place(toy):
     assert query.objective is Objective.AFFINITY
     assert query.include_seen
     assert query.include_adult
+    assert query.explain
 
 
 def test_an_empty_object_asks_for_ten_of_the_catalogue(toy):
@@ -70,6 +72,7 @@ def test_candidates_are_all_ranked_unless_fewer_are_wanted(toy):
         ({"top_k": 1.0}, "top_k", "1.0 is not a 64-bit integer"),
         ({"objective": "best"}, "objective", "not one of rating, affinity, blended"),
         ({"include_seen": 1}, "include_seen", "1 is not true or false"),
+        ({"explain": "yes"}, "explain", "'yes' is not true or false"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(toy, item, field, reason):
@@ -82,13 +85,37 @@ def test_what_is_wrong_is_named_by_its_path(toy, item, field, reason):
 
 def test_a_ranking_is_written_with_titles_and_every_digit(toy, engine):
     [ranking] = engine.rank([Query(user_id=10, candidate_ids=np.array([9, 3, 4]))])
-    document = json.loads(json.dumps(write_ranking(ranking, toy.catalogue, "1")))
+    document = json.loads(json.dumps(write_ranking(ranking, toy)))
     assert [entry["anime_id"] for entry in document["ranking"]] == ranking.anime_ids.tolist()
     assert [np.float32(entry["score"]) for entry in document["ranking"]] == ranking.scores.tolist()
     assert {entry["title"] for entry in document["ranking"]} == {"Title 3 ・ 題", "Title 9 ・ 題"}
     assert document["unknown_candidates"] == [4]
     assert document["familiarity"] == "known"
     assert document["model_version"] == "1"
+    assert not {"reasons", "rest"} & document["ranking"][0].keys()
+
+
+def test_reasons_are_written_by_their_names_and_add_up_to_the_wide_score(toy, engine):
+    history = {"history_ids": np.array([3, 6, 9]), "explain": True}
+    [ranking] = engine.rank([Query(history_ratings=np.float32([9, 8, np.nan]), **history)])
+    document = json.loads(json.dumps(write_ranking(ranking, toy)))
+    kinds = set()
+    for entry in document["ranking"]:
+        added = [reason["contribution"] for reason in entry["reasons"]]
+        assert added == sorted(added, reverse=True)
+        assert sum(added) + entry["rest"] == entry["wide"]
+        kinds |= {tuple(reason) for reason in entry["reasons"]}
+        for reason in entry["reasons"]:
+            if reason.get("anime_id") == 3:
+                assert (reason["title"], reason["rating"]) == ("Title 3 ・ 題", 9)
+            if "genre" in reason:
+                row = toy.catalogue.rows(np.array([entry["anime_id"]]))[0]
+                assert reason["genre"] in toy.catalogue.genres[row]
+    assert kinds == {
+        ("anime_id", "title", "rating", "contribution"),
+        ("anime_id", "title", "contribution"),
+        ("genre", "contribution"),
+    }
 
 
 @pytest.mark.parametrize(

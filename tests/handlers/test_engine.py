@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.bundle import TORCHSCRIPT, Bundle
-from handlers.engine import CELLS, Engine, best
+from handlers.engine import Engine, best
 from handlers.errors import InvalidQuery
 from handlers.graph import TorchScriptGraph
+from handlers.plans import CELLS
 from handlers.query import Familiarity, Limits, Objective, Query, Ranking
 
 INT64 = np.iinfo(np.int64)
@@ -39,15 +40,24 @@ def queries(draw: st.DrawFn) -> Query:
         objective=draw(st.sampled_from(Objective)),
         include_seen=draw(st.booleans()),
         include_adult=draw(st.booleans()),
+        explain=draw(st.booleans()),
     )
 
 
 def assert_same(found: Ranking | InvalidQuery, expected: Ranking) -> None:
     assert isinstance(found, Ranking), found
-    for name in ("anime_ids", "scores", "ratings", "affinities", "unknown_candidates"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-        assert getattr(found, name).dtype == getattr(expected, name).dtype
+    assert_equal_arrays(found, expected)
     assert found.familiarity is expected.familiarity
+    assert (found.reasons is None) == (expected.reasons is None)
+    if expected.reasons is not None:
+        assert_equal_arrays(found.reasons, expected.reasons)
+
+
+def assert_equal_arrays(found: object, expected: object) -> None:
+    for name in expected.__dataclass_fields__:
+        if isinstance(right := getattr(expected, name), np.ndarray):
+            np.testing.assert_array_equal(getattr(found, name), right, err_msg=name)
+            assert getattr(found, name).dtype == right.dtype
 
 
 @settings(max_examples=150, deadline=None)
@@ -60,7 +70,7 @@ def test_every_answer_of_a_batch_is_that_of_a_plain_reckoning(engine, world, bat
 def test_torchscript_and_onnx_give_one_answer(engine, toy):
     scripted = Engine(toy, TorchScriptGraph(toy.graph_file(TORCHSCRIPT)))
     scripted.warm_up()
-    batch = [Query(user_id=user, include_seen=True) for user in (10, 20, None)]
+    batch = [Query(user_id=user, include_seen=True, explain=True) for user in (10, 20, None)]
     for found, expected in zip(scripted.rank(batch), engine.rank(batch), strict=True):
         assert_same(found, expected)
 

@@ -51,7 +51,7 @@ def test_json_is_answered_as_by_the_engine(torchserve, bundle, onnx_engine):
     query = Query(user_id=user, candidate_ids=np.array([*some(bundle, 4, 0, 2), -5]))
     [ranking] = onnx_engine.rank([query])
     assert reply.status_code == 200
-    assert reply.json() == write_ranking(ranking, bundle.catalogue, bundle.manifest.version)
+    assert reply.json() == write_ranking(ranking, bundle)
 
 
 def test_a_list_is_answered_by_a_list_with_errors_in_their_places(torchserve, bundle):

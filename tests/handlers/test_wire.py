@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import struct
 
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as arrays_of
 from handlers import tensors, wire
 from handlers.errors import InvalidQuery, WireError
 from handlers.query import Familiarity, Objective, Query, Ranking
+from handlers.reasons import Reasons
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -32,6 +34,20 @@ def queries(draw):
         objective=draw(st.sampled_from(Objective)),
         include_seen=draw(st.booleans()),
         include_adult=draw(st.booleans()),
+        explain=draw(st.booleans()),
+    )
+
+
+@st.composite
+def reasons(draw, ranked):
+    counts = draw(st.lists(st.integers(0, 4), min_size=ranked, max_size=ranked))
+    return Reasons(
+        offsets=np.cumsum([0, *counts]),
+        anime_ids=draw(vector(np.int64, sum(counts))),
+        ratings=draw(vector(np.float32, sum(counts))),
+        genres=draw(vector(np.int64, sum(counts))),
+        contributions=draw(vector(np.float32, sum(counts))),
+        rests=draw(vector(np.float64, ranked)),
     )
 
 
@@ -43,9 +59,11 @@ def rankings(draw):
         scores=draw(vector(np.float32, size)),
         ratings=draw(vector(np.float32, size)),
         affinities=draw(vector(np.float32, size)),
+        wides=draw(vector(np.float32, size)),
         unknown_candidates=draw(vector(np.int64)),
         familiarity=draw(st.sampled_from(Familiarity)),
         compute_s=draw(st.floats(0, 100)),
+        reasons=draw(st.none() | reasons(size)),
     )
 
 
@@ -62,6 +80,8 @@ def assert_equal(found, expected):
         if isinstance(other, np.ndarray):
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)
+        elif isinstance(other, Reasons):
+            assert_equal(one, other)
         else:
             assert type(one) is type(other)
             assert one == other
@@ -188,6 +208,26 @@ def test_offsets_that_do_not_part_the_values_are_refused(offsets):
     arrays |= {"candidate_offsets": np.array(offsets), "candidate_ids": np.arange(3)}
     with pytest.raises(WireError, match="candidate_offsets"):
         wire.read_queries(tensors.write(arrays, metadata))
+
+
+@pytest.mark.parametrize("counts", [[2, 0], [-1, 1], [0, 0], [2**62, 2**62]])
+def test_reasons_that_are_not_those_counted_are_refused(engine, counts):
+    [ranking] = engine.rank([Query(candidate_ids=np.array([3, 6]), explain=True)])
+    ranking = dataclasses.replace(
+        ranking,
+        reasons=Reasons(
+            offsets=np.array([0, 0, 1]),
+            anime_ids=np.array([3]),
+            ratings=np.ones(1, np.float32),
+            genres=np.array([-1]),
+            contributions=np.ones(1, np.float32),
+            rests=np.zeros(2),
+        ),
+    )
+    arrays, metadata = tensors.read(wire.write_rankings([ranking]))
+    arrays["ranked_reasons"] = np.array(counts)
+    with pytest.raises(WireError, match="ranked_reasons"):
+        wire.read_rankings(tensors.write(arrays, metadata))
 
 
 def test_an_error_outside_its_batch_is_refused():

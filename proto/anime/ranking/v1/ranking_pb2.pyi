@@ -64,23 +64,25 @@ class Profile(_message.Message):
     def __init__(self, numbers: _Optional[_Mapping[str, float]] = ..., categories: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective")
+    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective", "explain")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_IDS_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
     candidate_ids: _containers.RepeatedScalarFieldContainer[int]
     top_k: int
     objective: Objective
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ...) -> None: ...
+    explain: bool
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult")
+    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +90,7 @@ class RecommendRequest(_message.Message):
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_SEEN_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_ADULT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
@@ -95,23 +98,50 @@ class RecommendRequest(_message.Message):
     objective: Objective
     include_seen: bool
     include_adult: bool
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ...) -> None: ...
+    explain: bool
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ...) -> None: ...
+
+class WatchedAnime(_message.Message):
+    __slots__ = ("anime_id", "title", "rating")
+    ANIME_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    anime_id: int
+    title: str
+    rating: float
+    def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., rating: _Optional[float] = ...) -> None: ...
+
+class Reason(_message.Message):
+    __slots__ = ("anime", "genre", "contribution")
+    ANIME_FIELD_NUMBER: _ClassVar[int]
+    GENRE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    anime: WatchedAnime
+    genre: str
+    contribution: float
+    def __init__(self, anime: _Optional[_Union[WatchedAnime, _Mapping]] = ..., genre: _Optional[str] = ..., contribution: _Optional[float] = ...) -> None: ...
 
 class RankedAnime(_message.Message):
-    __slots__ = ("anime_id", "title", "genres", "score", "rating", "affinity")
+    __slots__ = ("anime_id", "title", "genres", "score", "rating", "affinity", "wide", "reasons", "rest")
     ANIME_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     GENRES_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     RATING_FIELD_NUMBER: _ClassVar[int]
     AFFINITY_FIELD_NUMBER: _ClassVar[int]
+    WIDE_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    REST_FIELD_NUMBER: _ClassVar[int]
     anime_id: int
     title: str
     genres: str
     score: float
     rating: float
     affinity: float
-    def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., genres: _Optional[str] = ..., score: _Optional[float] = ..., rating: _Optional[float] = ..., affinity: _Optional[float] = ...) -> None: ...
+    wide: float
+    reasons: _containers.RepeatedCompositeFieldContainer[Reason]
+    rest: float
+    def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., genres: _Optional[str] = ..., score: _Optional[float] = ..., rating: _Optional[float] = ..., affinity: _Optional[float] = ..., wide: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., rest: _Optional[float] = ...) -> None: ...
 
 class RankReply(_message.Message):
     __slots__ = ("ranking", "unknown_candidates", "familiarity", "model_version", "queue_time", "compute_time")
