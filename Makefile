@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-EXTRAS ?= cpu,train,torchserve,dev
+EXTRAS ?= cpu,train,baselines,torchserve,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format proto clean

@@ -29,13 +29,18 @@ EVALUATION_BATCH = 1 << 16
 
 
 class Trainer:
-    """A model on its way through the epochs of a run."""
+    """A model on its way through the epochs of a run.
 
-    def __init__(self, run: Run, tables: Tables, device: torch.device) -> None:
+    `parts`: rows to train on and to validate with in place of the preset's own.
+    """
+
+    def __init__(
+        self, run: Run, tables: Tables, device: torch.device, parts: Split | None = None
+    ) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
         self.run, self.settings, self.seed = run, run.preset.optimisation, run.preset.seed
-        self.parts = split(tables, run.preset)
+        self.parts = parts or split(tables, run.preset)
         self.encoders = Encoders.fit(tables, run.preset, self.parts.train)
         self.encoders.save(run.folder)
         self.batches = Batches(tables, self.encoders, tables.ratings, device)

@@ -1,0 +1,90 @@
+"""The `seed` preset, trained on the rating, as something to compare with."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.batches import Batches
+from training.presets import resolve
+from training.progress import Progress
+from training.run import Run
+from training.splits import Split
+from training.tables import Ratings, Tables
+from training.trainer import EVALUATION_BATCH, Trainer
+
+# 37 times as fast as the preset's own batch of 256 at rate 0.001, and no worse on average.
+BATCH_SIZE, LEARNING_RATE = 4096, 0.01
+PAIRS_AT_ONCE = 1 << 17  # through the hidden layers, 64 MB of the first
+
+
+class SeedScorer:
+    """Its best epoch on validation."""
+
+    def __init__(self, tables: Tables, parts: Split, seed: int) -> None:
+        preset = resolve(
+            "seed", label="rating", seed=seed, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            run = Run.create(Path(folder) / "seed", preset, tables)
+            trainer = Trainer(run, tables, torch.device("cpu"), parts)
+            with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
+                if not trainer.fit(progress):
+                    raise KeyboardInterrupt
+            self.tables, self.encoders = tables, trainer.encoders
+            self.model = run.model(trainer.encoders)
+
+    @torch.inference_mode()
+    def ratings(self, user: np.ndarray, anime: np.ndarray) -> np.ndarray:
+        """Predictions for pairs of rows, int64[n] each; float64[n]."""
+        unrated = np.zeros(len(user), dtype=np.int8)
+        pairs = Ratings(user.astype(np.int32), anime.astype(np.int32), unrated)
+        batches = Batches(self.tables, self.encoders, pairs, torch.device("cpu"))
+        found = [
+            self.model(batch.codes, batch.deep)
+            for batch in batches.gather(torch.arange(len(user)), EVALUATION_BATCH)
+        ]
+        return np.asarray(torch.cat(found).double().numpy())
+
+    @torch.inference_mode()
+    def scores(self, users: np.ndarray, anime: np.ndarray) -> np.ndarray:
+        """Predictions for every pair of rows, float32[B, M].
+
+        The first layer is linear, so that each side goes through its part of it once.
+        """
+        wide, deep = zip(*self._sides(users, anime), strict=True)
+        layers = self.model.deep
+        predicted = torch.empty(len(users), len(anime))
+        step = max(1, PAIRS_AT_ONCE // len(anime))
+        for start in range(0, len(users), step):
+            at = slice(start, start + step)
+            units = deep[0][at, None] + deep[1][None]
+            for layer in list(layers)[1:]:
+                units = layer(units)
+            joined = F.linear(units, self.model.head.weight[:, -units.shape[-1] :])
+            predicted[at] = wide[0][at, None] + wide[1] + joined.squeeze(-1)
+        return np.asarray((predicted + self.model.head.bias).numpy())
+
+    def _sides(self, users: np.ndarray, anime: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        """What each side gives to the sum of the wide part, and to the first layer."""
+        first, model = self.model.deep[0], self.model
+        assert isinstance(first, torch.nn.Linear)
+        wide_at = deep_at = 0
+        for side, rows in (("user", users), ("anime", anime)):
+            encoded = self.encoders.side(self.tables, side)
+            scaled = self.encoders.standardise(encoded.deep, side).astype(np.float32)[rows]
+            codes = torch.from_numpy(encoded.codes[rows])
+            columns = slice(wide_at, wide_at + codes.shape[1])
+            embedded = F.embedding(codes + model.wide_offsets[columns], model.wide.weight)
+            weight = first.weight[:, deep_at : deep_at + scaled.shape[1]]
+            bias = first.bias if side == "user" else None
+            yield (
+                (embedded * model.wide_head[columns]).sum(dim=(1, 2)),
+                F.linear(torch.from_numpy(scaled), weight, bias),
+            )
+            wide_at, deep_at = columns.stop, deep_at + scaled.shape[1]
