@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,26 @@ from handlers.bundle import Bundle
 from handlers.errors import BundleError, InvalidQuery
 from handlers.graph import Arrays, Graph
 from handlers.plans import Plan, Planner, groups
-from handlers.query import Limits, Objective, Query, Ranking
+from handlers.query import (
+    HIGHEST_RATING,
+    LOWEST_RATING,
+    RECOMMENDED,
+    Limits,
+    Objective,
+    Query,
+    Ranking,
+)
 from handlers.reasons import Reasons, no_reasons, reasons
+from handlers.shortlist import WIDE, Shortlist, best, rated_at_first
+
+
+class _Scored(NamedTuple):
+    """float32[N] each, of the N candidates of a plan."""
+
+    scores: NDArray[np.float32]
+    ratings: NDArray[np.float32]
+    affinities: NDArray[np.float32]
+    wides: NDArray[np.float32]
 
 
 class Engine:
@@ -40,10 +59,20 @@ class Engine:
                 plans.append(self._planner.plan(place, query))
             except InvalidQuery as error:
                 answers[place] = error
-        for group in groups(plans):
-            outputs = self._score(group)
-            for row, plan in enumerate(group):
-                answers[plan.place] = self._answer(plan, row, outputs, started)
+        shortlists = self._shortlists(plans)
+        plans = [shortlists[p.place].plan if p.place in shortlists else p for p in plans]
+        while plans:
+            widened = []
+            for group in groups(plans):
+                outputs = self._graph.run(self._inputs(group))
+                for row, plan in enumerate(group):
+                    scored = self._scored(plan, row, outputs)
+                    shortlist = shortlists.get(plan.place)
+                    if shortlist is not None and scored and shortlist.widen(scored.scores):
+                        widened.append(shortlist.plan)
+                    else:
+                        answers[plan.place] = self._answer(plan, scored, started)
+            plans = widened
         return [answers[place] for place in range(len(queries))]
 
     def warm_up(self) -> None:
@@ -53,7 +82,7 @@ class Engine:
         with a number that is not finite.
         """
         whole = self._planner.plan(0, Query(include_seen=True, include_adult=True))
-        outputs = self._score([whole])
+        outputs = self._graph.run(self._inputs([whole]))
         unknown = self._catalogue.anime_id[~outputs["known"][0]]
         if len(unknown):
             raise BundleError(
@@ -64,9 +93,40 @@ class Engine:
         few = Query(candidate_ids=self._catalogue.anime_id[:200])
         for size in (1, 1, 2, 2):  # TorchScript settles on a shape's code at its second call
             self.rank([few] * size)
+            self.rank([Query(top_k=RECOMMENDED)])
 
-    def _score(self, group: Sequence[Plan]) -> Arrays:
-        """Run the graph over plans padded to the longest of them."""
+    def _shortlists(self, plans: Sequence[Plan]) -> dict[int, Shortlist]:
+        """By place in the batch; of the plans of which most candidates need no rating."""
+        shortlists = {}
+        for group in groups([plan for plan in plans if self._narrows(plan)]):
+            affinities = self._graph.affinity(self._inputs(group))
+            for row, plan in enumerate(group):
+                found = affinities[row, : len(plan.candidates)]
+                if np.isfinite(found).all():  # else scoring all of it says what is wrong
+                    shortlists[plan.place] = Shortlist(plan, *self._bounds(plan, found))
+        return shortlists
+
+    def _narrows(self, plan: Plan) -> bool:
+        # Where no history goes into the affinity, it is the rating, and costs as much.
+        if self.bundle.crosses is None or plan.query.objective is Objective.RATING:
+            return False
+        top_k = plan.query.top_k
+        return top_k is not None and len(plan.candidates) > WIDE * rated_at_first(top_k)
+
+    def _bounds(
+        self, plan: Plan, affinities: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32[N] each: what no score of these candidates is below, and above."""
+        # Computed among other candidates, a float64 sum may round to the float32 beside it.
+        ends = [
+            self._objective(plan.query.objective, np.full_like(found, rating), found)
+            for found in (np.nextafter(affinities, np.float32(end)) for end in (-np.inf, np.inf))
+            for rating in (LOWEST_RATING, HIGHEST_RATING)
+        ]
+        return np.minimum.reduce(ends), np.maximum.reduce(ends)
+
+    def _inputs(self, group: Sequence[Plan]) -> Arrays:
+        """What the graph takes for plans padded to the longest of them."""
         size = len(group)
         longest = max(len(plan.history_ids) for plan in group)
         widest = max(len(plan.candidates) for plan in group)
@@ -81,31 +141,35 @@ class Engine:
             candidate_ids[row, : len(plan.candidates)] = plan.candidates
             if plan.query.profile is not None:
                 profile[row] = plan.query.profile
-        return self._graph.run(
-            {
-                "user_id": user_id,
-                "history_ids": history_ids,
-                "history_ratings": history_ratings,
-                "profile": profile,
-                "candidate_ids": candidate_ids,
-            }
-        )
+        return {
+            "user_id": user_id,
+            "history_ids": history_ids,
+            "history_ratings": history_ratings,
+            "profile": profile,
+            "candidate_ids": candidate_ids,
+        }
 
-    def _answer(
-        self, plan: Plan, row: int, outputs: Arrays, started: float
-    ) -> Ranking | InvalidQuery:
-        count = len(plan.candidates)
-        ratings, affinities = outputs["rating"][row, :count], outputs["affinity"][row, :count]
+    def _scored(self, plan: Plan, row: int, outputs: Arrays) -> "_Scored | None":
+        """The scores of a plan in its row of the outputs; None where they are not finite."""
+        names = ("rating", "affinity", "wide")
+        ratings, affinities, wides = (outputs[name][row, : len(plan.candidates)] for name in names)
         scores = self._objective(plan.query.objective, ratings, affinities)
         if not all(np.isfinite(values).all() for values in (scores, ratings, affinities)):
+            return None
+        return _Scored(scores, ratings, affinities, wides)
+
+    def _answer(
+        self, plan: Plan, scored: "_Scored | None", started: float
+    ) -> Ranking | InvalidQuery:
+        if scored is None:
             return InvalidQuery("profile", "the model has no finite score for these values")
-        order = best(scores, plan.query.top_k)
-        ranked, wides = plan.candidates[order], outputs["wide"][row, :count][order]
+        order = best(scored.scores, plan.query.top_k)
+        ranked, wides = plan.candidates[order], scored.wides[order]
         return Ranking(
             anime_ids=ranked,
-            scores=scores[order],
-            ratings=ratings[order],
-            affinities=affinities[order],
+            scores=scored.scores[order],
+            ratings=scored.ratings[order],
+            affinities=scored.affinities[order],
             wides=wides,
             unknown_candidates=plan.unknown,
             familiarity=plan.familiarity,
@@ -136,17 +200,3 @@ class Engine:
             return affinities
         beta, mean = np.float32(self._manifest.beta), np.float32(self._manifest.mean)
         return affinities + beta * (ratings - mean)
-
-
-def best(scores: NDArray[np.float32], top_k: int | None) -> NDArray[np.intp]:
-    """The places of the `top_k` highest of float32[N] finite scores, highest first.
-
-    Equal scores stand in the order of their places, at the edge of the cut as well. None for all.
-    """
-    places = np.arange(len(scores))
-    if top_k is not None and top_k < len(scores):
-        edge = np.partition(scores, len(scores) - top_k)[len(scores) - top_k]
-        above = np.flatnonzero(scores > edge)
-        level = np.flatnonzero(scores == edge)[: top_k - len(above)]
-        places = np.sort(np.concatenate((above, level)))
-    return places[np.argsort(-scores[places], kind="stable")]

@@ -1,14 +1,18 @@
 """The served graph, run by ONNX Runtime or by TorchScript."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from handlers.errors import BundleError, DeviceUnavailable
 from handlers.manifest import INPUTS, OUTPUTS
+from handlers.onnx_part import onnx_part
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -21,8 +25,12 @@ class Graph(Protocol):
 
         inputs: user_id int64[B], history_ids int64[B, H], history_ratings float32[B, H],
         profile float32[B, P], candidate_ids int64[B, N].
-        Returns rating, affinity and wide float32[B, N], and known bool[B, N].
+        Returns rating, affinity and wide float32[B, N], and known bool[B, N]. What looks at the
+        history (its bundle has crosses) predicts ratings within 1 to 10.
         """
+
+    def affinity(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """The affinity alone, float32[B, N], without the work that only the rating needs."""
 
 
 class OnnxGraph:
@@ -44,8 +52,10 @@ class OnnxGraph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        self._open = partial(ort.InferenceSession, sess_options=options, providers=providers)
+        self._path = path
         try:
-            self._session = ort.InferenceSession(path, options, providers=providers)
+            self._session = self._open(path)
         except Exception as error:  # ONNX Runtime's exceptions share no class of its own
             raise BundleError(f"{path}: ONNX Runtime cannot load it ({_line(error)})") from error
         if index is not None and self._session.get_providers()[0] != "CUDAExecutionProvider":
@@ -55,6 +65,17 @@ class OnnxGraph:
         """Score one batch; see `Graph.run`."""
         outputs = self._session.run(OUTPUTS, {name: inputs[name] for name in INPUTS})
         return dict(zip(OUTPUTS, outputs, strict=True))
+
+    def affinity(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """The affinity alone; see `Graph.affinity`. The first call loads that part of the graph."""
+        [found] = self._affinity.run(["affinity"], {name: inputs[name] for name in INPUTS})
+        affinity: NDArray[np.float32] = found
+        return affinity
+
+    @cached_property
+    def _affinity(self) -> Any:
+        # At need only: its tables then stand in memory a second time.
+        return self._open(onnx_part(self._path.read_bytes(), ("affinity",)))
 
 
 class TorchScriptGraph:
@@ -74,9 +95,7 @@ class TorchScriptGraph:
         self._torch = torch
         self._device = torch.device("cpu" if index is None else f"cuda:{index}")
         try:
-            with warnings.catch_warnings():
-                # torch 2.13 deprecates TorchScript as a whole; TorchServe serves nothing newer.
-                warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+            with _deprecated_torchscript():
                 load: Any = torch.jit.load  # ships without types
                 self._module = load(str(path), map_location=self._device).eval()
         except (RuntimeError, ValueError) as error:
@@ -84,13 +103,36 @@ class TorchScriptGraph:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Score one batch; see `Graph.run`."""
+        outputs = self._run(self._module, inputs)
+        return {name: output.cpu().numpy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+
+    def affinity(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """The affinity alone; see `Graph.affinity`."""
+        affinity: NDArray[np.float32] = self._run(self._affinity, inputs).cpu().numpy()
+        return affinity
+
+    @cached_property
+    def _affinity(self) -> Any:
+        from handlers.torchscript_part import affinity_part  # here, as torch is
+
+        with _deprecated_torchscript():
+            return affinity_part(self._module)
+
+    def _run(self, module: Any, inputs: Mapping[str, NDArray[Any]]) -> Any:
         with self._torch.inference_mode():
             tensors = (
                 self._torch.from_numpy(inputs[name]).to(self._device, non_blocking=True)
                 for name in INPUTS
             )
-            outputs = self._module(*tensors)
-        return {name: output.cpu().numpy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+            return module(*tensors)
+
+
+@contextmanager
+def _deprecated_torchscript() -> Iterator[None]:
+    # torch 2.13 deprecates TorchScript as a whole; TorchServe serves nothing newer.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+        yield
 
 
 def _cuda_index(device: str) -> int | None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from handlers.reasons import Reasons
 
+LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0  # that a user gives, and that the graph predicts
 RECOMMENDED = 10  # titles in a recommendation that does not say how many it wants
 
 

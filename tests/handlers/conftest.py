@@ -119,7 +119,7 @@ class World:
         about = self.user_bias[user] + self.gender_bias[gender] + DAYS_WEIGHT * days
         scored = []
         for place, anime in enumerate(a for a in asked if a in rows):
-            rating = self.base[rows[anime]] + about
+            rating = min(max(self.base[rows[anime]] + about, 1), 10)
             parts = self._parts(rows[anime], watched, rows)
             wide = sum(added for added, *_ in parts)
             affinity = self.popularity[rows[anime]] + wide
@@ -215,7 +215,8 @@ class Toy(nn.Module):
         genres = (self.genre[seen] * (seen > 0).unsqueeze(2)).sum(1) * GENRE_WEIGHT
         wide = wide + (self.genre[rows] * genres.unsqueeze(1)).sum(2)
         return (
-            self.base[rows] + about.unsqueeze(1),
+            # What is not finite stays so: NaN.
+            (self.base[rows] + about.unsqueeze(1)).clamp(1, 10) + (about - about).unsqueeze(1),
             self.popularity[rows] + wide,
             wide,
             rows > 0,

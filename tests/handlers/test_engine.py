@@ -4,11 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.bundle import TORCHSCRIPT, Bundle
-from handlers.engine import Engine, best
+from handlers.engine import Engine
 from handlers.errors import InvalidQuery
 from handlers.graph import TorchScriptGraph
 from handlers.plans import CELLS
 from handlers.query import Familiarity, Limits, Objective, Query, Ranking
+from handlers.shortlist import best
 
 INT64 = np.iinfo(np.int64)
 

