@@ -141,16 +141,18 @@ def test_a_reason_is_what_the_wide_score_loses_without_that_anime(
     whole = ranked(engine, ids, unrated)
     assert whole.reasons is not None
     assert bundle.crosses is not None
-    if bundle.crosses.wide.genres:
-        pytest.skip("a genre's share of the history shifts as well")
+    rows, candidates = bundle.catalogue.rows(ids), bundle.catalogue.rows(whole.anime_ids)
+    genres = bundle.crosses.contributions(rows, unrated, candidates).genre.sum(1)
     for place in range(5):
-        first = int(whole.reasons.offsets[place])
-        assert first < whole.reasons.offsets[place + 1]
+        mine = slice(*whole.reasons.offsets[place : place + 2].tolist())
+        first = next(at for at in range(mine.start, mine.stop) if whole.reasons.genres[at] < 0)
         kept = ids != whole.reasons.anime_ids[first]
         less = ranked(engine, ids[kept], unrated[kept])
-        wide = less.wides[less.anime_ids == whole.anime_ids[place]]
-        loss = whole.wides[place] - wide
-        np.testing.assert_allclose(loss, whole.reasons.contributions[first], atol=1e-6)
+        [lost] = whole.wides[place] - less.wides[less.anime_ids == whole.anime_ids[place]]
+        # Shares of the history in each genre shift as well.
+        left = bundle.crosses.contributions(rows[kept], unrated[kept], candidates).genre.sum(1)
+        lost -= genres[place] - left[place]
+        np.testing.assert_allclose(lost, whole.reasons.contributions[first], atol=1e-6)
 
 
 def test_the_seeds_bundle_has_no_reasons_and_all_of_its_wide_score_is_the_rest(
