@@ -13,6 +13,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from anime.ranking.v1.ranking_pb2 import RankReply, Reason
 
+    from training.run import PersonalRun, Run
+
 # Nothing of training, export or handlers is imported up here: what serves starts without torch,
 # and what trains without grpc.
 
@@ -68,24 +70,22 @@ def train(
     data: Annotated[Path, typer.Argument(help="Folder of the CSV files, or a prepared one.")],
     run_dir: Annotated[Path, typer.Argument(help="New folder for the run.")],
     preset: Annotated[
-        str | None, typer.Option(help="Recipe: seed or personal. [default: seed]")
+        str | None, typer.Option(help="Recipe: personal or seed. [default: personal]")
     ] = None,
     label: Annotated[
         str | None,
         typer.Option(help="Score, the anime's mean (seed only), or rating, the user's own."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: 10; personal: 40]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="[default: 24; seed: 10]")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Ratings; personal: users. [default: 256; 128]")
+        int | None, typer.Option(help="Users; seed: ratings. [default: 128; 256]")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="[default: 0.001; personal: 0.003]")
+        float | None, typer.Option(help="[default: 0.003; seed: 0.001]")
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(
-            help="Learning rate: constant or cosine. [default: constant; personal: cosine]"
-        ),
+        typer.Option(help="Learning rate: constant or cosine. [default: cosine; seed: constant]"),
     ] = None,
     sample: Annotated[
         float | None, typer.Option(help="seed only: share of the ratings to use. [default: 0.5]")
@@ -94,44 +94,71 @@ def train(
         str | None,
         typer.Option(help="personal only: hold out ratings, users or anime. [default: ratings]"),
     ] = None,
+    dump_aggregates: Annotated[
+        bool | None,
+        typer.Option(
+            "--dump-aggregates",
+            help="personal only: also learn from the dump's own counts and means. They hold the "
+            "held-out ratings: the figures of such a run flatter.",
+        ),
+    ] = None,
+    refit: Annotated[
+        Path | None,
+        typer.Option(
+            help="personal only: a run that has ended; train what it chose on all ratings, nothing "
+            "held out. Export that one."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights and order.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
 ) -> None:
     """Train a model; Ctrl-C leaves a run that can be used and continued."""
-    from training.comparison import compare
     from training.device import choose
     from training.errors import RunError
-    from training.evaluation import evaluate
     from training.personal_trainer import PersonalTrainer
     from training.preparation import load_or_prepare
     from training.presets import Personal, resolve
     from training.progress import Progress
-    from training.run import PersonalRun, Run, open_run
+    from training.refit import begin_refit
+    from training.run import PersonalRun, Run, open_personal_run, open_run
     from training.trainer import Trainer
 
-    optimisation = {
+    given = {
+        "label": label,
+        "seed": seed,
+        "sample": sample,
+        "split_by": split,
+        "dump_aggregates": dump_aggregates,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "schedule": schedule,
     }
-    given = {"label": label, "seed": seed, "sample": sample, "split_by": split, **optimisation}
-    if resume and any(value is not None for value in (preset, *given.values())):
-        raise RunError("--resume takes the run's own settings; leave out the others")
-    chosen = choose(device)
-    settings = resolve(preset or "seed", **given)
+    if (resume or refit) and any(value is not None for value in (preset, *given.values())):
+        raise RunError("--resume and --refit take a run's own settings; leave out the others")
+    if resume and refit:
+        raise RunError("--refit begins a run; --resume alone continues it")
+    chosen_device = choose(device)
+    settings = resolve(preset or "personal", **given)
     begun = open_run(run_dir) if resume else None
+    chosen = open_personal_run(refit) if refit else None
     tables = load_or_prepare(data)
     if not resume:
         console.print(tables.refusals)
-    kind = PersonalRun if isinstance(settings, Personal) else Run
-    run = begun or kind.create(run_dir, settings, tables)
-    trainer = (
-        PersonalTrainer(run, tables, chosen)
-        if isinstance(run, PersonalRun)
-        else Trainer(run, tables, chosen)
-    )
+    run: Run | PersonalRun
+    if begun is not None:
+        run = begun
+    elif chosen is not None:
+        run = begin_refit(chosen, run_dir, tables)
+    else:
+        kind = PersonalRun if isinstance(settings, Personal) else Run
+        run = kind.create(run_dir, settings, tables)
+    if isinstance(run, PersonalRun):
+        with console.status("fitting the crosses"):
+            trainer: PersonalTrainer | Trainer = PersonalTrainer(run, tables, chosen_device)
+    else:
+        trainer = Trainer(run, tables, chosen_device)
     if resume:
         trainer.resume()
     with Progress(console, run.preset.optimisation.epochs) as progress:
@@ -139,7 +166,20 @@ def train(
     if not finished:
         console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
         raise typer.Exit(INTERRUPTED)
-    console.print(compare(run) if isinstance(run, PersonalRun) else evaluate(run))
+    _show_figures(run)
+
+
+def _show_figures(run: "Run | PersonalRun") -> None:
+    from training.comparison import compare
+    from training.evaluation import evaluate
+    from training.run import Run
+
+    if isinstance(run, Run):
+        console.print(evaluate(run))
+    elif run.preset.split_by == "none":
+        console.print("trained on all ratings; the figures are those of the run it came from")
+    else:
+        console.print(compare(run))
 
 
 @app.command()
@@ -161,6 +201,21 @@ def evaluate(
     console.print(found)
     if json is not None:
         write_text(json, found.to_json())
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A run of the personal preset.")],
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file to write. [default: report.html in the run]")
+    ] = None,
+) -> None:
+    """Write one HTML file: the comparison, plots, and what a few users would be told."""
+    from training.report import report
+
+    with console.status("reporting"):
+        file = report(run_dir, output)
+    console.print(f"{file}", soft_wrap=True)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import numpy as np
 
 from export.personal_ranker import PersonalRanker
 from training.expectation import USER_DAMPING
+from training.genres import DAMPING
 from training.personal import Personal
 
 
@@ -35,12 +36,12 @@ class ServedCrosses:
             candidate=candidate.astype(np.int32),
             weight=ranker.cross_weights[1:].numpy(),
             expected=ranker.expected[1:].numpy(),
-            genre=np.zeros((len(candidate), 0), dtype=np.bool_),
+            genre=ranker.genre[1:].numpy().astype(np.bool_),
             described={
                 "taste": model.mix.taste,
                 "damping": USER_DAMPING,
-                "genre_damping": 0.0,
-                "genres": [],
+                "genre_damping": DAMPING,
+                "genres": _described(model, ranker),
             },
         )
 
@@ -49,3 +50,12 @@ class ServedCrosses:
         folder.mkdir()
         for name in ("candidate", "weight", "expected", "genre"):
             np.save(folder / f"{name}.npy", getattr(self, name))
+
+
+def _described(model: Personal, ranker: PersonalRanker) -> list[dict[str, Any]]:
+    columns = (ranker.genre_liking, ranker.genre_watching, ranker.genre_usual)
+    numbers = zip(model.genres.names, *(column.tolist() for column in columns), strict=False)
+    return [
+        {"name": name, "liking": liking, "watching": watching, "usual": usual}
+        for name, liking, watching, usual in numbers
+    ]

@@ -7,16 +7,19 @@ answers in float32, and row 0 of every table stands for "unknown".
 """
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.ranker import IdMap, linear
+from export.ranker import IdMap, code, linear
 from training.expectation import USER_DAMPING
+from training.genres import DAMPING
 from training.network import CROSSED, PRODUCT
 from training.personal import Personal
 from training.tables import Tables
+from training.traits import FAR, Traits
 
 # A candidate that is in no catalogue: its probability is as good as none.
 NO_APPEAL = -1_000.0
@@ -26,6 +29,10 @@ class PersonalRanker(nn.Module):
     """Folded from a trained model."""
 
     user_vectors: Tensor
+    user_profile: Tensor
+    gender_units: Tensor
+    profile_mean: Tensor
+    profile_scale: Tensor
     watched_vectors: Tensor
     anime_vectors: Tensor
     anime_hidden: Tensor
@@ -34,25 +41,36 @@ class PersonalRanker(nn.Module):
     rated: Tensor
     crossed: Tensor
     cross_weights: Tensor
+    genre: Tensor
+    genre_liking: Tensor
+    genre_watching: Tensor
+    genre_usual: Tensor
     mean: Tensor
     usual: Tensor
     taste: Tensor
+    genre_damping: Tensor
     deep: Tensor
     product: Tensor
     crossed_half: Tensor
 
-    def __init__(self, model: Personal, tables: Tables, trained_users: np.ndarray) -> None:
+    def __init__(self, model: Personal, traits: Traits, tables: Tables) -> None:
         super().__init__()
-        network = model.network
-        self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[trained_users])
+        network, users = model.network, np.flatnonzero(model.users)
+        self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[users])
         self.anime_rows = IdMap(tables.anime["anime_id"].to_numpy(np.int64))
         dim = network.user_id.embedding_dim
-        for name, table in _tables(model, trained_users).items():
+        folded = _tables(model) | _genres(model) | _profiles(traits, tables.users.iloc[users])
+        for name, table in folded.items():
             self.register_buffer(name, table)
         for name, number in _numbers(model).items():
             self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
-        tower = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
-        self.tower = nn.ModuleList(linear(layer.weight, layer.bias) for layer in tower)
+        into, out = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
+        known, genders = 3 * dim + 3, len(traits.genders)
+        parts = into.weight.split([known, genders, len(traits.scale)], dim=1)
+        unknown = torch.zeros(1, into.out_features)
+        self.register_buffer("gender_units", torch.cat([unknown, parts[1].detach().T]).double())
+        self.tower = nn.ModuleList([linear(parts[0], into.bias), linear(out.weight, out.bias)])
+        self.from_numbers = linear(parts[2])
         first, *rest = [layer for layer in network.mlp if isinstance(layer, nn.Linear)]
         parts = first.weight.split([dim, dim, dim, first.in_features - 3 * dim], dim=1)
         self.from_user, _, self.from_product, self.from_signals = (linear(part) for part in parts)
@@ -70,8 +88,8 @@ class PersonalRanker(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score every candidate of every user: `rating`, `affinity`, `wide`, `known`, each [B, N].
 
-        Inputs as in `Ranker.forward`; `profile` is float32[B, 0], this preset takes none. An anime
-        that stands twice in a history counts twice; one outside of the catalogue does not count.
+        Inputs as in `Ranker.forward`. An anime that stands twice in a history counts twice; one
+        outside of the catalogue does not count.
         """
         watched = self.anime_rows(history_ids)
         anime = self.anime_rows(candidate_ids)
@@ -81,9 +99,13 @@ class PersonalRanker(nn.Module):
         residual = torch.where(rated > 0, ratings - self.expected[watched], 0.0)
         offset = residual.sum(1) / (rated.sum(1) + USER_DAMPING)
         liked = rated * (residual - offset.unsqueeze(1))
-        affine, rater = self._user(self.user_rows(user_id), watched, present, liked, offset)
+        user = self.user_rows(user_id)
+        traits = self._traits(torch.where(torch.isnan(profile), self.user_profile[user], profile))
+        affine, rater = self._user(user, traits, watched, present, liked, offset)
         crossed, crossed_liked = self._cross(watched, present, liked, anime)
         wide = crossed + self.taste * crossed_liked
+        if self.genre.shape[1]:
+            wide = wide + self._by_genre(watched, present, liked).gather(1, anime)
         vectors = self.anime_vectors[anime]
         logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + self.appeal[anime]
         scale = self.deep * (present.sum(1) + 1).unsqueeze(1)
@@ -91,15 +113,37 @@ class PersonalRanker(nn.Module):
         rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
         return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
 
+    def _traits(self, profile: Tensor) -> Tensor:
+        """What a profile adds to the tower's first layer, [B, units]."""
+        scaled = (profile[:, 1:].double() - self.profile_mean) / self.profile_scale
+        numbers: Tensor = self.from_numbers(scaled.clamp(-FAR, FAR))
+        return self.gender_units[code(profile[:, 0], self.gender_units)] + numbers
+
+    def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor) -> Tensor:
+        """What its genres add to every anime, [B, anime + 1]."""
+        member = self.genre[watched].double()
+        shares = torch.stack([present, liked], 1) @ member
+        seen, length = shares[:, 0], present.sum(1, keepdim=True)
+        tastes = self.genre_liking * shares[:, 1] / (seen + self.genre_damping)
+        unusual = (seen - self.genre_usual * length) / (length + self.genre_damping)
+        tastes = tastes + self.genre_watching * unusual
+        return tastes @ self.genre.double().T
+
     def _user(
-        self, user: Tensor, watched: Tensor, present: Tensor, liked: Tensor, offset: Tensor
+        self,
+        user: Tensor,
+        traits: Tensor,
+        watched: Tensor,
+        present: Tensor,
+        liked: Tensor,
+        offset: Tensor,
     ) -> tuple[Tensor, Tensor]:
         count = present.sum(1)
         weights = torch.stack([present, liked], 1) / (count + 1).sqrt().view(-1, 1, 1)
         pooled = (weights @ self.watched_vectors[watched]).flatten(1)
         known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
         units = torch.cat([pooled, self.user_vectors[user].double(), known], 1)
-        both = self.tower[1](F.relu(self.tower[0](units)))
+        both = self.tower[1](F.relu(self.tower[0](units) + traits))
         affine, rater = both.chunk(2, dim=1)
         return affine, rater
 
@@ -158,26 +202,27 @@ def _numbers(model: Personal) -> dict[str, float]:
     """By the name of the buffer they become: a number in the code would be float32 in ONNX."""
     return {
         "mean": model.expectation.mean,
-        "usual": float(model.network.expected.double().mean()),
+        "usual": model.anime.usual,
         "taste": model.mix.taste,
         "deep": model.mix.deep,
+        "genre_damping": DAMPING,
         "product": PRODUCT,
         "crossed_half": CROSSED,
     }
 
 
-def _tables(model: Personal, trained_users: np.ndarray) -> dict[str, Tensor]:
+def _tables(model: Personal) -> dict[str, Tensor]:
     """By the name of the buffer they become, row 0 "unknown"."""
     network = model.network
     double = {name: tensor.detach().double() for name, tensor in network.state_dict().items()}
-    content, ids = network.content.double(), model.ids
+    content, ids = model.anime.content.double(), model.anime.ids
     vectors = double["anime_id.weight"][ids] + _content(content, double, "anime_content")
     watched = double["watched_id.weight"][ids] + _content(content, double, "watched_content")
     appeal = double["appeal_id.weight"][ids] + _content(content, double, "appeal_content")
     dim = vectors.shape[1]
     first, bias = double["mlp.0.weight"], double["mlp.0.bias"]
     vectors = torch.cat([torch.zeros(1, dim, dtype=torch.float64), vectors])
-    users = np.append(0, np.flatnonzero(trained_users) + 1)
+    users = np.append(0, model.users[model.users > 0])
     crossed, weights = _crosses(model.crosses)
     return {
         "user_vectors": network.user_id.weight.detach()[users],
@@ -187,11 +232,36 @@ def _tables(model: Personal, trained_users: np.ndarray) -> dict[str, Tensor]:
         "appeal": torch.cat([torch.tensor([NO_APPEAL]).double(), appeal.squeeze(1)]),
         # What the network was trained with, to the bit; the mean where nothing is known.
         "expected": torch.cat(
-            [torch.tensor([model.expectation.mean]).double(), network.expected.double()]
+            [torch.tensor([model.expectation.mean]).double(), model.anime.expected.double()]
         ),
         "rated": torch.cat([torch.zeros(1).double(), double["rated_id.weight"][ids].squeeze(1)]),
         "crossed": crossed,
         "cross_weights": weights,
+    }
+
+
+def _genres(model: Personal) -> dict[str, Tensor]:
+    """The crosses of genres, their weights times the mix's; no genres where they weigh nothing."""
+    genres, weight = model.genres, model.mix.genres
+    kept = len(genres.names) if weight else 0
+    member = np.vstack([np.zeros((1, kept)), genres.member[:, :kept]])
+    return {
+        "genre": torch.from_numpy(member.astype(np.uint8)),
+        "genre_liking": torch.from_numpy(weight * genres.liking[:kept]),
+        "genre_watching": torch.from_numpy(weight * genres.watching[:kept]),
+        "genre_usual": torch.from_numpy(genres.usual[:kept]),
+    }
+
+
+def _profiles(traits: Traits, users: pd.DataFrame) -> dict[str, Tensor]:
+    """What is stored of each user, and how a request's own numbers are scaled."""
+    mean = np.array([mean for mean, _ in traits.scale.values()])
+    stated = np.vstack([np.append(0, mean), traits.stated(users)])
+    stored = np.where(np.isnan(stated), np.append(0, mean), stated)
+    return {
+        "user_profile": torch.from_numpy(stored.astype(np.float32)),
+        "profile_mean": torch.from_numpy(mean),
+        "profile_scale": torch.tensor([by for _, by in traits.scale.values()]).double(),
     }
 
 

@@ -16,21 +16,23 @@ from training.expectation import USER_DAMPING
 from training.network import Encoded, History
 from training.personal import Personal
 from training.tables import Tables
+from training.traits import Traits
 
 
 class PersonalReference:
     """Answers of a training model to the graph's inputs, computed in `dtype`."""
 
-    def __init__(
-        self, model: Personal, tables: Tables, trained_users: np.ndarray, dtype: torch.dtype
-    ) -> None:
-        self._model, self._dtype = model, dtype
+    def __init__(self, model: Personal, traits: Traits, tables: Tables, dtype: torch.dtype) -> None:
+        self._model, self._traits, self._dtype = model, traits, dtype
+        self._stated = traits.stated(tables.users)
         self._network = copy.deepcopy(model.network).to(dtype).eval()
         self._crosses = model.crosses.astype(np.float64)
         self._user_index = pd.Index(tables.users["user_id"])
-        self._trained_users = trained_users
         self._anime_index = pd.Index(tables.anime["anime_id"])
-        self._expected = model.network.expected.double().numpy()
+        self._expected = model.anime.expected.double().numpy()
+        self._anime = model.anime._replace(
+            content=model.anime.content.to(dtype), expected=model.anime.expected.to(dtype)
+        )
 
     @torch.inference_mode()
     def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -40,18 +42,17 @@ class PersonalReference:
 
     def _row(self, inputs: Inputs, at: int) -> dict[str, np.ndarray]:
         history = self._history(inputs["history_ids"][at], inputs["history_ratings"][at])
-        found = self._user_index.get_indexer([inputs["user_id"][at]])[0]
-        known_user = found >= 0 and self._trained_users[found]
-        user = torch.tensor([found + 1 if known_user else 0])
-        encoded = self._network.encode(history, user, self._model.ids)
-        wide = self._model.mix.wide(history)
-        affinity = self._model.mix.affinity(history, self._network.logits(encoded))[0]
+        user, traits = self._user(inputs["user_id"][at], inputs["profile"][at])
+        encoded = self._network.encode(history, user, traits, self._anime)
+        wide = self._model.wide(history)
+        logits = self._network.logits(encoded)
+        deep = (history.length + 1).unsqueeze(1) * logits.exp()
+        affinity = (wide + self._model.mix.deep * deep)[0]
         columns = self._anime_index.get_indexer(inputs["candidate_ids"][at])
         known = columns >= 0
         column = torch.from_numpy(np.where(known, columns, 0).astype(np.int64))
         pair = torch.zeros_like(column)
-        ids = self._model.ids[column]
-        rating = self._network.rating(history, encoded, pair, column, ids).clamp(1, 10)
+        rating = self._network.rating(history, encoded, self._anime, pair, column).clamp(1, 10)
         nowhere = self._nowhere(history, encoded)
         return {
             "rating": np.where(known, rating.numpy(), nowhere),
@@ -59,6 +60,15 @@ class PersonalReference:
             "wide": np.where(known, wide[0, column].numpy(), 0),
             "known": known,
         }
+
+    def _user(self, user_id: int, profile: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The user's row, int64[1], and traits, [1, T]: stated now, or else stored."""
+        found = self._user_index.get_indexer([user_id])[0]
+        row = self._model.users[found] if found >= 0 else 0
+        stored = self._stated[found] if row else np.append(0, np.full(len(profile) - 1, np.nan))
+        stated = np.where(np.isnan(profile), stored, profile)
+        traits = self._traits.matrix(stated[None].astype(np.float32))
+        return torch.tensor([row]), torch.from_numpy(traits).to(self._dtype)
 
     def _history(self, ids: np.ndarray, ratings: np.ndarray) -> History:
         columns = self._anime_index.get_indexer(ids)
@@ -89,7 +99,7 @@ class PersonalReference:
         network, mean = self._network, self._model.expectation.mean
         dim = encoded.rater.shape[1]
         offset = history.offset[0]
-        appeal = torch.tensor(mean, dtype=self._dtype) - network.expected.mean()
+        appeal = torch.tensor(mean, dtype=self._dtype) - self._model.anime.usual
         zero = torch.zeros((), dtype=self._dtype)
         signals = torch.stack([offset, appeal, zero, zero, zero])
         nothing = torch.zeros(2 * dim, dtype=self._dtype)

@@ -80,7 +80,7 @@ class Ranker(nn.Module):
         anime = self.anime_rows(candidate_ids)
         stored = self.user_profile[user]
         profile = torch.where(torch.isnan(profile), stored, profile)
-        wide = self.user_wide[user] + self.gender_wide[_code(profile[:, 0], self.gender_wide)]
+        wide = self.user_wide[user] + self.gender_wide[code(profile[:, 0], self.gender_wide)]
         wide = wide.unsqueeze(1) + self.anime_wide[anime]
         scaled = (profile[:, 1:].double() - self.profile_mean) / self.profile_scale
         units = F.relu(self.first_user(scaled).unsqueeze(1) + self.anime_hidden[anime])
@@ -90,7 +90,7 @@ class Ranker(nn.Module):
         return affinity, affinity.clone(), wide.float(), anime > 0
 
 
-def _code(values: Tensor, table: Tensor) -> Tensor:
+def code(values: Tensor, table: Tensor) -> Tensor:
     """Float codes as rows of `table`, 0 ("unknown") where there is no such row."""
     inside = (values >= 0) & (values < table.shape[0])
     return torch.where(inside, values, torch.zeros_like(values)).long()

@@ -20,8 +20,8 @@ from training.encoders import VOCABULARIES, Encoders, labels
 from training.evaluation import evaluate
 from training.personal import Personal
 from training.run import PersonalRun, Run
-from training.splits import split_by_user
 from training.tables import Tables
+from training.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -70,30 +70,29 @@ def _seed(run: Run, tables: Tables) -> Served:
 
 
 def _personal(run: PersonalRun, tables: Tables) -> Served:
-    model = Personal.load(run, tables)
-    train = split_by_user(tables, run.preset.split, run.preset.seed).train
-    users = np.bincount(tables.ratings.user_row[train], minlength=len(tables.users)) > 0
-    ranker = PersonalRanker(model, tables, users)
+    model, traits = Personal.load(run, tables), Traits.load(run.folder)
+    ranker = PersonalRanker(model, traits, tables)
+    measured = run.evaluation() or json.loads(compare(run).to_json())
     return Served(
         ranker=ranker,
-        profile=[],
-        profiles=np.empty((len(tables.users), 0), dtype=np.float32),
-        exact=PersonalReference(model, tables, users, torch.float64),
-        trained=PersonalReference(model, tables, users, torch.float32),
+        profile=_fields(traits.genders, list(traits.scale)),
+        profiles=traits.stated(tables.users),
+        exact=PersonalReference(model, traits, tables, torch.float64),
+        trained=PersonalReference(model, traits, tables, torch.float32),
         beta=model.mix.beta,
         mean=model.mix.mean,
         crosses=ServedCrosses.of(model, ranker),
         vocabularies=dict(Content.load(run.folder).values),
-        metrics=json.loads(compare(run).to_json()),
+        metrics=measured,
     )
 
 
 def profile_fields(encoders: Encoders) -> list[dict[str, Any]]:
     """The features of a user that a request may state, in the order of the graph's `profile`."""
-    gender = {
-        "name": "gender",
-        "kind": "category",
-        "values": encoders.vocabularies["gender"].values,
-    }
-    numbers = encoders.preset.columns("deep", "user")
+    genders = encoders.vocabularies["gender"].values
+    return _fields(genders, encoders.preset.columns("deep", "user"))
+
+
+def _fields(genders: tuple[str | int, ...], numbers: list[str]) -> list[dict[str, Any]]:
+    gender = {"name": "gender", "kind": "category", "values": genders}
     return [gender, *({"name": name, "kind": "number"} for name in numbers)]

@@ -183,14 +183,14 @@ class Ials(ListsOnly):
         from threadpoolctl import threadpool_limits
 
         self.expectation = training.expectation
-        self.model = AlternatingLeastSquares(
-            factors=IALS_FACTORS,
-            regularization=IALS_RIDGE,
-            alpha=IALS_CONFIDENCE,
-            iterations=IALS_ROUNDS,
-            random_state=training.seed,
-        )
-        with threadpool_limits(1, "blas"):  # the library has threads of its own
+        with threadpool_limits(1, "blas"):  # the library has threads of its own, and warns else
+            self.model = AlternatingLeastSquares(
+                factors=IALS_FACTORS,
+                regularization=IALS_RIDGE,
+                alpha=IALS_CONFIDENCE,
+                iterations=IALS_ROUNDS,
+                random_state=training.seed,
+            )
             self.model.fit(self._confidence(training.interactions), show_progress=False)
 
     def _confidence(self, history: Interactions) -> sp.csr_matrix:

@@ -2,229 +2,221 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+import scipy.sparse as sp
 from rich.table import Table
 
-from training.crosses import ease
-from training.expectation import Expectation
+from training.baselines import BASELINES, Training, available
+from training.errors import DataError, RunError
 from training.histories import Interactions
-from training.personal import USERS_AT_ONCE, Personal
+from training.judge import Judge, Line, Lists
+from training.personal import Mix, Personal, Scores
 from training.preparation import read_ratings
-from training.ranking import LENGTHS, LIKED, Relevant, interval, ndcg, recall, top
+from training.remarks import remarks
 from training.run import PersonalRun, write_text
-from training.splits import split_by_user
+from training.splits import Split, personal_split
 from training.tables import Ratings, Tables
 
-Batches = Iterator[tuple[np.ndarray, np.ndarray]]
+FILE = "evaluation.json"
+SHOWN = {
+    "rmse": "RMSE",
+    "ndcg": "NDCG",
+    "ndcg_liked": "8+",
+    "recall_10": "R@10",
+    "recall_50": "R@50",
+    "hit_10": "hit",
+    "coverage": "cover",
+}
 
-
-@dataclass(frozen=True)
-class Line:
-    """One model. None: the model does not predict this.
-
-    `ndcg`, `ndcg_liked`: at 10, of all that was held out and of what was rated 8 or more, with the
-    95 % bootstrap interval of the first; `recall_10`, `recall_50`, `hit_10`: of all;
-    `coverage`: share of the catalogue in anybody's ten; `popularity`: mean training ratings of
-    the anime in the tens; `overlap`: mean share of two users' tens that is the same.
-    """
-
-    model: str
-    rmse: float | None = None
-    mae: float | None = None
-    ndcg: float | None = None
-    ndcg_interval: tuple[float, float] | None = None
-    ndcg_liked: float | None = None
-    recall_10: float | None = None
-    recall_50: float | None = None
-    hit_10: float | None = None
-    coverage: float | None = None
-    popularity: float | None = None
-    overlap: float | None = None
+Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table of a run."""
+    """The table of a run.
+
+    `split_by`: what was held out; `listed`: how many anime the lists were made of; `remarks`: what
+    the figures say, in words.
+    """
 
     run: str
     rows: str
     ratings: int
+    split_by: str
+    listed: int
     lines: list[Line]
+    remarks: list[str]
 
     def to_json(self) -> str:
         """As JSON, indented."""
         return json.dumps(asdict(self), indent=2)
 
+    @classmethod
+    def load(cls, run: PersonalRun) -> "Comparison | None":
+        """What was kept in evaluation.json, None where nothing was. Raises RunError."""
+        file = run.folder / FILE
+        try:
+            kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            return cls(**kept | {"lines": [Line(**line) for line in kept["lines"]]})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{file}: cannot be read: {error}; evaluate the run again") from None
+
     def __rich__(self) -> Table:
-        title = f"{self.run}: {self.rows}, {self.ratings:,} ratings, lists over all anime"
+        title = f"{self.run}: {self.rows}, {self.ratings:,} ratings, lists of {self.listed:,} anime"
         table = Table(title=title, title_justify="left")
-        shown = {
-            "rmse": "RMSE",
-            "ndcg": "NDCG",
-            "ndcg_liked": "8+",
-            "recall_10": "R@10",
-            "recall_50": "R@50",
-            "hit_10": "hit",
-            "coverage": "cover",
-        }
         table.add_column("model", no_wrap=True)
-        for heading in shown.values():
+        for heading in SHOWN.values():
             table.add_column(heading, justify="right", no_wrap=True)
-        table.caption = (
+        notes = (
             "NDCG at 10 of all held out, and of those rated 8 or more; hit: one of ten at least; "
-            "cover: share of the catalogue in anybody's ten. More in the JSON."
+            "cover: share of the listed anime in anybody's ten. More in the JSON.",
+            *self.remarks,
         )
-        table.caption_justify = "left"
+        table.caption, table.caption_justify = "\n".join(notes), "left"
         for line in self.lines:
-            values = (getattr(line, name) for name in shown)
+            values = (getattr(line, name) for name in SHOWN)
             table.add_row(line.model, *("" if v is None else f"{v:.3f}" for v in values))
         return table
 
 
-def compare(run: PersonalRun, ratings_file: Path | None = None) -> Comparison:
+def compare(
+    run: PersonalRun, ratings_file: Path | None = None, announce: Announce = lambda model: None
+) -> Comparison:
     """The run's model and the baselines, all fitted on the run's training rows.
 
-    Tried on the run's test rows, or on the ratings of `ratings_file`. What is compared on the test
-    rows is also kept in evaluation.json. Raises RunError and DataError.
+    Tried on the run's test rows, or on the ratings of `ratings_file` that are not known already.
+    What is compared on the test rows is also kept in evaluation.json. `announce` is told each
+    model's name before its turn. Raises RunError and DataError.
     """
     tables = run.tables()
+    parts = personal_split(tables, run.preset)
+    if ratings_file is None and not len(parts.test):
+        raise RunError(f"{run.folder}: holds no ratings out; try it on others with --ratings FILE")
     model = Personal.load(run, tables)
-    parts = split_by_user(tables, run.preset.split, run.preset.seed)
+    anime = len(tables.anime)
     if ratings_file is None:
-        held, described = _at(tables.ratings, parts.test), "test rows"
+        held, described = tables.ratings.at(parts.test), "test rows"
+        of = parts.listed("test", anime)
     else:
-        held, _ = read_ratings(ratings_file, tables)
-        described = ratings_file.name
-    judge = _Judge(tables, parts.train, held, model.expectation)
-    lines = [*_rating_baselines(tables, parts.train, held, model.expectation)]
-    lines += [*_list_baselines(run, model, judge), *_ours(model, judge)]
-    comparison = Comparison(run.folder.name, described, len(held), lines)
+        held, described = _unknown(ratings_file, tables, parts)
+        of = np.ones(anime, dtype=np.bool_)
+    judge = Judge(tables, parts, held, model.expectation, of)
+    training = Training(tables, parts, model.expectation, of, run.preset.seed)
+    lines = [*_baselines(training, judge, announce), *_ours(model, judge, announce)]
+    missing = [name for name in BASELINES if name not in available()]
+    comparison = Comparison(
+        run=run.folder.name,
+        rows=described,
+        ratings=len(held),
+        split_by=run.preset.split_by,
+        listed=int(of.sum()),
+        lines=lines,
+        remarks=remarks(lines, run.preset.split_by, missing),
+    )
     if ratings_file is None:
-        write_text(run.folder / "evaluation.json", comparison.to_json())
+        write_text(run.folder / FILE, comparison.to_json())
     return comparison
 
 
-def _at(ratings: Ratings, rows: np.ndarray) -> Ratings:
-    return Ratings(ratings.user_row[rows], ratings.anime_row[rows], ratings.rating[rows])
+def _unknown(file: Path, tables: Tables, parts: Split) -> tuple[Ratings, str]:
+    """The file's ratings without those the model was fitted on or is told of."""
+    held, _ = read_ratings(file, tables)
+    anime = len(tables.anime)
+    known = tables.ratings.at(parts.known)
+    pairs = known.user_row.astype(np.int64) * anime + known.anime_row
+    is_new = ~np.isin(held.user_row.astype(np.int64) * anime + held.anime_row, pairs)
+    if not is_new.any():
+        raise DataError(f"{file.name}: every one of its {len(held):,} ratings was trained on")
+    left_out = len(held) - int(is_new.sum())
+    described = f"{file.name} ({left_out:,} known ones left out)" if left_out else file.name
+    return held.at(np.flatnonzero(is_new)), described
 
 
-class _Judge:
-    """Measures lists and ratings against what was held out."""
-
-    def __init__(
-        self, tables: Tables, train: np.ndarray, held: Ratings, expectation: Expectation
-    ) -> None:
-        self.interactions = Interactions.of(tables.ratings, train, expectation, len(tables.users))
-        self.held, shape = held, self.interactions.watched.shape
-        liked = held.rating >= LIKED
-        self.relevant = Relevant.of(held.user_row, held.anime_row, shape)
-        self.liked = Relevant.of(held.user_row[liked], held.anime_row[liked], shape)
-        self.users = np.unique(held.user_row).astype(np.int64)
-        self.popularity = np.bincount(self.interactions.watched.indices, minlength=shape[1])
-
-    def lists(self, line: Line, batches: Batches) -> Line:
-        """`line` with what the lists by these scores, (users, float[B, A]) each, are worth."""
-        measured: dict[str, list[np.ndarray]] = {"10": [], "50": [], "liked": [], "ndcg": []}
-        tens = []
-        for users, scores in batches:
-            scores = scores.copy()
-            watched = self.interactions.watched[users].tocoo()
-            scores[watched.row, watched.col] = -np.inf
-            longest = top(scores, max(LENGTHS))
-            hits, counts = self.relevant.among(longest, users), self.relevant.counts(users)
-            tens.append(longest[:, :10])
-            measured["ndcg"].append(ndcg(hits[:, :10], counts))
-            for length in LENGTHS:
-                measured[str(length)].append(recall(hits[:, :length], counts))
-            some = self.liked.counts(users) > 0
-            good = self.liked.among(longest[some, :10], users[some])
-            measured["liked"].append(ndcg(good, self.liked.counts(users)[some]))
-        per_user = {name: np.concatenate(values) for name, values in measured.items()}
-        ten = np.concatenate(tens)
-        shown = np.bincount(ten.ravel(), minlength=len(self.popularity)).astype(np.float64)
-        pairs = len(ten) * (len(ten) - 1)
-        return replace(
-            line,
-            ndcg=float(per_user["ndcg"].mean()),
-            ndcg_interval=interval(per_user["ndcg"], np.random.default_rng(0)),
-            ndcg_liked=float(per_user["liked"].mean()),
-            recall_10=float(per_user["10"].mean()),
-            recall_50=float(per_user["50"].mean()),
-            hit_10=float((per_user["10"] > 0).mean()),
-            coverage=float((shown > 0).mean()),
-            popularity=float(self.popularity[ten].mean()),
-            overlap=float((shown * (shown - 1)).sum() / pairs / 10) if pairs else None,
-        )
-
-    def batches(self, scores: Callable[[np.ndarray], np.ndarray]) -> Batches:
-        """All users with something held out, scored some at a time."""
-        for start in range(0, len(self.users), USERS_AT_ONCE):
-            users = self.users[start : start + USERS_AT_ONCE]
-            yield users, scores(users)
+def _baselines(training: Training, judge: Judge, announce: Announce) -> Iterator[Line]:
+    user, anime = judge.held.user_row.astype(np.int64), judge.held.anime_row.astype(np.int64)
+    for name, fitted in available().items():
+        announce(name)
+        baseline, line = fitted(training), Line(name)
+        predicted = baseline.ratings(judge.history, user, anime)
+        if predicted is not None:
+            line = judge.ratings(line, predicted)
+        lists = Lists(judge)
+        for users in judge.batches():
+            scores = baseline.scores(judge.history, users)
+            if scores is None:
+                break
+            lists.add(users, scores)
+        yield lists.measured(line)
 
 
-def _errors(line: Line, predicted: np.ndarray, held: Ratings) -> Line:
-    difference = np.clip(predicted, 1, 10) - held.rating
-    return replace(
-        line,
-        rmse=float(np.sqrt(np.mean(difference**2))),
-        mae=float(np.mean(np.abs(difference))),
-    )
-
-
-def _rating_baselines(
-    tables: Tables, train: np.ndarray, held: Ratings, expectation: Expectation
-) -> Iterator[Line]:
-    yield _errors(Line("global mean"), np.full(len(held), expectation.mean), held)
-    item = expectation.mean + expectation.anime[held.anime_row]
-    yield _errors(Line("item bias"), item, held)
-    known = tables.ratings
-    both = Ratings(
-        np.concatenate([known.user_row[train], held.user_row]),
-        np.concatenate([known.anime_row[train], held.anime_row]),
-        np.concatenate([known.rating[train], held.rating]),
-    )
-    rows = np.arange(len(both))
-    biased = expectation.biased(both, rows[: len(train)], rows[len(train) :])
-    yield _errors(Line("user + item bias"), biased, held)
-
-
-def _list_baselines(run: PersonalRun, model: Personal, judge: _Judge) -> Iterator[Line]:
-    counts = judge.popularity.astype(np.float32)
-    popular = judge.batches(lambda users: np.tile(counts, (len(users), 1)))
-    yield judge.lists(Line("popularity"), popular)
-    damped = model.expectation.anime.astype(np.float32)
-    mean = judge.batches(lambda users: np.tile(damped, (len(users), 1)))
-    yield judge.lists(Line("damped mean"), mean)
-    watched = judge.interactions.watched
-    rows, weights = ease(watched, run.preset.ridge, 0.0, torch.device("cpu"))
-
-    def linear(users: np.ndarray) -> np.ndarray:
-        scores = np.full((len(users), watched.shape[1]), -np.inf, dtype=np.float32)
-        scores[:, rows] = watched[users][:, rows] @ weights.numpy()
-        return scores
-
-    yield judge.lists(Line("EASE"), judge.batches(linear))
-
-
-def _ours(model: Personal, judge: _Judge) -> Iterator[Line]:
+def _ours(model: Personal, judge: Judge, announce: Announce) -> Iterator[Line]:
+    user, anime = judge.held.user_row.astype(np.int64), judge.held.anime_row.astype(np.int64)
     mix = model.mix
-    rows = np.arange(len(judge.held))
-    user, anime = judge.held.user_row.astype(np.int64), judge.held.anime_row
-    predicted = model.ratings(judge.interactions, user[rows], anime)
-    scored = model.scores(judge.interactions, judge.users)
-    yield judge.lists(Line("wide alone"), ((each.users, each.wide) for each in scored))
-    scored = model.scores(judge.interactions, judge.users)
-    deep = ((each.users, each.affinity - each.wide) for each in scored)
-    yield judge.lists(Line("deep alone"), deep)
-    model.mix = replace(mix, beta=0.0)
-    scored = model.scores(judge.interactions, judge.users)
-    yield judge.lists(Line("wide and deep"), ((each.users, each.affinity) for each in scored))
-    model.mix = mix
-    scored = model.scores(judge.interactions, judge.users)
-    whole = judge.lists(Line("and the rating"), ((each.users, each.score) for each in scored))
-    yield _errors(whole, predicted, judge.held)
+    if mix.genres:
+        announce("wide without genres")
+        with _mixed(model, replace(mix, genres=0.0)):
+            scored = model.scores(judge.history, judge.users)
+            yield from _lists(judge, scored, {"wide without genres": lambda each: each.wide})
+    announce("wide and deep")
+    scored = model.scores(judge.history, judge.users)
+    wide, deep, both, whole = _lists(
+        judge,
+        scored,
+        {
+            "wide alone": lambda each: each.wide,
+            "deep alone": lambda each: each.affinity - each.wide,
+            "wide and deep": lambda each: each.affinity,
+            "and the rating": lambda each: each.score,
+        },
+    )
+    if not mix.deep:  # what the mix leaves out is still to be seen
+        with _mixed(model, replace(mix, deep=1.0, beta=0.0)):
+            scored = model.scores(judge.history, judge.users)
+            alone = {"deep alone": lambda each: each.affinity - each.wide}
+            [deep] = _lists(judge, scored, alone)
+    yield from (wide, deep, both)
+    yield judge.ratings(whole, model.ratings(judge.history, user, anime))
+    announce("visitors")
+    scored = model.scores(judge.history, judge.users, strangers=True)
+    [line] = _lists(judge, scored, {"visitor, history only": lambda each: each.score})
+    yield judge.ratings(line, model.ratings(judge.history, user, anime, strangers=True))
+    yield _of_nobody(model, judge, anime)
+
+
+def _of_nobody(model: Personal, judge: Judge, anime: np.ndarray) -> Line:
+    """Without id and history everybody is the same: one answer serves for all."""
+    empty = sp.csr_array((1, len(judge.listed)), dtype=np.float32)
+    nothing, nobody = Interactions(empty, empty.copy()), np.zeros(1, dtype=np.int64)
+    [answer] = model.scores(nothing, nobody, strangers=True)
+    line = judge.lists(
+        Line("visitor, nothing"), lambda users: np.repeat(answer.score, len(users), axis=0)
+    )
+    rows = np.zeros(len(anime), dtype=np.int64)
+    return judge.ratings(line, model.ratings(nothing, rows, anime, strangers=True))
+
+
+@contextmanager
+def _mixed(model: Personal, mix: Mix) -> Iterator[None]:
+    own, model.mix = model.mix, mix
+    try:
+        yield
+    finally:
+        model.mix = own
+
+
+def _lists(
+    judge: Judge, scored: Iterator[Scores], read: dict[str, Callable[[Scores], np.ndarray]]
+) -> list[Line]:
+    """A line for each way to read the scores, all in one pass."""
+    lists = {name: Lists(judge) for name in read}
+    for each in scored:
+        for name, of in read.items():
+            lists[name].add(each.users, of(each))
+    return [each.measured(Line(name)) for name, each in lists.items()]

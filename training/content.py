@@ -13,6 +13,8 @@ from training.errors import RunError
 LISTS = {"genres": 1, "studios": 5, "producers": 10}  # column: titles a value needs to count
 CATEGORIES = ("type", "source", "age_rating")
 NUMBERS = ("air_start", "episodes", "duration_minutes")
+# Counted by the dump over all ratings, those held out included: a leak, and opt-in for that.
+AGGREGATES = ("score", "popularity", "favorites", "members", "scored_by")
 DAYS_PER_YEAR = 365.25
 FAR = 4.0  # standard deviations a number is cut at
 FILE = "content.json"
@@ -26,7 +28,7 @@ class Content:
     scale: dict[str, tuple[float, float]]
 
     @classmethod
-    def fit(cls, anime: pd.DataFrame, trained: np.ndarray) -> "Content":
+    def fit(cls, anime: pd.DataFrame, trained: np.ndarray, aggregates: bool) -> "Content":
         """Fit on the rows of the catalogue where `trained`, bool[A]."""
         values = {}
         for name, least in LISTS.items():
@@ -35,11 +37,16 @@ class Content:
         for name in CATEGORIES:
             values[name] = sorted(anime[name][trained].dropna().unique().tolist())
         scale = {}
-        for name in NUMBERS:
+        for name in (*NUMBERS, *(AGGREGATES if aggregates else ())):
             numbers = _numbers(anime, name)[trained]
             known = numbers[~np.isnan(numbers)]
             scale[name] = (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0, 1)
         return cls(values, scale)
+
+    @property
+    def size(self) -> int:
+        """Numbers in a row of `matrix`."""
+        return sum(map(len, self.values.values())) + 2 * len(self.scale)
 
     def matrix(self, anime: pd.DataFrame) -> np.ndarray:
         """float32[A, F]: values of a list share one unit of length; a number has a flag beside

@@ -2,7 +2,8 @@
 
 EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"): the ridge regression of
 each anime on all others, B = I - P diag(1/P), P = (XᵀX + λI)⁻¹, whose diagonal is zero, so that
-an anime never predicts itself. Of each row the largest weights by magnitude are kept, signed.
+an anime never predicts itself. X has rows for users and, as side information, for what anime are
+alike in (`training.likeness`). Of each row the largest weights by magnitude are kept, signed.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
+from training.likeness import Likeness
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,13 @@ class Crosses:
 
     @classmethod
     def fit(
-        cls, watched: sp.csr_array, ridge: float, kept: int, exponent: float, device: torch.device
+        cls,
+        watched: sp.csr_array,
+        likeness: Likeness,
+        ridge: float,
+        kept: int,
+        exponent: float,
+        device: torch.device,
     ) -> "Crosses":
         """Fit on `watched`, [U, A] ones; a user of n ratings weighs n^-`exponent`.
 
@@ -33,7 +42,7 @@ class Crosses:
         times 1.1 GB.
         """
         anime = watched.shape[1]
-        rows, weights = ease(watched, ridge, exponent, device)
+        rows, weights = ease(watched, ridge, exponent, device, likeness)
         found = min(kept, len(rows))
         columns = weights.abs().topk(found, dim=1).indices
         candidate = np.zeros((anime, kept), dtype=np.int32)
@@ -54,11 +63,18 @@ class Crosses:
 
 
 def ease(
-    watched: sp.csr_array, ridge: float, exponent: float, device: torch.device
+    watched: sp.csr_array,
+    ridge: float,
+    exponent: float,
+    device: torch.device,
+    likeness: Likeness | None = None,
 ) -> tuple[np.ndarray, Tensor]:
     """The whole model: rows of the M anime that were watched, and their weights, float32[M, M]."""
     rows = np.flatnonzero(np.bincount(watched.indices, minlength=watched.shape[1]))
-    return rows, _solve(_gram(watched[:, rows], exponent).to(device), ridge)
+    gram = _gram(watched[:, rows], exponent)
+    if likeness is not None:
+        gram += likeness.gram(rows)
+    return rows, _solve(gram.to(device), ridge)
 
 
 def _gram(watched: sp.csr_array, exponent: float) -> Tensor:

@@ -33,8 +33,22 @@ class History(NamedTuple):
     crossed_liked: Tensor
 
 
+class Anime(NamedTuple):
+    """The anime a batch is about: the catalogue, or what of it was trained on.
+
+    `ids`: int64[A], rows of the id tables, 0 where hidden; `content`: float32[A, F];
+    `expected`: float32[A], mean rating of each, damped; `usual`: that of the mean anime.
+    """
+
+    ids: Tensor
+    content: Tensor
+    expected: Tensor
+    usual: float
+
+
 class Encoded(NamedTuple):
-    """Both sides: `affine`, `rater`: [B, D] the user for each head; `anime`: [A, D]."""
+    """Both sides: `affine`, `rater`: [B, D] the user for each head; `anime`: [A, D]; `appeal`:
+    [A], log-probability of the anime for anybody."""
 
     affine: Tensor
     rater: Tensor
@@ -43,24 +57,19 @@ class Encoded(NamedTuple):
 
 
 class Network(nn.Module):
-    """`content`: float32[A, F]; `expected`: float32[A], mean rating of each anime, damped."""
-
-    content: Tensor
-    expected: Tensor
+    """Both heads and the tables behind them."""
 
     def __init__(
         self,
         users: int,
-        content: Tensor,
-        expected: Tensor,
+        anime: int,
+        features: int,
+        traits: int,
         dim: int,
         hidden: tuple[int, int],
         dropout: float,
     ) -> None:
         super().__init__()
-        anime, features = content.shape
-        self.register_buffer("content", content, persistent=False)
-        self.register_buffer("expected", expected, persistent=False)
         # Row 0 of each table of ids is "unknown".
         self.user_id = _small(nn.Embedding(users + 1, dim))
         self.anime_id = _small(nn.Embedding(anime + 1, dim))
@@ -73,7 +82,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.appeal_id.weight)
         nn.init.zeros_(self.rated_id.weight)
         self.tower = nn.Sequential(
-            nn.Linear(3 * dim + 3, hidden[0]),
+            nn.Linear(3 * dim + 3 + traits, hidden[0]),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden[0], 2 * dim),
@@ -90,18 +99,19 @@ class Network(nn.Module):
         )
         self.dropout = dropout
 
-    def encode(self, history: History, user: Tensor, anime: Tensor) -> Encoded:
-        """`user`: int64[B] and `anime`: int64[A], rows of the id tables, 0 where hidden."""
-        watched = self.watched_id(anime) + self.watched_content(self.content)
+    def encode(self, history: History, user: Tensor, traits: Tensor, anime: Anime) -> Encoded:
+        """`user`: int64[B], rows of its id table, 0 where hidden; `traits`: float32[B, T]; the
+        history is of `anime`."""
+        watched = self.watched_id(anime.ids) + self.watched_content(anime.content)
         size = (history.length + 1).sqrt().unsqueeze(1)
         known = torch.stack(
             [history.length.log1p() - 4, history.offset, (history.length == 0).to(size.dtype)], 1
         )
         pooled = [history.watched @ watched / size, history.liked @ watched / size]
-        both = self.tower(torch.cat([*pooled, self.user_id(user), known], 1))
+        both = self.tower(torch.cat([*pooled, self.user_id(user), known, traits], 1))
         affine, rater = both.chunk(2, 1)
-        vectors = self.anime_id(anime) + self.anime_content(self.content)
-        appeal = (self.appeal_id(anime) + self.appeal_content(self.content)).squeeze(1)
+        vectors = self.anime_id(anime.ids) + self.anime_content(anime.content)
+        appeal = (self.appeal_id(anime.ids) + self.appeal_content(anime.content)).squeeze(1)
         return Encoded(affine, rater, F.dropout(vectors, self.dropout / 2, self.training), appeal)
 
     def logits(self, encoded: Encoded) -> Tensor:
@@ -109,16 +119,16 @@ class Network(nn.Module):
         return (encoded.affine @ encoded.anime.T + encoded.appeal).clamp(max=0)
 
     def rating(
-        self, history: History, encoded: Encoded, user: Tensor, anime: Tensor, ids: Tensor
+        self, history: History, encoded: Encoded, anime: Anime, row: Tensor, column: Tensor
     ) -> Tensor:
-        """Predicted rating of pairs, [n]. `user`, `anime`: int64[n], rows of the batch and of the
-        catalogue; `ids`: int64[n], rows of the id tables."""
-        crossed, liked = history.crossed[user, anime], history.crossed_liked[user, anime]
-        expected, offset = self.expected[anime], history.offset[user]
+        """Predicted rating of pairs, [n]. `row`, `column`: int64[n], places in the batch and in
+        `anime`."""
+        crossed, liked = history.crossed[row, column], history.crossed_liked[row, column]
+        expected, offset = anime.expected[column], history.offset[row]
         signals = torch.stack(
             [
                 offset,
-                expected - self.expected.mean(),
+                expected - anime.usual,
                 liked,
                 liked / (crossed.abs() + CROSSED),
                 crossed,
@@ -126,14 +136,14 @@ class Network(nn.Module):
             1,
         )
         # Indexing would add up gradients in no fixed order.
-        left, right = encoded.rater.index_select(0, user), encoded.anime.index_select(0, anime)
+        left, right = encoded.rater.index_select(0, row), encoded.anime.index_select(0, column)
         product = left * right
         deep = self.mlp(torch.cat([left, right, product, signals], 1))
         predicted: Tensor = (
             expected
             + offset
             + PRODUCT * product.sum(1)
-            + (self.rated_id(ids) + self.blend(signals) + deep).squeeze(1)
+            + (self.rated_id(anime.ids[column]) + self.blend(signals) + deep).squeeze(1)
         )
         return predicted
 

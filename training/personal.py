@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -14,12 +13,16 @@ from training.content import Content
 from training.crosses import Crosses
 from training.errors import RunError
 from training.expectation import Expectation
+from training.genres import GenreCrosses
 from training.histories import Interactions
-from training.network import Encoded, History, Network
+from training.network import Anime, Encoded, History, Network
+from training.presets import Personal as Preset
 from training.ranking import top
 from training.run import PersonalRun, load_tensors, save_tensors, write_text
 from training.tables import Tables
+from training.traits import Traits
 
+CROSSES = "crosses.safetensors"
 USERS_AT_ONCE = 256
 # The rating decides among as many of the highest affinity: what lies behind them never gets there.
 RATED = 300
@@ -29,23 +32,15 @@ RATED = 300
 class Mix:
     """How the parts add up, chosen on validation.
 
-    affinity = Σ_h (1 + taste · liked_h) cross[h, candidate] + deep · (H + 1) · exp(logit), and the
-    ranking score = affinity + beta · (rating - mean).
+    affinity = Σ_h (1 + taste · liked_h) cross[h, candidate] + genres · (what the candidate's genres
+    add) + deep · (H + 1) · exp(logit), and the ranking score = affinity + beta · (rating - mean).
     """
 
     taste: float = 0.0
+    genres: float = 0.0
     deep: float = 0.0
     beta: float = 0.0
     mean: float = 0.0
-
-    def wide(self, history: History) -> Tensor:
-        """The wide part of the affinity, [B, A]."""
-        return history.crossed + self.taste * history.crossed_liked
-
-    def affinity(self, history: History, logits: Tensor) -> Tensor:
-        """Wide and deep, [B, A]."""
-        scale = self.deep * (history.length + 1).unsqueeze(1)
-        return self.wide(history) + scale * logits.exp()
 
 
 class Scores(NamedTuple):
@@ -57,110 +52,182 @@ class Scores(NamedTuple):
     score: np.ndarray
 
 
+class Fitted(NamedTuple):
+    """What is fitted in closed form, and on which rows of the catalogue and the user table.
+
+    `trained_anime`: bool[A]; `trained_users`: bool[U].
+    """
+
+    crosses: Crosses
+    genres: GenreCrosses
+    expectation: Expectation
+    trained_anime: np.ndarray
+    trained_users: np.ndarray
+
+
 class Personal:
     """A model in memory, ready to score."""
 
     def __init__(
-        self,
-        network: Network,
-        crosses: sp.csr_array,
-        expectation: Expectation,
-        trained: np.ndarray,
-        mix: Mix,
+        self, network: Network, fitted: Fitted, anime: Anime, traits: Tensor, mix: Mix
     ) -> None:
-        self.network, self.crosses, self.expectation = network, crosses, expectation
-        self.mix, self.device = mix, network.content.device
-        # Row of each anime in the tables of ids: 0, "unknown", where it was never trained on.
-        rows = np.arange(1, len(trained) + 1)
-        self.ids = torch.from_numpy(np.where(trained, rows, 0)).to(self.device)
+        """`anime`: the whole catalogue; `traits`: float32[U, T]."""
+        self.network, self.anime, self.traits, self.mix = network, anime, traits, mix
+        self.crosses, self.genres = fitted.crosses.matrix(), fitted.genres
+        self.expectation, self.device = fitted.expectation, anime.ids.device
+        # Row of each user in the table of ids: 0, "unknown", where it was never trained on.
+        rows = np.arange(1, len(fitted.trained_users) + 1)
+        self.users = np.where(fitted.trained_users, rows, 0)
 
     @classmethod
     def load(cls, run: PersonalRun, tables: Tables) -> "Personal":
         """The trained model. Raises RunError where the run's files do not fit together."""
-        wide, _ = load_tensors(run.folder / "crosses.safetensors", torch.device("cpu"))
+        cpu = torch.device("cpu")
+        content, traits = Content.load(run.folder), Traits.load(run.folder)
         try:
-            crosses = Crosses(wide["candidate"].numpy(), wide["weight"].numpy())
-            expectation = Expectation(float(wide["mean"]), wide["expected"].numpy())
+            fitted = load_fitted(run)
             mix = Mix(**json.loads((run.folder / "mix.json").read_text("utf-8")))
-            network = new_network(run, tables, Content.load(run.folder), expectation)
-            network.load_state_dict(load_tensors(run.weights_file, torch.device("cpu"))[0])
+            network = new_network(run.preset, tables, content, traits)
+            network.load_state_dict(load_tensors(run.weights_file, cpu)[0])
+            anime = catalogue(fitted, content.matrix(tables.anime), cpu)
+            stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{run.folder}: does not fit together: {first}") from None
-        trained = wide["trained"].numpy()
-        return cls(network.eval(), crosses.matrix(), expectation, trained, mix)
+        return cls(network.eval(), fitted, anime, stated, mix)
+
+    def wide(self, history: History) -> Tensor:
+        """The wide part of the affinity, [B, A]."""
+        wide = history.crossed + self.mix.taste * history.crossed_liked
+        if self.mix.genres:
+            wide = wide + self.mix.genres * self.genres.scores(history)
+        return wide
+
+    def deep(self, history: History, encoded: Encoded) -> Tensor:
+        """The deep part of the affinity before it is weighted, [B, A]: ratings to come."""
+        return (history.length + 1).unsqueeze(1) * self.network.logits(encoded).exp()
+
+    def affinity(self, history: History, encoded: Encoded) -> Tensor:
+        """Wide and deep, [B, A]."""
+        return self.wide(history) + self.mix.deep * self.deep(history, encoded)
+
+    def rated(self, history: History, encoded: Encoded, columns: Tensor) -> Tensor:
+        """Predicted ratings of anime, int64[B, C], [B, C]."""
+        row = torch.arange(len(columns), device=self.device).repeat_interleave(columns.shape[1])
+        at = columns.to(self.device).flatten()
+        return self._rate(history, encoded, row, at).view_as(columns)
 
     @torch.inference_mode()
-    def scores(self, interactions: Interactions, users: np.ndarray) -> Iterator[Scores]:
+    def scores(
+        self, interactions: Interactions, users: np.ndarray, strangers: bool = False
+    ) -> Iterator[Scores]:
         """Every anime for the users at int64[n], from these interactions, batch by batch.
 
-        Behind the `RATED` highest affinities the score is the affinity alone.
+        `strangers`: as if nothing but the interactions were known of the users. Behind the `RATED`
+        highest affinities the score is the affinity alone.
         """
         self.network.eval()
         for start in range(0, len(users), USERS_AT_ONCE):
             batch = users[start : start + USERS_AT_ONCE]
-            history, encoded = self._encode(interactions, batch)
-            affinity = self.mix.affinity(history, self.network.logits(encoded))
+            history, encoded = self.encode(interactions, batch, strangers)
+            affinity = self.affinity(history, encoded)
             score = affinity.clone()
             if self.mix.beta:
                 best = torch.from_numpy(top(affinity.cpu().numpy(), RATED)).to(self.device)
-                row = torch.arange(len(batch), device=self.device).repeat_interleave(best.shape[1])
-                rating = self._rate(history, encoded, row, best.flatten()).view_as(best)
+                rating = self.rated(history, encoded, best)
                 score.scatter_add_(1, best, self.mix.beta * (rating - self.mix.mean))
-            wide = self.mix.wide(history)
+            wide = self.wide(history)
             yield Scores(batch, *(each.cpu().numpy() for each in (wide, affinity, score)))
 
     @torch.inference_mode()
     def ratings(
-        self, interactions: Interactions, user: np.ndarray, anime: np.ndarray
+        self,
+        interactions: Interactions,
+        user: np.ndarray,
+        anime: np.ndarray,
+        strangers: bool = False,
     ) -> np.ndarray:
-        """Predicted ratings of pairs, float64[n], from the users' interactions."""
+        """Predicted ratings of pairs, float64[n], from the users' interactions; as `scores`."""
         self.network.eval()
         predicted = np.empty(len(user))
         everyone = np.unique(user)
         for start in range(0, len(everyone), USERS_AT_ONCE):
             batch = everyone[start : start + USERS_AT_ONCE]
             at = np.flatnonzero((user >= batch[0]) & (user <= batch[-1]))
-            history, encoded = self._encode(interactions, batch)
+            history, encoded = self.encode(interactions, batch, strangers)
             row = torch.from_numpy(np.searchsorted(batch, user[at])).to(self.device)
             column = torch.from_numpy(anime[at].astype(np.int64)).to(self.device)
             predicted[at] = self._rate(history, encoded, row, column).cpu().numpy()
         return predicted
 
-    def _encode(self, interactions: Interactions, users: np.ndarray) -> tuple[History, Encoded]:
+    def encode(
+        self, interactions: Interactions, users: np.ndarray, strangers: bool = False
+    ) -> tuple[History, Encoded]:
+        """The users at int64[B] as the network takes them, and both sides behind it."""
         history = interactions.at(users).history(self.crosses, self.device)
-        rows = torch.from_numpy(users + 1).to(self.device)
-        return history, self.network.encode(history, rows, self.ids)
+        rows = torch.from_numpy(np.where(strangers, 0, self.users[users])).to(self.device)
+        traits = self.traits[users].to(self.device) * (not strangers)
+        return history, self.network.encode(history, rows, traits, self.anime)
 
     def _rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
-        return self.network.rating(history, encoded, row, column, self.ids[column]).clamp(1, 10)
+        return self.network.rating(history, encoded, self.anime, row, column).clamp(1, 10)
 
 
-def new_network(
-    run: PersonalRun, tables: Tables, content: Content, expectation: Expectation
-) -> Network:
+def new_network(preset: Preset, tables: Tables, content: Content, traits: Traits) -> Network:
     """The preset's network with fresh weights."""
-    preset = run.preset
-    expected = torch.from_numpy((expectation.mean + expectation.anime).astype(np.float32))
-    features = torch.from_numpy(content.matrix(tables.anime))
     return Network(
-        len(tables.users), features, expected, preset.embedding_dim, preset.hidden, preset.dropout
+        len(tables.users),
+        len(tables.anime),
+        content.size,
+        traits.size,
+        preset.embedding_dim,
+        preset.hidden,
+        preset.dropout,
     )
 
 
-def save_wide(
-    run: PersonalRun, crosses: Crosses, expectation: Expectation, trained: np.ndarray
-) -> None:
+def catalogue(fitted: Fitted, content: np.ndarray, device: torch.device) -> Anime:
+    """The whole catalogue for the network; `content`: float32[A, F]."""
+    # Row of each anime in the tables of ids: 0, "unknown", where it was never trained on.
+    trained = fitted.trained_anime
+    ids = torch.from_numpy(np.where(trained, np.arange(1, len(trained) + 1), 0))
+    expectation = fitted.expectation
+    expected = (expectation.mean + expectation.anime).astype(np.float32)
+    usual = float(expected.mean(dtype=np.float64))
+    features = torch.from_numpy(content).to(device)
+    return Anime(ids.to(device), features, torch.from_numpy(expected).to(device), usual)
+
+
+def save_fitted(run: PersonalRun, fitted: Fitted) -> None:
     """Write crosses.safetensors."""
-    save_tensors(
-        run.folder / "crosses.safetensors",
-        {
-            "candidate": torch.from_numpy(crosses.candidate),
-            "weight": torch.from_numpy(crosses.weight),
-            "expected": torch.from_numpy(expectation.anime),
-            "mean": torch.tensor(expectation.mean, dtype=torch.float64),
-            "trained": torch.from_numpy(trained),
-        },
+    genres = fitted.genres
+    arrays = {
+        "candidate": fitted.crosses.candidate,
+        "weight": fitted.crosses.weight,
+        "expected": fitted.expectation.anime,
+        "mean": np.array(fitted.expectation.mean),
+        "member": genres.member,
+        "liking": genres.liking,
+        "watching": genres.watching,
+        "usual": genres.usual,
+        "trained_anime": fitted.trained_anime,
+        "trained_users": fitted.trained_users,
+    }
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    save_tensors(run.folder / CROSSES, tensors, genres=json.dumps(genres.names))
+
+
+def load_fitted(run: PersonalRun) -> Fitted:
+    """Read what `save_fitted` wrote. Raises RunError, and KeyError where something is missing."""
+    tensors, texts = load_tensors(run.folder / CROSSES, torch.device("cpu"))
+    saved = {name: tensor.numpy() for name, tensor in tensors.items()}
+    genres = [saved[name] for name in ("member", "liking", "watching", "usual")]
+    return Fitted(
+        Crosses(saved["candidate"], saved["weight"]),
+        GenreCrosses(tuple(json.loads(texts["genres"])), *genres),
+        Expectation(float(saved["mean"]), saved["expected"]),
+        saved["trained_anime"],
+        saved["trained_users"],
     )
 
 

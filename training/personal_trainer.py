@@ -8,8 +8,7 @@ that nobody was fitted on.
 
 import json
 import math
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,27 +17,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.content import Content
-from training.crosses import Crosses
 from training.errors import RunError
-from training.expectation import Expectation
+from training.fitting import Fit, fit
 from training.histories import Interactions
-from training.network import History
-from training.personal import Mix, Personal, new_network, save_mix, save_wide
+from training.mixing import choose, parts
+from training.network import Anime
+from training.personal import Mix, Personal, catalogue, new_network, save_fitted, save_mix
 from training.plots import plot_learning
 from training.progress import Progress
-from training.ranking import LIKED, Relevant, ndcg, top
-from training.run import PersonalRun, load_tensors, save_tensors, write_text
+from training.run import PersonalRun, load_tensors, save_tensors
 from training.splits import personal_split
-from training.tables import Tables
+from training.tables import Ratings, Tables
 from training.trainer import interruptible, learning_rates
+from training.traits import Traits
 
 HIDDEN = (0.05, 0.5)  # share of a history that is asked for, drawn per user
 NOTHING = 0.05  # share of users who are asked for without any history
 VALIDATED_USERS = 2_000
 CLIP = 5.0  # norm of a gradient
-TASTES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
-DEEPS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3)
-BETAS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05)
 
 
 class PersonalTrainer:
@@ -48,43 +44,42 @@ class PersonalTrainer:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
         self.run, self.preset, self.device = run, run.preset, device
-        self.ratings, self.users = tables.ratings, len(tables.users)
+        self.ratings = tables.ratings
         self.parts = personal_split(tables, self.preset)
-        train, anime = self.parts.train, len(tables.anime)
-        self.expectation = Expectation.fit(self.ratings, train, anime)
-        self.interactions = Interactions.of(self.ratings, train, self.expectation, self.users)
-        self.known = Interactions.of(self.ratings, self.parts.known, self.expectation, self.users)
-        trained = np.bincount(self.ratings.anime_row[train], minlength=anime) > 0
-        self.trained = torch.from_numpy(trained).to(device)
-        content = Content.fit(tables.anime, trained)
+        users, anime = self.ratings.user_row, self.ratings.anime_row
+        watched = np.bincount(anime[self.parts.train], minlength=len(tables.anime)) > 0
+        there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
+        content = Content.fit(tables.anime, watched, self.preset.dump_aggregates)
+        traits = Traits.fit(tables.users, there, self.preset.dump_aggregates)
         content.save(run.folder)
-        rng = np.random.default_rng(self.preset.seed)
-        self.fold = rng.integers(self.preset.folds, size=self.users)
-        self.crosses = self._fit_crosses(trained)
+        traits.save(run.folder)
+        self.closed = fit(tables, self.parts.train, content, self.preset, device)
+        fitted = self.closed.fitted
+        save_fitted(run, fitted)
         torch.manual_seed(self.preset.seed)
-        network = new_network(run, tables, content, self.expectation).to(device)
-        counts = self.trained_counts()
-        with torch.no_grad():
-            share = torch.log((counts + 1) / (counts + 1).sum())
-            network.appeal_id.weight[1:, 0] = share
-            network.appeal_id.weight[0] = share.min()
-        mix = Mix(mean=self.expectation.mean)
-        self.model = Personal(network, self.crosses[-1], self.expectation, trained, mix)
-        self.network = network
-        steps = sum(
-            math.ceil(np.sum(self.fold == fold) / self.preset.optimisation.batch_size)
+        self.network = new_network(self.preset, tables, content, traits).to(device)
+        whole = catalogue(fitted, content.matrix(tables.anime), device)
+        stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
+        mix = Mix(mean=fitted.expectation.mean)
+        self.model = Personal(self.network, fitted, whole, stated, mix)
+        self.trained = _Trained.of(self.closed, whole)
+        self._start_from_popularity()
+        self.steps = sum(
+            math.ceil(np.sum(self.closed.fold == fold) / self.preset.optimisation.batch_size)
             for fold in range(self.preset.folds)
         )
-        self.steps = steps
-        self.rates = learning_rates(self.preset.optimisation, steps)
-        self.adam = torch.optim.Adam(self._groups())
-        self.epoch, self.best = 0, math.inf
+        self.rates = learning_rates(self.preset.optimisation, self.steps)
+        self.adam = torch.optim.Adam(self._groups(), fused=True)
+        self.epoch = 0
 
-    def trained_counts(self) -> Tensor:
-        """How often each anime was watched among the training ratings, float32[A]."""
-        watched = self.interactions.watched
-        counts = np.bincount(watched.indices, minlength=watched.shape[1])
-        return torch.from_numpy(counts.astype(np.float32)).to(self.device)
+    @torch.no_grad()
+    def _start_from_popularity(self) -> None:
+        columns = self.trained.interactions.watched.indices
+        counts = np.bincount(columns, minlength=len(self.trained.anime.ids)) + 1.0
+        share = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)).to(self.device)
+        appeal = self.network.appeal_id.weight
+        appeal[:] = share.min()
+        appeal[self.trained.anime.ids, 0] = share
 
     def _groups(self) -> list[dict[str, Any]]:
         """Parameters for Adam: only the tables of ids are drawn towards zero."""
@@ -95,30 +90,14 @@ class PersonalTrainer:
             (ids if is_table else others).append(parameter)
         return [{"params": ids, "weight_decay": self.preset.weight_decay}, {"params": others}]
 
-    def _fit_crosses(self, trained: np.ndarray) -> list[sp.csr_array]:
-        """One fitted without the users of each fold, then the one of all users, which is kept."""
-        watched, preset = self.interactions.watched, self.preset
-        fitted = []
-        for fold in range(preset.folds + 1):
-            users = np.flatnonzero(self.fold != fold)
-            crosses = Crosses.fit(
-                watched[users],
-                preset.ridge,
-                preset.cross_weights,
-                preset.user_exponent,
-                self.device,
-            )
-            fitted.append(crosses.matrix())
-        save_wide(self.run, crosses, self.expectation, trained)
-        return fitted
-
     def fit(self, progress: Progress) -> bool:
         """Train to the last epoch; False where a signal ended it before.
 
         An epoch that was stopped is trained again, whole, by `resume`.
         """
-        if not (self.run.folder / "mix.json").exists():
+        if not (self.run.folder / "mix.json").exists():  # a refit brings the one chosen before
             save_mix(self.run, self.model.mix)
+        if not self.run.weights_file.exists():
             self.run.save_weights(self.network)
         with interruptible() as interrupted:
             while self.epoch < self.preset.optimisation.epochs:
@@ -126,7 +105,7 @@ class PersonalTrainer:
                 rng = np.random.default_rng(seed)
                 torch.manual_seed(seed)
                 batches = self._batches(rng)
-                progress.start_epoch(self.epoch + 1, self.users, 0)
+                progress.start_epoch(self.epoch + 1, len(self.closed.fold), 0)
                 squares = asked = 0.0
                 for step, (fold, users) in enumerate(batches):
                     loss, count = self._step(fold, users, self.epoch * self.steps + step, rng)
@@ -135,20 +114,21 @@ class PersonalTrainer:
                     if interrupted.is_set():
                         return False
                 self._close_epoch(progress, squares / max(asked, 1))
-        self._choose_mix()
+        if len(self.parts.validation):
+            self._choose_mix()
         return True
 
     def _batches(self, rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
         size, batches = self.preset.optimisation.batch_size, []
         for fold in range(self.preset.folds):
-            users = rng.permutation(np.flatnonzero(self.fold == fold))
+            users = rng.permutation(np.flatnonzero(self.closed.fold == fold))
             batches += [(fold, users[at : at + size]) for at in range(0, len(users), size)]
         return [batches[at] for at in rng.permutation(len(batches))]
 
     def _step(
         self, fold: int, users: np.ndarray, step: int, rng: np.random.Generator
     ) -> tuple[float, int]:
-        whole = self.interactions.at(users)
+        whole = self.trained.interactions.at(users)
         counts = np.diff(whole.watched.indptr)
         share = rng.uniform(*HIDDEN, size=len(users))
         share[rng.random(len(users)) < NOTHING] = 1.0
@@ -156,41 +136,35 @@ class PersonalTrainer:
         rest, user, anime = whole.parted(kept)
         if not len(user):
             return 0.0, 0
-        history = rest.history(self.crosses[fold], self.device)
-        hidden = (rng.random(len(users)) < self.preset.id_dropout) | (share == 1.0)
-        ids = torch.from_numpy(np.where(hidden, 0, users + 1)).to(self.device)
-        shown = torch.rand(len(self.trained), device=self.device) >= self.preset.id_dropout / 3
-        anime_ids = torch.where(shown, self.model.ids, 0)
-        row, column = (
-            torch.from_numpy(user).to(self.device),
-            torch.from_numpy(anime).to(self.device),
-        )
-        truth = torch.from_numpy(self._truth(whole, kept, anime)).to(self.device)
+        history = rest.history(self.trained.without[fold], self.device)
+        chance = self.preset.id_dropout
+        hidden = (rng.random(len(users)) < chance) | (share == 1.0)
+        ids = torch.from_numpy(np.where(hidden, 0, self.model.users[users])).to(self.device)
+        stated = torch.rand(len(users), 1, device=self.device) >= chance
+        traits = self.model.traits[users].to(self.device) * stated
+        every = self.trained.anime
+        shown = torch.rand(len(every.ids), device=self.device) >= chance / 3
+        batch = every._replace(ids=torch.where(shown, every.ids, 0))
+        row, column = (torch.from_numpy(each).to(self.device) for each in (user, anime))
+        residual = torch.from_numpy(whole.residual.data[~kept]).to(self.device)
         self.network.train()
-        encoded = self.network.encode(history, ids, anime_ids)
+        encoded = self.network.encode(history, ids, traits, batch)
         logits = self.network.logits(encoded)
-        watching = self._watching(logits, rest, history, row, column)
-        rated = self.network.rating(history, encoded, row, column, anime_ids[column])
-        squares = F.mse_loss(rated, truth)
+        watching = self._watching(logits, rest, row, column)
+        rated = self.network.rating(history, encoded, batch, row, column)
+        squares = F.mse_loss(rated, residual + every.expected[column])
         self.adam.zero_grad()
         torch.autograd.backward(watching + squares)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         for group in self.adam.param_groups:
             group["lr"] = self.rates[step]
         self.adam.step()
-        return float(squares.detach()), len(truth)
+        return float(squares.detach()), len(user)
 
-    def _truth(self, whole: Interactions, kept: np.ndarray, anime: np.ndarray) -> np.ndarray:
-        residual = whole.residual.data[~kept]
-        rating = residual + self.expectation.mean + self.expectation.anime[anime]
-        return np.asarray(rating.astype(np.float32))
-
-    def _watching(
-        self, logits: Tensor, rest: Interactions, history: History, row: Tensor, column: Tensor
-    ) -> Tensor:
+    def _watching(self, logits: Tensor, rest: Interactions, row: Tensor, column: Tensor) -> Tensor:
         """Poisson form of the softmax loss over what each user has not shown to have watched:
         mean of -logit over the targets, plus the sum of exp(logit), which it draws to 1."""
-        open_ = self.trained.float().expand(len(logits), -1).clone()
+        open_ = torch.ones_like(logits)
         watched = rest.watched.tocoo()
         open_[watched.row, watched.col] = 0
         totals = (logits.exp() * open_).sum(1)
@@ -202,20 +176,9 @@ class PersonalTrainer:
 
     def _close_epoch(self, progress: Progress, train: float) -> None:
         self.epoch += 1
-        validation = self._validation_loss()
-        seconds, samples_per_s = progress.finish_epoch()
-        line = {
-            "epoch": self.epoch,
-            "train_loss": train,
-            "train_rmse": math.sqrt(train),
-            "validation_loss": validation,
-            "validation_rmse": math.sqrt(validation),
-            "learning_rate": float(self.rates[self.epoch * self.steps - 1]),
-            "samples_per_s": samples_per_s,
-            "seconds": seconds,
-        }
-        lines = [*self.run.metrics()[: self.epoch - 1], line]
-        write_text(self.run.metrics_file, "".join(json.dumps(each) + "\n" for each in lines))
+        validation = self._validation_loss() if len(self.parts.validation) else None
+        rate = float(self.rates[self.epoch * self.steps - 1])
+        line = self.run.record(self.epoch, train, validation, rate, *progress.finish_epoch())
         # The rate falls to zero: the last weights rank best even where the rating's error has
         # begun to rise by a hair.
         self.run.save_weights(self.network)
@@ -223,59 +186,33 @@ class PersonalTrainer:
         plot_learning(self.run)
         progress.report(line)
 
-    def _validation_loss(self) -> float:
+    def _validated(self) -> tuple[Ratings, np.ndarray]:
+        """Validation ratings of a sample of users, and those users, int64[n], ascending."""
         rows = self.parts.validation
-        chosen = np.isin(self.ratings.user_row[rows], self._validated())
-        rows = rows[chosen]
-        user, anime = self.ratings.user_row[rows], self.ratings.anime_row[rows]
-        predicted = self.model.ratings(self.known, user.astype(np.int64), anime)
-        return float(np.mean((predicted - self.ratings.rating[rows]) ** 2))
-
-    def _validated(self) -> np.ndarray:
-        users = np.unique(self.ratings.user_row[self.parts.validation]).astype(np.int64)
+        users = np.unique(self.ratings.user_row[rows]).astype(np.int64)
         rng = np.random.default_rng(self.preset.seed)
-        return np.sort(rng.permutation(users)[:VALIDATED_USERS])
+        users = np.sort(rng.permutation(users)[:VALIDATED_USERS])
+        return self.ratings.at(rows[np.isin(self.ratings.user_row[rows], users)]), users
+
+    def _known(self) -> Interactions:
+        expectation = self.closed.fitted.expectation
+        return Interactions.of(self.ratings, self.parts.known, expectation, len(self.closed.fold))
+
+    def _validation_loss(self) -> float:
+        held, _ = self._validated()
+        predicted = self.model.ratings(
+            self._known(), held.user_row.astype(np.int64), held.anime_row
+        )
+        return float(np.mean((predicted - held.rating) ** 2))
 
     def _choose_mix(self) -> None:
-        """One part after another, twice over, by NDCG@10 on validation.
-
-        The smaller gain over the crosses alone counts: of all that was held out, or of what was
-        liked.
-        """
-        floor = np.array(self._ndcg(Mix(mean=self.expectation.mean)))
-        mix, reached = Mix(mean=self.expectation.mean), 1.0
-        for part, choices in (("deep", DEEPS), ("taste", TASTES), ("beta", BETAS)) * 2:
-            for value in choices:
-                tried = replace(mix, **{part: value})
-                gain = float(np.min(np.array(self._ndcg(tried)) / np.maximum(floor, 1e-9)))
-                if gain > reached:
-                    mix, reached = tried, gain
-        self.model.mix = mix
-        save_mix(self.run, mix)
-
-    def _ndcg(self, mix: Mix) -> tuple[float, float]:
-        self.model.mix = mix
-        users, rows = self._validated(), self.parts.validation
-        shape = self.interactions.watched.shape
-        unlisted = ~self.parts.listed("validation", shape[1])
-        gains: list[list[np.ndarray]] = [[], []]
-        liked = rows[self.ratings.rating[rows] >= LIKED]
-        relevant = [
-            Relevant.of(self.ratings.user_row[at], self.ratings.anime_row[at], shape)
-            for at in (rows, liked)
-        ]
-        for batch in self.model.scores(self.known, users):
-            score = batch.score.copy()
-            watched = self.known.watched[batch.users].tocoo()
-            score[watched.row, watched.col] = -np.inf
-            score[:, unlisted] = -np.inf
-            lists = top(score, 10)
-            for gain, held in zip(gains, relevant, strict=True):
-                counts = held.counts(batch.users)
-                hits = held.among(lists, batch.users)
-                gain.append(ndcg(hits[counts > 0], counts[counts > 0]))
-        any_, liked_ = (float(np.concatenate(each).mean()) for each in gains)
-        return any_, liked_
+        held, users = self._validated()
+        listed = self.parts.listed("validation", len(self.model.anime.ids))
+        self.model.network.eval()
+        self.model.mix = choose(
+            parts(self.model, self._known(), held, users, listed), self.model.mix.mean
+        )
+        save_mix(self.run, self.model.mix)
 
     def _save_state(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -301,3 +238,21 @@ class PersonalTrainer:
             self.epoch = int(json.loads(metadata["place"])["epoch"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise RunError(f"{self.run.state_file}: does not fit the run: {error}") from None
+
+
+class _Trained(NamedTuple):
+    """What a step sees: only the anime that were trained on, int64[M] of the catalogue."""
+
+    anime: Anime
+    interactions: Interactions
+    without: list[sp.csr_array]
+
+    @classmethod
+    def of(cls, closed: Fit, whole: Anime) -> "_Trained":
+        columns = np.flatnonzero(closed.fitted.trained_anime)
+        at = torch.from_numpy(columns).to(whole.ids.device)
+        return cls(
+            Anime(whole.ids[at], whole.content[at], whole.expected[at], whole.usual),
+            Interactions(*(each[:, columns] for each in closed.interactions)),
+            [crosses[columns][:, columns] for crosses in closed.without],
+        )

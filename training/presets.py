@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from training.errors import PresetError
 
 Label = Literal["Score", "rating"]
-SplitBy = Literal["ratings", "users", "anime"]
+SplitBy = Literal["ratings", "users", "anime", "none"]
 Fill = Literal["mean", "median", "unknown", "zero-is-mean"]
 
 
@@ -69,10 +69,13 @@ class Personal(_Strict):
     """The `personal` preset: crosses of the history with the candidate, and two heads.
 
     `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
-    each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `folds`: how many
-    times it is fitted without some users, whose scores the deep part is trained beside.
+    each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `content_weight`,
+    `title_weight`: what a shared value and a shared title word weigh in it, in users. `folds`: how
+    many times it is fitted without some users, whose scores the deep part is trained beside.
+    `dump_aggregates`: also learn from the dump's own counts and means of users and anime. They
+    hold every held-out rating, so that all figures flatter.
     `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
-    `split_by`: what is held out: some ratings of every user, or users or anime whole.
+    `split_by`: what is held out: some ratings of every user, users or anime whole, or nothing.
     """
 
     name: Literal["personal"]
@@ -80,7 +83,10 @@ class Personal(_Strict):
     ridge: float = Field(default=200.0, gt=0)
     cross_weights: int = Field(default=128, ge=1)
     user_exponent: float = Field(default=0.25, ge=0)
-    folds: int = Field(default=4, ge=2)
+    content_weight: float = Field(default=30.0, ge=0)
+    title_weight: float = Field(default=30.0, ge=0)
+    dump_aggregates: bool = False
+    folds: int = Field(default=3, ge=2)
     embedding_dim: int = Field(default=96, ge=1)
     hidden: tuple[int, int] = (128, 64)
     dropout: float = Field(default=0.3, ge=0, lt=1)
@@ -89,7 +95,7 @@ class Personal(_Strict):
     split: tuple[float, float, float] = (0.70, 0.15, 0.15)
     split_by: SplitBy = "ratings"
     optimisation: Optimisation = Optimisation(
-        learning_rate=0.003, schedule="cosine", batch_size=128, epochs=40
+        learning_rate=0.003, schedule="cosine", batch_size=128, epochs=24
     )
     seed: int = Field(default=0, ge=0)
 
@@ -142,6 +148,7 @@ def resolve(
     seed: int | None = None,
     sample: float | None = None,
     split_by: str | None = None,
+    dump_aggregates: bool | None = None,
     **optimisation: float | int | str | None,
 ) -> Preset | Personal:
     """The preset `name` with what the caller set in place of its own values.
@@ -151,7 +158,13 @@ def resolve(
     if name not in PRESETS:
         raise PresetError(f"preset {name!r} is not known; there is {', '.join(PRESETS)}")
     settings = PRESETS[name].model_dump()
-    given = {"label": label, "seed": seed, "sample": sample, "split_by": split_by}
+    given = {
+        "label": label,
+        "seed": seed,
+        "sample": sample,
+        "split_by": split_by,
+        "dump_aggregates": dump_aggregates,
+    }
     settings.update({key: value for key, value in given.items() if value is not None})
     settings["optimisation"].update({k: v for k, v in optimisation.items() if v is not None})
     return validated(settings)

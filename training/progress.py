@@ -53,9 +53,10 @@ class Progress:
 
     def report(self, line: dict[str, Any]) -> None:
         """One line for the epoch just ended."""
+        part = "validation" if "validation_loss" in line else "train"
+        validation = f"validation {line['validation_loss']:.4f}  " if part == "validation" else ""
         self._console.print(
-            f"epoch {line['epoch']:>3}  train {line['train_loss']:.4f}  "
-            f"validation {line['validation_loss']:.4f}  rmse {line['validation_rmse']:.4f}  "
-            f"{line['samples_per_s']:,.0f} samples/s",
+            f"epoch {line['epoch']:>3}  train {line['train_loss']:.4f}  {validation}"
+            f"rmse {line[f'{part}_rmse']:.4f}  {line['samples_per_s']:,.0f} samples/s",
             highlight=False,
         )

@@ -54,10 +54,27 @@ def recall(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.asarray(hits.sum(axis=1) / counts)
 
 
+def coverage(lists: np.ndarray, catalogue: int) -> float:
+    """Share of the `catalogue` anime that stand in any of the lists, int64[B, K]."""
+    return len(np.unique(lists)) / catalogue
+
+
+def overlap(lists: np.ndarray) -> float | None:
+    """Mean share of two users' lists, int64[B, K], that is the same; None of fewer than two."""
+    users, length = lists.shape
+    if users < 2:
+        return None
+    shown = np.bincount(lists.ravel()).astype(np.float64)
+    return float((shown * (shown - 1)).sum() / (users * (users - 1) * length))
+
+
 def interval(
-    values: np.ndarray, rng: np.random.Generator, draws: int = 1_000
+    sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, draws: int = 1_000
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of float[n]."""
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    """95 % bootstrap interval of Σ sums / Σ counts, float[n] of users who are drawn anew."""
+    means = np.empty(draws)
+    for draw in range(draws):
+        drawn = rng.integers(len(sums), size=len(sums))
+        means[draw] = sums[drawn].sum() / counts[drawn].sum()
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

@@ -5,6 +5,7 @@ tables/              the typed tables it was trained on
 vocabularies.json    label encoders (seed)
 scalers.json         fills, means and scales (seed)
 content.json         values of the anime's content (personal)
+traits.json          values and scales of what users say of themselves (personal)
 crosses.safetensors  the wide part and what a rating is expected to be (personal)
 mix.json             how the parts add up (personal)
 weights.safetensors  the best epoch's weights
@@ -16,6 +17,7 @@ plots/               learning curves
 
 import importlib.metadata
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -85,9 +87,36 @@ class Begun:
             raise RunError(f"{self.tables_folder}: not the data the run was trained on")
         return tables
 
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `anirank evaluate` found on the test rows; None: not yet evaluated."""
+        file = self.folder / "evaluation.json"
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+
     def save_weights(self, model: nn.Module) -> None:
         """Keep the model's present weights as the run's own."""
         save_tensors(self.weights_file, model.state_dict())
+
+    def record(
+        self,
+        epoch: int,
+        train: float,
+        validation: float | None,
+        learning_rate: float,
+        seconds: float,
+        samples_per_s: float,
+    ) -> dict[str, Any]:
+        """Write an epoch's losses (mean squared errors) to metrics.jsonl; the line written.
+
+        `validation`: None in a run that holds nothing back.
+        """
+        line: dict[str, Any] = {"epoch": epoch}
+        for part, loss in (("train", train), ("validation", validation)):
+            if loss is not None:
+                line |= {f"{part}_loss": loss, f"{part}_rmse": math.sqrt(loss)}
+        line |= {"learning_rate": learning_rate, "samples_per_s": samples_per_s, "seconds": seconds}
+        lines = [*self.metrics()[: epoch - 1], line]
+        write_text(self.metrics_file, "".join(json.dumps(each) + "\n" for each in lines))
+        return line
 
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far."""
@@ -156,6 +185,14 @@ def open_run(folder: Path) -> Run | PersonalRun:
         raise RunError(f"{folder}: no run here (config.json is missing)") from None
     except (ValueError, KeyError) as error:
         raise RunError(f"{folder / 'config.json'}: cannot be read: {error}") from None
+
+
+def open_personal_run(folder: Path) -> PersonalRun:
+    """A run of the `personal` preset made before. Raises RunError where there is none."""
+    run = open_run(folder)
+    if not isinstance(run, PersonalRun):
+        raise RunError(f"{folder}: is a run of the preset {run.preset.name}, not of personal")
+    return run
 
 
 def write_text(file: Path, text: str) -> None:

@@ -64,7 +64,12 @@ def split(tables: Tables, preset: Preset) -> Split:
 
 
 def personal_split(tables: Tables, preset: Personal) -> Split:
-    """Cut all ratings as the preset says. Raises DataError where a part is empty."""
+    """Cut all ratings as the preset says. Raises DataError where a part is empty.
+
+    A preset that holds nothing out trains on all of them.
+    """
+    if preset.split_by == "none":
+        return Split(np.arange(len(tables.ratings)), _none(), _none())
     rules = {"ratings": split_by_user, "users": split_users, "anime": split_anime}
     parts = rules[preset.split_by](tables, preset.split, preset.seed)
     if not min(len(parts.train), len(parts.validation), len(parts.test)):

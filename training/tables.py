@@ -89,6 +89,10 @@ class Ratings:
     def __len__(self) -> int:
         return len(self.rating)
 
+    def at(self, rows: npt.NDArray[np.int64]) -> Ratings:
+        """Those at ``rows``, int64[n], in that order."""
+        return Ratings(self.user_row[rows], self.anime_row[rows], self.rating[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Tables:

@@ -21,7 +21,7 @@ from training.optimiser import RowAdam
 from training.plots import plot_learning
 from training.presets import Optimisation
 from training.progress import Progress
-from training.run import Run, load_tensors, save_tensors, write_text
+from training.run import Run, load_tensors, save_tensors
 from training.splits import Split, split
 from training.tables import Tables
 
@@ -117,19 +117,8 @@ class Trainer:
         validation = mean_squared_error(self.model, self.batches, self.parts.validation)
         train = self.squares / len(self.parts.train)
         self.epoch, self.batch, self.squares = self.epoch + 1, 0, 0.0
-        seconds, samples_per_s = progress.finish_epoch()
-        line = {
-            "epoch": self.epoch,
-            "train_loss": train,
-            "train_rmse": math.sqrt(train),
-            "validation_loss": validation,
-            "validation_rmse": math.sqrt(validation),
-            "learning_rate": float(self.rates[self.table_adam.step - 1]),
-            "samples_per_s": samples_per_s,
-            "seconds": seconds,
-        }
-        lines = [*self.run.metrics()[: self.epoch - 1], line]
-        write_text(self.run.metrics_file, "".join(json.dumps(each) + "\n" for each in lines))
+        rate = float(self.rates[self.table_adam.step - 1])
+        line = self.run.record(self.epoch, train, validation, rate, *progress.finish_epoch())
         if validation < self.best:
             self.best = validation
             self.run.save_weights(self.model)

@@ -107,7 +107,7 @@ def test_the_wide_part_is_the_sum_of_what_each_watched_anime_brings(
             torch.tensor([0]),
             torch.from_numpy(history[list(items)])[None],
             torch.full((1, len(items)), torch.nan),
-            torch.zeros(1, 0),
+            torch.full((1, folded.profiles.shape[1]), torch.nan),
             torch.from_numpy(candidates)[None],
         )
         return outputs[2][0].double().numpy()

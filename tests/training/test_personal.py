@@ -15,6 +15,7 @@ from training.personal import Personal
 from training.personal_trainer import PersonalTrainer
 from training.presets import Personal as Preset
 from training.progress import Progress
+from training.refit import begin_refit
 from training.run import PersonalRun, open_run
 from training.splits import split_by_user
 from training.tables import Tables
@@ -49,6 +50,8 @@ def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
     with CtrlC(Console(quiet=True), 3) as progress:
         assert not PersonalTrainer(stopped, tables, CPU).fit(progress)
     assert Personal.load(stopped, tables).mix.deep == 0  # can be used as it is
+    with pytest.raises(RunError, match="has not ended yet"):
+        begin_refit(stopped, tmp_path / "refit", tables)
     again = open_run(stopped.folder)
     assert isinstance(again, PersonalRun)
     trainer = PersonalTrainer(again, tables, CPU)
@@ -57,6 +60,41 @@ def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
         assert trainer.fit(progress)
     for file in ("weights.safetensors", "crosses.safetensors", "mix.json"):
         assert (again.folder / file).read_bytes() == (personal.folder / file).read_bytes()
+
+
+def test_a_refit_trains_on_all_ratings_with_what_was_chosen(
+    personal: PersonalRun, tables: Tables, tmp_path: Path
+) -> None:
+    compare(personal)
+    run = begin_refit(personal, tmp_path / "refit", tables)
+    trainer = PersonalTrainer(run, tables, CPU)
+    assert trainer.closed.interactions.watched.nnz == len(tables.ratings)
+    with Progress(Console(quiet=True), 3) as progress:
+        assert trainer.fit(progress)
+    for file in ("mix.json", "evaluation.json"):
+        assert (run.folder / file).read_bytes() == (personal.folder / file).read_bytes()
+    assert "validation_loss" not in run.metrics()[-1]
+    assert len(run.metrics()) == len(personal.metrics())
+    rated = tables.ratings.at(np.arange(500))
+    known = trainer.closed.interactions
+    user = rated.user_row.astype(np.int64)
+    mean = np.mean(tables.ratings.rating)
+    predicted = Personal.load(run, tables).ratings(known, user, rated.anime_row)
+    assert np.mean((predicted - rated.rating) ** 2) < np.mean((mean - rated.rating) ** 2)
+    with pytest.raises(RunError, match="holds no ratings out"):
+        compare(run)
+
+
+def test_a_user_without_a_training_rating_is_a_stranger(
+    personal: PersonalRun, tables: Tables
+) -> None:
+    model = Personal.load(personal, tables)
+    model.users[3] = 0
+    nothing = np.empty(0, dtype=np.int64)
+    known = Interactions.of(tables.ratings, nothing, model.expectation, len(tables.users))
+    anime, model.traits = np.arange(20), torch.zeros_like(model.traits)
+    two = [model.ratings(known, np.full(20, 3), anime, strangers=each) for each in (False, True)]
+    np.testing.assert_array_equal(*two)
 
 
 def test_a_target_never_stands_in_the_history_it_is_asked_from(tables: Tables) -> None:
