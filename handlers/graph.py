@@ -52,6 +52,8 @@ class OnnxGraph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that wait by spinning take the cores of whoever else works on a small machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._open = partial(ort.InferenceSession, sess_options=options, providers=providers)
         self._path = path
         try:
