@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.ranking import Relevant, interval, ndcg, recall, top
+from training.ranking import Relevant, coverage, interval, ndcg, overlap, recall, top
 
 
 def plain_ndcg(ranked: list[int], relevant: set[int]) -> float:
@@ -40,9 +40,28 @@ def test_vectorised_measures_are_those_of_a_plain_loop(
         assert recall(hits, counts)[row] == pytest.approx(share)
 
 
+@given(st.integers(2, 5), st.integers(1, 4))
+def test_lists_that_are_the_same_overlap_whole_and_others_not_at_all(
+    users: int, length: int
+) -> None:
+    same = np.tile(np.arange(length), (users, 1))
+    apart = np.arange(users * length).reshape(users, length)
+    assert overlap(same) == pytest.approx(1)
+    assert overlap(apart) == 0
+    assert overlap(same[:1]) is None
+    assert coverage(same, 40) == pytest.approx(length / 40)
+    assert coverage(apart, 40) == pytest.approx(users * length / 40)
+
+
 def test_the_interval_holds_the_mean_and_narrows_with_more_users() -> None:
-    values = np.random.default_rng(0).random(2_000)
-    low, high = interval(values, np.random.default_rng(1))
-    few_low, few_high = interval(values[:50], np.random.default_rng(1))
+    values, ones = np.random.default_rng(0).random(2_000), np.ones(2_000)
+    low, high = interval(values, ones, np.random.default_rng(1))
+    few_low, few_high = interval(values[:50], ones[:50], np.random.default_rng(1))
     assert low < values.mean() < high
     assert high - low < few_high - few_low
+
+
+def test_a_user_of_more_ratings_weighs_more_in_the_interval() -> None:
+    sums, counts = np.array([0.0, 90.0] * 500), np.array([10.0, 90.0] * 500)
+    low, high = interval(sums, counts, np.random.default_rng(1))
+    assert low < 0.9 < high
