@@ -13,6 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from anime.ranking.v1.ranking_pb2 import RankReply, Reason
 
+    from training.comparison import Comparison
     from training.run import PersonalRun, Run
 
 # Nothing of training, export or handlers is imported up here: what serves starts without torch,
@@ -170,7 +171,6 @@ def train(
 
 
 def _show_figures(run: "Run | PersonalRun") -> None:
-    from training.comparison import compare
     from training.evaluation import evaluate
     from training.run import Run
 
@@ -179,7 +179,14 @@ def _show_figures(run: "Run | PersonalRun") -> None:
     elif run.preset.split_by == "none":
         console.print("trained on all ratings; the figures are those of the run it came from")
     else:
-        console.print(compare(run))
+        console.print(_compared(run))
+
+
+def _compared(run: "PersonalRun", ratings: Path | None = None) -> "Comparison":
+    from training.comparison import compare
+
+    with console.status("comparing") as status:
+        return compare(run, ratings, lambda model: status.update(f"comparing: {model}"))
 
 
 @app.command()
@@ -192,12 +199,11 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure a run on ratings it was not trained on."""
-    from training.comparison import compare
     from training.evaluation import evaluate
     from training.run import PersonalRun, open_run, write_text
 
     run = open_run(run_dir)
-    found = compare(run, ratings) if isinstance(run, PersonalRun) else evaluate(run, ratings)
+    found = _compared(run, ratings) if isinstance(run, PersonalRun) else evaluate(run, ratings)
     console.print(found)
     if json is not None:
         write_text(json, found.to_json())
