@@ -4,14 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from jinja2 import Environment
+from rich.console import Console
 
 from training import charts
 from training.comparison import Comparison, compare
 from training.errors import RunError
 from training.judge import Line
+from training.personal_trainer import PersonalTrainer
+from training.progress import Progress
+from training.refit import begin_refit
 from training.report import report
 from training.run import PersonalRun, Run
+from training.tables import Tables
 
 
 class Page(HTMLParser):
@@ -91,6 +97,17 @@ def test_a_title_cannot_write_into_the_page(
     text = report(personal.folder, tmp_path / "page.html").read_text("utf-8")
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in text
+
+
+def test_a_run_on_all_ratings_is_reported_with_the_figures_it_was_chosen_by(
+    personal: PersonalRun, compared: Comparison, tables: Tables, tmp_path: Path
+) -> None:
+    run = begin_refit(personal, tmp_path / "refit", tables)
+    with Progress(Console(quiet=True), 3) as progress:
+        assert PersonalTrainer(run, tables, torch.device("cpu")).fit(progress)
+    text = report(run.folder).read_text("utf-8")
+    assert Page(text).seen["svg"] == 2  # nothing is held out to calibrate by
+    assert all(f">{line.model}<" in text for line in compared.lines)
 
 
 def test_a_run_of_the_seed_is_refused_by_name(run: Run) -> None:
