@@ -62,6 +62,7 @@ class PersonalRanker(nn.Module):
         folded = _tables(model) | _genres(model) | _profiles(traits, tables.users.iloc[users])
         for name, table in folded.items():
             self.register_buffer(name, table)
+        self.genres = folded["genre"].shape[1]  # a number: a trace cannot branch on a tensor's
         for name, number in _numbers(model).items():
             self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
         into, out = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
@@ -104,8 +105,8 @@ class PersonalRanker(nn.Module):
         affine, rater = self._user(user, traits, watched, present, liked, offset)
         crossed, crossed_liked = self._cross(watched, present, liked, anime)
         wide = crossed + self.taste * crossed_liked
-        if self.genre.shape[1]:
-            wide = wide + self._by_genre(watched, present, liked).gather(1, anime)
+        if self.genres:
+            wide = wide + self._by_genre(watched, present, liked, anime)
         vectors = self.anime_vectors[anime]
         logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + self.appeal[anime]
         scale = self.deep * (present.sum(1) + 1).unsqueeze(1)
@@ -119,15 +120,16 @@ class PersonalRanker(nn.Module):
         numbers: Tensor = self.from_numbers(scaled.clamp(-FAR, FAR))
         return self.gender_units[code(profile[:, 0], self.gender_units)] + numbers
 
-    def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor) -> Tensor:
-        """What its genres add to every anime, [B, anime + 1]."""
+    def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor) -> Tensor:
+        """What its genres add to each candidate, [B, N]."""
         member = self.genre[watched].double()
         shares = torch.stack([present, liked], 1) @ member
         seen, length = shares[:, 0], present.sum(1, keepdim=True)
         tastes = self.genre_liking * shares[:, 1] / (seen + self.genre_damping)
         unusual = (seen - self.genre_usual * length) / (length + self.genre_damping)
         tastes = tastes + self.genre_watching * unusual
-        return tastes @ self.genre.double().T
+        added: Tensor = (self.genre[anime].double() @ tastes.unsqueeze(2)).squeeze(2)
+        return added
 
     def _user(
         self,
