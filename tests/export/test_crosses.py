@@ -1,6 +1,8 @@
 """The wide score of the served graph against the arrays that stand beside it in the bundle."""
 
+import dataclasses
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from export.bundle import Exported
+from export.bundle import Exported, export
 from handlers.bundle import ONNX, Bundle
 from handlers.engine import Engine
 from handlers.errors import BundleError
+from handlers.explanations import explanations
 from handlers.graph import OnnxGraph
 from handlers.query import Query, Ranking
+from training.run import PersonalRun
 
 HOSTILE = (0, -1, 2**63 - 1, 2**31)
 LENGTHS = (0, 1, 2, 7, 40, 300, 2_000)
@@ -23,8 +27,19 @@ ROUNDING = 2.0**-23
 
 
 @pytest.fixture(scope="module")
-def bundle(personal_bundle: Exported) -> Bundle:
-    return Bundle.open(personal_bundle.folder)
+def with_genres(personal: PersonalRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same run with crosses of genres that weigh much, whatever validation chose."""
+    folder = tmp_path_factory.mktemp("with_genres")
+    run = dataclasses.replace(personal, folder=shutil.copytree(personal.folder, folder / "run"))
+    mix = json.loads((run.folder / "mix.json").read_text("utf-8"))
+    (run.folder / "mix.json").write_text(json.dumps(mix | {"taste": 0.15, "genres": 20.0}))
+    return export(run, folder / "store", "anime", "1")
+
+
+@pytest.fixture(scope="module", params=["personal_bundle", "with_genres"])
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    exported: Exported = request.getfixturevalue(request.param)
+    return Bundle.open(exported.folder)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +168,23 @@ def test_a_reason_is_what_the_wide_score_loses_without_that_anime(
         left = bundle.crosses.contributions(rows[kept], unrated[kept], candidates).genre.sum(1)
         lost -= genres[place] - left[place]
         np.testing.assert_allclose(lost, whole.reasons.contributions[first], atol=1e-6)
+
+
+def test_a_genre_is_among_the_reasons_where_genres_weigh_anything(with_genres: Exported) -> None:
+    bundle = Bundle.open(with_genres.folder)
+    engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    found = ranked(engine, *history(bundle, 40, seed=0))
+    assert found.reasons is not None
+    assert bundle.manifest.wide is not None
+    genres = found.reasons.genres[found.reasons.genres >= 0]
+    assert len(genres) > 20
+    assert genres.max() < len(bundle.manifest.wide.genres)
+    for explanation, row in zip(
+        explanations(found, bundle), bundle.catalogue.rows(found.anime_ids), strict=True
+    ):
+        assert explanation is not None
+        of = bundle.catalogue.genres[row].split(", ")
+        assert {r.genre for r in explanation.reasons if r.genre is not None} <= set(of)
 
 
 def test_the_seeds_bundle_has_no_reasons_and_all_of_its_wide_score_is_the_rest(
