@@ -85,8 +85,11 @@ def coverage(lines: list[Line], own: set[str]) -> str:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(10.6, 4.6), layout="constrained")
         axes = figure.subplots()
-        for ndcg, covered, name in points:
-            axes.scatter(covered, ndcg, color=FIRST if name in own else SECOND, s=30, zorder=2)
+        for colour, label in ((FIRST, "this model"), (SECOND, "baselines")):
+            chosen = [point for point in points if (point[2] in own) == (colour == FIRST)]
+            covered, ndcg = ([point[at] for point in chosen] for at in (1, 0))
+            axes.scatter(covered, ndcg, color=colour, s=30, zorder=2, label=label)
+        axes.legend(loc="upper left")
         axes.set_xlabel("coverage: share of the listed anime in anybody's ten, on a log scale")
         axes.set_ylabel("NDCG@10")
         axes.set_xscale("log")

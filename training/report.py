@@ -51,12 +51,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One anime of a ten. `because`: clauses that go on "because"; `later`: held-out rating."""
+    """One anime of a ten. `because`: what speaks for it; `later`: the rating that was held out."""
 
     title: str
     genres: str
     rating: float
-    because: list[str]
+    because: str
     later: int | None
 
 
@@ -220,10 +220,14 @@ class _Shown:
             ],
         )
 
-    def _because(self, reasons: Reasons, place: int) -> list[str]:
-        clauses = [
-            f"you rated {self.names[anime]} {rating:.0f}"
+    def _because(self, reasons: Reasons, place: int) -> str:
+        watched = [
+            f"{self.names[anime]} {rating:.0f}"
             for anime, rating, _ in reasons.best_watched(place, REASONS)
         ]
         genre = reasons.best_genre(place)
-        return [*clauses, f"of your taste in {genre[0]}"] if genre else clauses
+        rated = f"because you rated {' and '.join(watched)}" if watched else ""
+        if genre is None:
+            return rated
+        taste = f"of your taste in {genre[0]}"
+        return f"{rated}, and because {taste}" if rated else f"because {taste}"
