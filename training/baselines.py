@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 
 from training.crosses import ease
+from training.ease import UserSideEase
 from training.expectation import USER_DAMPING, Expectation
 from training.factorisation import Factorisation
 from training.histories import Interactions
@@ -209,14 +210,19 @@ class Ease(ListsOnly):
 
     def __init__(self, training: Training) -> None:
         watched = training.interactions.watched
-        self.rows, weights = ease(watched, EASE_RIDGE, 0.0, torch.device("cpu"))
-        self.weights = weights.numpy()
+        self.rows = np.flatnonzero(np.bincount(watched.indices, minlength=watched.shape[1]))
+        users = watched[np.diff(watched.indptr) > 0][:, self.rows]
+        self.of: Callable[[sp.csr_array], np.ndarray]
+        if users.shape[0] < len(self.rows):
+            self.of = UserSideEase(users, EASE_RIDGE).scores
+        else:
+            _, weights = ease(users, EASE_RIDGE, 0.0, torch.device("cpu"))
+            self.of = lambda history: history @ weights.numpy()
 
     def scores(self, history: Interactions, users: np.ndarray) -> np.ndarray:
         """Anime that nobody rated come last."""
-        watched = history.watched[users]
-        scores = np.full(watched.shape, -np.inf, dtype=np.float32)
-        scores[:, self.rows] = watched[:, self.rows] @ self.weights
+        scores = np.full((len(users), history.watched.shape[1]), -np.inf, dtype=np.float32)
+        scores[:, self.rows] = self.of(history.watched[users][:, self.rows])
         return scores
 
 
