@@ -45,6 +45,7 @@ def learning(metrics: list[dict[str, Any]]) -> str:
                 values = [line[f"{part}_rmse"] for line in metrics]
                 axes.plot(epochs, values, color=colour, label=part, marker="o", markersize=3)
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.set_ylabel("RMSE of the rating")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()

@@ -207,7 +207,7 @@ class _Shown:
         return Person(
             name,
             named[:NAMED],
-            named[NAMED:][-NAMED:],
+            [each for each in named[NAMED:][-NAMED:] if each[1] < named[NAMED - 1][1]],
             [
                 Recommendation(
                     title=self.names[anime],
