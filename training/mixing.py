@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from training.histories import Interactions
-from training.personal import USERS_AT_ONCE, Mix, Personal
+from training.personal import LEAST_DEEP, USERS_AT_ONCE, Mix, Personal
 from training.ranking import LIKED, Relevant, ndcg, top
 from training.tables import Ratings
 
 CHOICES = {
-    "deep": (0.0, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3),
+    "deep": (LEAST_DEEP, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3),
     "genres": (0.0, 0.5, 1.0, 1.5),
     "taste": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2),
     "beta": (0.0, 0.002, 0.005, 0.01, 0.02, 0.03),

@@ -26,6 +26,8 @@ CROSSES = "crosses.safetensors"
 USERS_AT_ONCE = 256
 # The rating decides among as many of the highest affinity: what lies behind them never gets there.
 RATED = 300
+# Never nothing: a visitor without a history is ranked for by the deep part alone.
+LEAST_DEEP = 0.001
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Mix:
 
     taste: float = 0.0
     genres: float = 0.0
-    deep: float = 0.0
+    deep: float = LEAST_DEEP
     beta: float = 0.0
     mean: float = 0.0
 
