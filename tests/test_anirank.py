@@ -33,6 +33,8 @@ def anirank(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (("train", "no-such-folder", "run", "--label", "Scores"), "label"),
         (("train", "no-such-folder", "run", "--resume", "--epochs", "3"), "--resume"),
         (("train", "no-such-folder", "run", "--split", "months"), "split_by"),
+        (("train", "no-such-folder", "run", "--refit", "no-such-run"), "no-such-run"),
+        (("train", "no-such-folder", "run", "--refit", "run", "--seed", "1"), "--refit"),
         (("evaluate", "no-such-run"), "no-such-run"),
         (("report", "no-such-run"), "no-such-run"),
         (("export", "no-such-run"), "no-such-run"),
@@ -83,10 +85,11 @@ def test_the_serving_core_needs_neither_torch_nor_pandas(bundle_dir: Path) -> No
     assert "predicted score" in done.stdout
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_used(synthetic: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["seed", "personal"])
+def test_ctrl_c_leaves_a_run_that_can_be_used(preset: str, synthetic: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "anirank", "train", str(synthetic), str(run)]
-    command += ["--epochs", "400"]
+    command += ["--preset", preset, "--epochs", "400"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
@@ -96,12 +99,21 @@ def test_ctrl_c_leaves_a_run_that_can_be_used(synthetic: Path, tmp_path: Path) -
     assert process.returncode == 130
     assert "--resume" in said
     assert anirank("evaluate", run, "--json", tmp_path / "out.json").returncode == 0
-    assert json.loads((tmp_path / "out.json").read_text())["against"]["Score"]["rmse"] > 0
+    figures = json.loads((tmp_path / "out.json").read_text())
+    whole = figures["against"]["Score"] if preset == "seed" else figures["lines"][-1]
+    assert whole["rmse"] > 0
+
+
+@pytest.fixture(scope="module", params=["exported", "personal_bundle"], ids=["seed", "personal"])
+def served(request: pytest.FixtureRequest) -> Exported:
+    """What was exported of each preset."""
+    made: Exported = request.getfixturevalue(request.param)
+    return made
 
 
 @pytest.fixture(scope="module")
-def torchserve(mar_file: Path) -> Iterator[TorchServe]:
-    with TorchServe(mar_file) as server:
+def torchserve(served: Exported) -> Iterator[TorchServe]:
+    with TorchServe(served.archive) as server:
         yield server
 
 
@@ -123,8 +135,9 @@ def facade(store: Path, *options: str | Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("candidates", [None, [5, 1, 10**15, 9]])
 def test_one_request_has_one_ranking_everywhere(
-    bundle_dir: Path, torchserve: TorchServe, candidates: list[int] | None
+    served: Exported, torchserve: TorchServe, candidates: list[int] | None
 ) -> None:
+    bundle_dir = served.folder
     catalogue = np.load(bundle_dir / "catalogue" / "anime_id.npy")
     ids = None if candidates is None else [*catalogue[:40].tolist(), *candidates]
     rankings: dict[str, list[tuple[int, float]]] = {}
@@ -138,7 +151,7 @@ def test_one_request_has_one_ranking_everywhere(
                     reply = client.recommend(user_id=USER, top_k=10)
                 else:
                     reply = client.rank(ids, user_id=USER, top_k=10)
-            rankings[f"gRPC, {backend}"] = [(a.anime_id, a.rating) for a in reply.ranking]
+            rankings[f"gRPC, {backend}"] = [(a.anime_id, a.score) for a in reply.ranking]
 
     item = {"user_id": USER, "top_k": 10} | ({} if ids is None else {"candidate_ids": ids})
     answer = requests.post(
@@ -147,35 +160,8 @@ def test_one_request_has_one_ranking_everywhere(
         headers={"Authorization": f"Bearer {torchserve.inference_key()}"},
         timeout=30,
     ).json()
-    rankings["REST"] = [(a["anime_id"], np.float32(a["rating"])) for a in answer["ranking"]]
-
-    # ONNX alone: the filters of a recommendation are the caller's own.
-    session = onnxruntime.InferenceSession(bundle_dir / "ranker.onnx")
-    asked = np.array(catalogue if ids is None else ids, np.int64)[None]
-    rating, _, _, known = session.run(
-        None,
-        {
-            "user_id": np.array([USER]),
-            "history_ids": np.zeros((1, 0), np.int64),
-            "history_ratings": np.zeros((1, 0), np.float32),
-            "profile": np.full((1, session.get_inputs()[3].shape[1]), np.nan, np.float32),
-            "candidate_ids": asked,
-        },
-    )
-    keep = known[0]
-    if ids is None:
-        keep &= ~np.load(bundle_dir / "catalogue" / "adult.npy")
-        users = np.load(bundle_dir / "histories" / "user_id.npy")
-        offsets = np.load(bundle_dir / "histories" / "offsets.npy")
-        place = int(np.searchsorted(users, USER))
-        seen = np.load(bundle_dir / "histories" / "anime_id.npy")
-        keep &= ~np.isin(catalogue, seen[offsets[place] : offsets[place + 1]])
-    else:
-        keep &= [each not in ids[:place] for place, each in enumerate(ids)]
-    order = np.argsort(-rating[0][keep], kind="stable")[:10]
-    rankings["ONNX"] = list(
-        zip(asked[0][keep][order].tolist(), rating[0][keep][order], strict=True)
-    )
+    rankings["REST"] = [(a["anime_id"], np.float32(a["score"])) for a in answer["ranking"]]
+    rankings["ONNX"] = _ranked_by_onnx_alone(bundle_dir, ids)
 
     assert len(rankings["ONNX"]) == 10
     for way, ranking in rankings.items():
@@ -185,6 +171,39 @@ def test_one_request_has_one_ranking_everywhere(
     said = anirank("rank", "--user", str(USER), "--top", "10", "--bundle", bundle_dir, *arguments)
     rows = [int(row) for row in re.findall(r"^│ +\d+ │ +(\d+) │", said.stdout, re.MULTILINE)]
     assert rows == [anime_id for anime_id, _ in rankings["ONNX"]]
+
+
+def _ranked_by_onnx_alone(bundle_dir: Path, ids: list[int] | None) -> list[tuple[int, float]]:
+    """The ten best, as a program with ONNX Runtime and nothing of ours would find them.
+
+    Histories and the filters of a recommendation are the caller's own.
+    """
+    session = onnxruntime.InferenceSession(bundle_dir / "ranker.onnx")
+    catalogue = np.load(bundle_dir / "catalogue" / "anime_id.npy")
+    place = int(np.searchsorted(np.load(bundle_dir / "histories" / "user_id.npy"), USER))
+    span = slice(*np.load(bundle_dir / "histories" / "offsets.npy")[place : place + 2])
+    seen = np.load(bundle_dir / "histories" / "anime_id.npy")[span]
+    asked = np.array(catalogue if ids is None else ids, np.int64)[None]
+    ratings = np.load(bundle_dir / "histories" / "rating.npy")[span]
+    rating, affinity, _, known = session.run(
+        None,
+        {
+            "user_id": np.array([USER]),
+            "history_ids": seen[None].astype(np.int64),
+            "history_ratings": ratings[None].astype(np.float32),
+            "profile": np.full((1, session.get_inputs()[3].shape[1]), np.nan, np.float32),
+            "candidate_ids": asked,
+        },
+    )
+    score = json.loads(session.get_modelmeta().custom_metadata_map["anirank.score"])
+    blended = affinity + np.float32(score["beta"]) * (rating - np.float32(score["mean"]))
+    keep = known[0]
+    if ids is None:
+        keep &= ~np.load(bundle_dir / "catalogue" / "adult.npy") & ~np.isin(catalogue, seen)
+    else:
+        keep &= [each not in ids[:place] for place, each in enumerate(ids)]
+    order = np.argsort(-blended[0][keep], kind="stable")[:10]
+    return list(zip(asked[0][keep][order].tolist(), blended[0][keep][order], strict=True))
 
 
 def test_a_visitors_list_says_which_of_the_named_anime_each_title_comes_from(
@@ -208,10 +227,11 @@ def test_a_visitors_list_says_which_of_the_named_anime_each_title_comes_from(
         assert reason.replace(" ", "") in said
 
 
+@pytest.mark.parametrize("preset", ["seed", "personal"])
 def test_ctrl_c_leaves_a_run_that_resume_ends_as_if_never_stopped(
-    synthetic: Path, tmp_path: Path
+    preset: str, synthetic: Path, tmp_path: Path
 ) -> None:
-    settings = ("--epochs", "12", "--batch-size", "32", "--device", "cpu")
+    settings = ("--preset", preset, "--epochs", "12", "--batch-size", "32", "--device", "cpu")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert anirank("train", synthetic, whole, *settings).returncode == 0
     command = [sys.executable, "-m", "anirank", "train", str(synthetic), str(stopped), *settings]
