@@ -17,7 +17,7 @@ from export.ranker import IdMap, code, linear
 from training.expectation import USER_DAMPING
 from training.genres import DAMPING
 from training.network import CROSSED, PRODUCT
-from training.personal import Personal
+from training.personal import ALONE, POPULAR, Personal
 from training.tables import Tables
 from training.traits import FAR, Traits
 
@@ -37,6 +37,7 @@ class PersonalRanker(nn.Module):
     anime_vectors: Tensor
     anime_hidden: Tensor
     appeal: Tensor
+    popular: Tensor
     expected: Tensor
     rated: Tensor
     crossed: Tensor
@@ -50,6 +51,7 @@ class PersonalRanker(nn.Module):
     taste: Tensor
     genre_damping: Tensor
     deep: Tensor
+    alone: Tensor
     product: Tensor
     crossed_half: Tensor
 
@@ -109,15 +111,19 @@ class PersonalRanker(nn.Module):
             wide = wide + self._by_genre(watched, present, liked, anime)
         vectors = self.anime_vectors[anime]
         logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + self.appeal[anime]
-        scale = self.deep * (present.sum(1) + 1).unsqueeze(1)
+        size = (present.sum(1) + 1).unsqueeze(1)
+        scale = self.deep * size + self.alone / size
         affinity = wide + scale * logits.clamp(max=0).exp()
+        affinity = affinity + (size == 1) * self.popular[anime]
         rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
         return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
 
     def _traits(self, profile: Tensor) -> Tensor:
         """What a profile adds to the tower's first layer, [B, units]."""
-        scaled = (profile[:, 1:].double() - self.profile_mean) / self.profile_scale
-        numbers: Tensor = self.from_numbers(scaled.clamp(-FAR, FAR))
+        stated = profile[:, 1:].double()
+        scaled = ((stated - self.profile_mean) / self.profile_scale).clamp(-FAR, FAR)
+        # The mean, which scales to zero, where nothing is stored either.
+        numbers: Tensor = self.from_numbers(torch.where(torch.isnan(stated), 0.0, scaled))
         return self.gender_units[code(profile[:, 0], self.gender_units)] + numbers
 
     def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor) -> Tensor:
@@ -207,6 +213,7 @@ def _numbers(model: Personal) -> dict[str, float]:
         "usual": model.anime.usual,
         "taste": model.mix.taste,
         "deep": model.mix.deep,
+        "alone": ALONE,
         "genre_damping": DAMPING,
         "product": PRODUCT,
         "crossed_half": CROSSED,
@@ -232,6 +239,7 @@ def _tables(model: Personal) -> dict[str, Tensor]:
         "anime_vectors": vectors,
         "anime_hidden": vectors @ first[:, dim : 2 * dim].T + bias,
         "appeal": torch.cat([torch.tensor([NO_APPEAL]).double(), appeal.squeeze(1)]),
+        "popular": torch.cat([torch.zeros(1).double(), POPULAR * model.share.double()]),
         # What the network was trained with, to the bit; the mean where nothing is known.
         "expected": torch.cat(
             [torch.tensor([model.expectation.mean]).double(), model.anime.expected.double()]
@@ -257,13 +265,13 @@ def _genres(model: Personal) -> dict[str, Tensor]:
 
 def _profiles(traits: Traits, users: pd.DataFrame) -> dict[str, Tensor]:
     """What is stored of each user, and how a request's own numbers are scaled."""
-    mean = np.array([mean for mean, _ in traits.scale.values()])
-    stated = np.vstack([np.append(0, mean), traits.stated(users)])
-    stored = np.where(np.isnan(stated), np.append(0, mean), stated)
+    unknown = np.append(0, np.full(len(traits.scale), np.nan))
+    stored = np.vstack([unknown, traits.stated(users)]).astype(np.float32)
+    scale = torch.tensor(list(traits.scale.values()), dtype=torch.float64).view(-1, 2)
     return {
-        "user_profile": torch.from_numpy(stored.astype(np.float32)),
-        "profile_mean": torch.from_numpy(mean),
-        "profile_scale": torch.tensor([by for _, by in traits.scale.values()]).double(),
+        "user_profile": torch.from_numpy(stored),
+        "profile_mean": scale[:, 0].clone(),
+        "profile_scale": scale[:, 1].clone(),
     }
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from export.parity import Inputs
 from training.expectation import USER_DAMPING
 from training.network import Encoded, History
-from training.personal import Personal
+from training.personal import ALONE, POPULAR, Personal
 from training.tables import Tables
 from training.traits import Traits
 
@@ -46,8 +46,11 @@ class PersonalReference:
         encoded = self._network.encode(history, user, traits, self._anime)
         wide = self._model.wide(history)
         logits = self._network.logits(encoded)
-        deep = (history.length + 1).unsqueeze(1) * logits.exp()
-        affinity = (wide + self._model.mix.deep * deep)[0]
+        size = history.length + 1
+        weight = self._model.mix.deep * size + ALONE / size
+        affinity = (wide + weight.unsqueeze(1) * logits.exp())[0]
+        if not history.length:
+            affinity = affinity + POPULAR * self._model.share.to(self._dtype)
         columns = self._anime_index.get_indexer(inputs["candidate_ids"][at])
         known = columns >= 0
         column = torch.from_numpy(np.where(known, columns, 0).astype(np.int64))

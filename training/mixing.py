@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from training.histories import Interactions
-from training.personal import LEAST_DEEP, USERS_AT_ONCE, Mix, Personal
+from training.personal import USERS_AT_ONCE, Mix, Personal
 from training.ranking import LIKED, Relevant, ndcg, top
 from training.tables import Ratings
 
 CHOICES = {
-    "deep": (LEAST_DEEP, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3),
+    "deep": (0.0, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3),
     "genres": (0.0, 0.5, 1.0, 1.5),
     "taste": (0.0, 0.02, 0.05, 0.1, 0.15, 0.2),
     "beta": (0.0, 0.002, 0.005, 0.01, 0.02, 0.03),
@@ -23,10 +23,11 @@ BEST_OF_A_PART = 150
 
 
 class Parts(NamedTuple):
-    """The parts of the score of each user's best anime: float32[U, C], -inf for what is not
-    listed; `relevant`, `liked`: bool[U, C] and how many there are of each user, int64[U]."""
+    """The parts of the score of each user's best anime: float32[U, C]; `unmixed`: what no mix
+    weighs, -inf for what is not listed; `relevant`, `liked`: bool[U, C] and how many there are of
+    each user, int64[U]."""
 
-    crossed: np.ndarray
+    unmixed: np.ndarray
     taste: np.ndarray
     genres: np.ndarray
     deep: np.ndarray
@@ -36,7 +37,7 @@ class Parts(NamedTuple):
 
     def ndcg(self, mix: Mix) -> np.ndarray:
         """NDCG@10 of all that was held out, and of what was liked: float64[2]."""
-        score = self.crossed + mix.taste * self.taste + mix.genres * self.genres
+        score = self.unmixed + mix.taste * self.taste + mix.genres * self.genres
         score = score + mix.deep * self.deep + mix.beta * (self.rating - mix.mean)
         lists = top(score, 10)
         means = []
@@ -79,18 +80,19 @@ def parts(
     for start in range(0, len(users), USERS_AT_ONCE):
         batch = users[start : start + USERS_AT_ONCE]
         history, encoded = model.encode(known, batch)
-        deep = model.deep(history, encoded).cpu().numpy()
-        crossed = history.crossed.cpu().numpy()
+        likely = model.network.logits(encoded).exp()
+        deep = ((history.length + 1).unsqueeze(1) * likely).cpu().numpy()
+        unmixed = (history.crossed + model.alone(history, likely)).cpu().numpy()
         closed = np.repeat(~listed[None], len(batch), axis=0)
         watched = known.watched[batch].tocoo()
         closed[watched.row, watched.col] = True
-        crossed[closed] = deep[closed] = -np.inf
-        best = np.hstack([top(crossed, BEST_OF_A_PART), top(deep, BEST_OF_A_PART)])
+        unmixed[closed] = deep[closed] = -np.inf
+        best = np.hstack([top(unmixed, BEST_OF_A_PART), top(deep, BEST_OF_A_PART)])
         best = np.sort(best, axis=1)
         doubled = np.pad(best[:, 1:] == best[:, :-1], ((0, 0), (1, 0)))
         rating = model.rated(history, encoded, torch.from_numpy(best)).cpu().numpy()
         columns = (
-            crossed,
+            unmixed,
             history.crossed_liked.cpu().numpy(),
             model.genres.scores(history).cpu().numpy(),
             np.where(closed, 0, deep),
@@ -101,6 +103,6 @@ def parts(
             kept.append(column)
         for kept, held_out in zip(found[5:], wanted, strict=True):
             kept.append(held_out.among(best, batch))
-    crossed, taste, genres, deep, rating, relevant, liked_ = map(np.concatenate, found)
+    unmixed, taste, genres, deep, rating, relevant, liked_ = map(np.concatenate, found)
     counts, liked_counts = (each.counts(users) for each in wanted)
-    return Parts(crossed, taste, genres, deep, rating, (relevant, counts), (liked_, liked_counts))
+    return Parts(unmixed, taste, genres, deep, rating, (relevant, counts), (liked_, liked_counts))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,14 +7,17 @@ import torch
 from export.bundle import Exported
 from export.graphs import OUTPUTS
 from export.parity import TOLERANCE, as_form, check, requests
+from export.personal_ranker import PersonalRanker
 from export.served import Served, served
 from handlers.bundle import ONNX, TORCHSCRIPT, Bundle
 from handlers.engine import Engine
 from handlers.graph import OnnxGraph, TorchScriptGraph
 from handlers.query import Familiarity, Objective, Query, Ranking
 from training.errors import ParityError
+from training.personal import Personal
 from training.run import PersonalRun
 from training.tables import Tables
+from training.traits import Traits
 
 
 @pytest.fixture
@@ -96,18 +101,21 @@ def test_the_blended_score_is_affinity_and_beta_times_the_rating_above_the_mean(
     assert np.all((ranking.ratings >= 1) & (ranking.ratings <= 10))
 
 
-def test_the_wide_part_is_the_sum_of_what_each_watched_anime_brings(
-    folded: Served, tables: Tables
+def test_without_genres_the_wide_part_is_the_sum_of_what_each_watched_anime_brings(
+    personal: PersonalRun, tables: Tables
 ) -> None:
+    model, traits = Personal.load(personal, tables), Traits.load(personal.folder)
+    model.mix = replace(model.mix, genres=0.0)
+    ranker = PersonalRanker(model, traits, tables)
     ids = tables.anime["anime_id"].to_numpy(np.int64)
     history, candidates = ids[[3, 7, 11]], ids[:200]
 
     def wide(*items: int) -> np.ndarray:
-        outputs = folded.ranker(
+        outputs = ranker(
             torch.tensor([0]),
             torch.from_numpy(history[list(items)])[None],
             torch.full((1, len(items)), torch.nan),
-            torch.full((1, folded.profiles.shape[1]), torch.nan),
+            torch.full((1, 1 + len(traits.scale)), torch.nan),
             torch.from_numpy(candidates)[None],
         )
         return outputs[2][0].double().numpy()

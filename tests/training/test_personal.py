@@ -11,7 +11,7 @@ from training.comparison import compare
 from training.errors import RunError
 from training.expectation import Expectation
 from training.histories import Interactions
-from training.personal import LEAST_DEEP, Personal
+from training.personal import Personal
 from training.personal_trainer import PersonalTrainer
 from training.presets import Personal as Preset
 from training.progress import Progress
@@ -49,7 +49,7 @@ def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
     stopped = PersonalRun.create(tmp_path / "run", personal_preset, tables)
     with CtrlC(Console(quiet=True), 3) as progress:
         assert not PersonalTrainer(stopped, tables, CPU).fit(progress)
-    assert Personal.load(stopped, tables).mix.deep == LEAST_DEEP  # can be used as it is
+    assert Personal.load(stopped, tables).mix.deep == 0  # can be used as it is
     with pytest.raises(RunError, match="has not ended yet"):
         begin_refit(stopped, tmp_path / "refit", tables)
     again = open_run(stopped.folder)
