@@ -63,22 +63,16 @@ def fit(
     genres = GenreCrosses.untrained(
         tables.anime, content.values["genres"], ratings.anime_row[rows]
     ).fit(_left_over(interactions, fold, without, rng))
+    watched = np.bincount(ratings.anime_row[rows], minlength=anime)
     fitted = Fitted(
-        _share(interactions.watched, preset.user_exponent),
+        watched / len(rows),
         crosses(np.arange(users)),
         genres,
         expectation,
-        np.bincount(ratings.anime_row[rows], minlength=anime) > 0,
+        watched > 0,
         np.bincount(ratings.user_row[rows], minlength=users) > 0,
     )
     return Fit(fitted, fold, without, interactions)
-
-
-def _share(watched: sp.csr_array, exponent: float) -> np.ndarray:
-    counts = np.diff(watched.indptr)
-    weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -exponent, 0)
-    sums = watched.T @ weights
-    return np.asarray(sums / sums.sum(), dtype=np.float64)
 
 
 def _left_over(

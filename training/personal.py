@@ -30,8 +30,8 @@ RATED = 300
 # with the second anime. Of 0 to 100, best on validation for histories of 0 to 5.
 ALONE = 20.0
 # What an anime's share of all that is watched weighs where there is no history at all: enough to
-# decide alone, since nothing else that is learnt beats popularity there.
-POPULAR = 1_000.0
+# decide all but near ties, since nothing else that is learnt beats popularity there.
+POPULAR = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class Scores(NamedTuple):
 class Fitted(NamedTuple):
     """What is fitted in closed form, and on which rows of the catalogue and the user table.
 
-    `share`: float64[A], of all that is watched, users weighing as in the crosses;
-    `trained_anime`: bool[A]; `trained_users`: bool[U].
+    `share`: float64[A], of all that is watched; `trained_anime`: bool[A]; `trained_users`: bool[U].
     """
 
     share: np.ndarray
