@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# Two of the synthetic users, of different tastes.
+DEMO_USERS := 366396 1202590
 EXTRAS ?= cpu,train,baselines,torchserve,dev
 
 .DEFAULT_GOAL := help
@@ -18,20 +20,20 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
-demo: $(DEMO)/store/anime/1/manifest.json  ## data, training, export, and five titles over gRPC
+demo: $(DEMO)/store/anime/1/manifest.json  ## data, training, export, and titles with reasons over gRPC
 	@$(BIN)/anirank serve --store $(DEMO)/store --address 127.0.0.1:0 > $(DEMO)/facade.log & facade=$$!; \
 	trap 'kill $$facade 2>/dev/null; wait $$facade' EXIT; \
 	until grep -q ' on ' $(DEMO)/facade.log; do kill -0 $$facade || exit 1; sleep 0.1; done; \
 	cat $(DEMO)/facade.log; \
-	$(BIN)/anirank rank --user 366396 --top 5 \
-		--address "$$(sed -E 's/.* on ([^,]+),.*/\1/' $(DEMO)/facade.log)"
+	address="$$(sed -E 's/.* on ([^,]+),.*/\1/' $(DEMO)/facade.log)"; \
+	for user in $(DEMO_USERS); do $(BIN)/anirank rank --user $$user --top 5 --explain --address "$$address"; done
 
 $(DEMO)/data/users-score-2023.csv: $(VENV)/installed
 	$(BIN)/anirank synth $(DEMO)/data
 
 $(DEMO)/run/evaluation.json: $(DEMO)/data/users-score-2023.csv
 	rm -rf $(DEMO)/run
-	$(BIN)/anirank train $(DEMO)/data $(DEMO)/run --preset seed
+	$(BIN)/anirank train $(DEMO)/data $(DEMO)/run
 
 $(DEMO)/store/anime/1/manifest.json: $(DEMO)/run/evaluation.json
 	rm -rf $(DEMO)/store
