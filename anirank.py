@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 if TYPE_CHECKING:
-    from anime.ranking.v1.ranking_pb2 import RankReply, Reason
+    from anime.ranking.v1.ranking_pb2 import RankRequest, RecommendRequest
 
     from training.comparison import Comparison
     from training.run import PersonalRun, Run
@@ -345,97 +343,39 @@ def rank(
     """Rank anime for a user, and show the best as a table."""
     if (address is None) == (bundle is None):
         raise typer.BadParameter("give either --address or --bundle")
-    ids = None if candidates is None else _ids(candidates)
-    watched = {} if history is None else _history(history)
-    if bundle is not None:
-        reply = _ranked_here(bundle, user, ids, watched, top, explain)
-    else:
-        reply = _ranked_there(str(address), user, ids, watched, top, explain)
-    table = Table(title=f"For user {user}" if user else "For a visitor", title_justify="left")
-    told = "reasons" if explain else "genres"
-    for heading in ("rank", "anime", "title", told, "predicted score"):
-        table.add_column(heading, justify="left" if heading in ("title", told) else "right")
-    for place, anime in enumerate(reply.ranking, start=1):
-        about = "\n".join(map(_because, anime.reasons)) if explain else anime.genres
-        row = (str(place), str(anime.anime_id), anime.title, about, f"{anime.rating:.2f}")
-        table.add_row(*map(escape, row))
-    console.print(table)
-    if reply.unknown_candidates:
-        console.print(f"not in the catalogue: {', '.join(map(str, reply.unknown_candidates))}")
-
-
-def _ranked_there(
-    address: str,
-    user: int | None,
-    ids: list[int] | None,
-    history: dict[int, float | None],
-    top: int,
-    explain: bool,
-) -> "RankReply":
     from handlers.client import RankingClient
+    from handlers.listing import listing
+    from handlers.local import LocalRanker
 
-    with RankingClient(address) as client:
-        if ids is None:
-            return client.recommend(user_id=user, history=history, top_k=top, explain=explain)
-        return client.rank(ids, user_id=user, history=history, top_k=top, explain=explain)
-
-
-def _ranked_here(
-    folder: Path,
-    user: int | None,
-    ids: list[int] | None,
-    history: dict[int, float | None],
-    top: int,
-    explain: bool,
-) -> "RankReply":
-    import numpy as np
-
-    from handlers import messages
-    from handlers.bundle import ONNX, Bundle
-    from handlers.engine import Engine
-    from handlers.errors import InvalidQuery
-    from handlers.graph import OnnxGraph
-    from handlers.query import Query
-
-    opened = Bundle.open(folder)
-    engine = Engine(opened, OnnxGraph(opened.graph_file(ONNX)))
-    query = Query(
-        user_id=user,
-        candidate_ids=None if ids is None else np.array(ids, np.int64),
-        history_ids=np.array(list(history), np.int64),
-        history_ratings=np.array(list(history.values()), np.float32),  # None becomes NaN
-        top_k=top,
-        explain=explain,
-    )
-    [ranking] = engine.rank([query])
-    if isinstance(ranking, InvalidQuery):
-        raise ranking
-    return messages.write_reply(ranking, opened, queue_s=0.0)
+    request = _request(user, candidates, history, top, explain)
+    if bundle is not None:
+        reply = LocalRanker(bundle).answer(request)
+    else:
+        with RankingClient(str(address)) as client:
+            reply = client.answer(request)
+    console.print(listing(reply, f"For user {user}" if user else "For a visitor", explain))
 
 
-def _because(reason: "Reason") -> str:
-    if reason.WhichOneof("source") == "genre":
-        return f"because of your taste in {reason.genre}"
-    anime = reason.anime
-    if anime.HasField("rating"):
-        return f"because you rated {anime.title} {anime.rating:g}"
-    return f"because you watched {anime.title}"
+def _request(
+    user: int | None, candidates: str | None, history: str | None, top: int, explain: bool
+) -> "RankRequest | RecommendRequest":
+    from anime.ranking.v1.ranking_pb2 import HistoryItem, RankRequest, RecommendRequest
 
-
-def _ids(text: str) -> list[int]:
     try:
-        return [int(each) for each in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"--candidates: {text!r} is not ids with commas between") from None
-
-
-def _history(text: str) -> dict[int, float | None]:
-    items = (item.partition(":") for item in text.split(","))
-    try:
-        return {int(anime): float(rating) if colon else None for anime, colon, rating in items}
-    except ValueError:
+        pairs = [each.partition(":") for each in history.split(",")] if history else []
+        watched = [
+            HistoryItem(anime_id=int(anime), rating=float(rating) if colon else None)
+            for anime, colon, rating in pairs
+        ]
+        if candidates is None:
+            return RecommendRequest(user_id=user, history=watched, top_k=top, explain=explain)
+        ids = [int(each) for each in candidates.split(",")]
+        return RankRequest(
+            user_id=user, history=watched, candidate_ids=ids, top_k=top, explain=explain
+        )
+    except ValueError as error:
         raise typer.BadParameter(
-            f"--history: {text!r} is not ids with commas between, each with or without :RATING"
+            f"--candidates takes ids as in 1,5,6, and --history as in 1:9,5 ({error})"
         ) from None
 
 

@@ -81,8 +81,7 @@ class RankingClient:
             objective=OBJECTIVES[objective],
             explain=explain,
         )
-        reply: pb.RankReply = self._call(self._stub.Rank, request)
-        return reply
+        return self.answer(request)
 
     def recommend(
         self,
@@ -107,7 +106,13 @@ class RankingClient:
             include_adult=include_adult,
             explain=explain,
         )
-        reply: pb.RankReply = self._call(self._stub.Recommend, request)
+        return self.answer(request)
+
+    def answer(self, request: pb.RankRequest | pb.RecommendRequest) -> pb.RankReply:
+        """What `rank` and `recommend` make, for who has the message already."""
+        is_rank = isinstance(request, pb.RankRequest)
+        method = self._stub.Rank if is_rank else self._stub.Recommend
+        reply: pb.RankReply = self._call(method, request)
         return reply
 
     def model_info(self) -> pb.ModelInfo:
