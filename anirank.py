@@ -374,8 +374,10 @@ def _request(
             user_id=user, history=watched, candidate_ids=ids, top_k=top, explain=explain
         )
     except ValueError as error:
+        given = {"--candidates": candidates, "--history": history, "--user": user}
+        said = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
         raise typer.BadParameter(
-            f"--candidates takes ids as in 1,5,6, and --history as in 1:9,5 ({error})"
+            f"{said}: {error}; --candidates takes ids as in 1,5,6, --history as in 1:9,5"
         ) from None
 
 

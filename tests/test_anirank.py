@@ -43,6 +43,7 @@ def anirank(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (("rank", "--user", "1"), "--address or --bundle"),
         (("rank", "--candidates", "1,x", "--bundle", "b"), "1,x"),
         (("rank", "--history", "1:9:8", "--bundle", "b"), "1:9:8"),
+        (("rank", "--user", str(2**63), "--bundle", "b"), str(2**63)),
         (("synth", "here", "--users", "x"), "--users"),
         (("conquer",), "conquer"),
     ],

@@ -16,6 +16,8 @@ MORE = {
     "backends.py": GRPC | STUBS,
     "client.py": GRPC | STUBS,
     "facade.py": GRPC | STUBS,
+    "listing.py": STUBS | {"rich"},
+    "local.py": STUBS,
     "messages.py": GRPC | STUBS,
     "graph.py": {"onnxruntime", "torch"},
     "ranking_handler.py": {"torch"},
