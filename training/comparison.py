@@ -118,7 +118,7 @@ def compare(
         split_by=run.preset.split_by,
         listed=int(of.sum()),
         lines=lines,
-        remarks=remarks(lines, run.preset.split_by, missing),
+        remarks=remarks(lines, run.preset, missing),
     )
     if ratings_file is None:
         write_text(run.folder / FILE, comparison.to_json())

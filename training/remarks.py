@@ -3,14 +3,21 @@
 from collections.abc import Iterator
 
 from training.judge import Line
+from training.presets import Personal
 
 WHOLE, HISTORY, NOTHING = "and the rating", "visitor, history only", "visitor, nothing"
 
 
-def remarks(lines: list[Line], split_by: str, missing: list[str]) -> list[str]:
+def remarks(lines: list[Line], preset: Personal, missing: list[str]) -> list[str]:
     """Sentences for a reader; `missing`: baselines whose library is not installed."""
-    table = {line.model: line for line in lines}
-    said = [*_ratings(table), *_lists(table), *_visitors(table), *_unseen(table, split_by)]
+    table, split_by = {line.model: line for line in lines}, preset.split_by
+    said = []
+    if preset.dump_aggregates:
+        said.append(
+            "This run learnt from the dump's own counts and means (--dump-aggregates), which hold "
+            "the held-out ratings: its figures flatter."
+        )
+    said += [*_ratings(table), *_lists(table), *_visitors(table), *_unseen(table, split_by)]
     if missing:
         said.append(
             f"Left out: {', '.join(missing)}; they need `pip install 'anirank[baselines]'`."

@@ -12,7 +12,7 @@ from training.comparison import Comparison, compare
 from training.errors import DataError, RunError
 from training.judge import Line
 from training.personal_trainer import PersonalTrainer
-from training.presets import resolve
+from training.presets import PERSONAL, resolve
 from training.progress import Progress
 from training.remarks import remarks
 from training.run import PersonalRun
@@ -111,12 +111,20 @@ def test_it_says_in_words_whether_a_visitor_gets_popularitys_lists(
 ) -> None:
     names = (*BASELINES, "and the rating", "visitor, history only")
     lines = [Line(name, rmse=1.2, ndcg=0.1, ndcg_liked=0.1) for name in names]
-    said = remarks([*lines, Line("visitor, nothing", ndcg=nothing)], "ratings", [])
+    said = remarks([*lines, Line("visitor, nothing", ndcg=nothing)], PERSONAL, [])
     wanted = f"A visitor of whom nothing is known gets lists of NDCG {nothing:.3f}: {verdict}"
     assert any(each.startswith(wanted) for each in said)
 
 
 def test_baselines_left_out_are_named_with_what_they_need() -> None:
     names = (*BASELINES, "and the rating", "visitor, history only", "visitor, nothing")
-    said = remarks([Line(name) for name in names], "users", ["item-kNN", "iALS"])
+    said = remarks([Line(name) for name in names], PERSONAL, ["item-kNN", "iALS"])
     assert any("item-kNN, iALS" in each and "anirank[baselines]" in each for each in said)
+
+
+def test_a_run_that_learnt_from_the_dumps_aggregates_says_that_its_figures_flatter() -> None:
+    names = (*BASELINES, "and the rating", "visitor, history only", "visitor, nothing")
+    lines = [Line(name) for name in names]
+    leaky = resolve("personal", dump_aggregates=True)
+    assert "figures flatter" in remarks(lines, leaky, [])[0]
+    assert not any("--dump-aggregates" in each for each in remarks(lines, PERSONAL, []))
