@@ -31,6 +31,7 @@ class PersonalRanker(nn.Module):
     user_vectors: Tensor
     user_profile: Tensor
     gender_units: Tensor
+    number_units: Tensor
     profile_mean: Tensor
     profile_scale: Tensor
     watched_vectors: Tensor
@@ -73,7 +74,7 @@ class PersonalRanker(nn.Module):
         unknown = torch.zeros(1, into.out_features)
         self.register_buffer("gender_units", torch.cat([unknown, parts[1].detach().T]).double())
         self.tower = nn.ModuleList([linear(parts[0], into.bias), linear(out.weight, out.bias)])
-        self.from_numbers = linear(parts[2])
+        self.register_buffer("number_units", parts[2].detach().T.double().contiguous())
         first, *rest = [layer for layer in network.mlp if isinstance(layer, nn.Linear)]
         parts = first.weight.split([dim, dim, dim, first.in_features - 3 * dim], dim=1)
         self.from_user, _, self.from_product, self.from_signals = (linear(part) for part in parts)
@@ -123,7 +124,7 @@ class PersonalRanker(nn.Module):
         stated = profile[:, 1:].double()
         scaled = ((stated - self.profile_mean) / self.profile_scale).clamp(-FAR, FAR)
         # The mean, which scales to zero, where nothing is stored either.
-        numbers: Tensor = self.from_numbers(torch.where(torch.isnan(stated), 0.0, scaled))
+        numbers = torch.where(torch.isnan(stated), 0.0, scaled) @ self.number_units
         return self.gender_units[code(profile[:, 0], self.gender_units)] + numbers
 
     def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
+from typing import NamedTuple
+
 import numpy as np
+import pytest
 
 from training.histories import Interactions
 from training.mixing import CHOICES, choose, parts
@@ -6,17 +9,27 @@ from training.personal import Mix, Personal
 from training.ranking import Relevant, ndcg, top
 from training.run import PersonalRun
 from training.splits import personal_split
-from training.tables import Tables
+from training.tables import Ratings, Tables
 
 
-def test_the_parts_of_the_best_rank_as_the_whole_catalogue_does(
-    personal: PersonalRun, tables: Tables
-) -> None:
+class Validation(NamedTuple):
+    model: Personal
+    known: Interactions
+    held: Ratings
+    users: np.ndarray
+
+
+@pytest.fixture
+def validation(personal: PersonalRun, tables: Tables) -> Validation:
     model, split = Personal.load(personal, tables), personal_split(tables, personal.preset)
     known = Interactions.of(tables.ratings, split.known, model.expectation, len(tables.users))
     held = tables.ratings.at(split.validation)
-    users = np.unique(held.user_row).astype(np.int64)
-    listed = np.arange(len(tables.anime)) % 7 > 0
+    return Validation(model, known, held, np.unique(held.user_row).astype(np.int64))
+
+
+def test_the_parts_of_the_best_rank_as_the_whole_catalogue_does(validation: Validation) -> None:
+    model, known, held, users = validation
+    listed = np.arange(known.watched.shape[1]) % 7 > 0
     found = parts(model, known, held, users, listed)
     for mix in (Mix(), Mix(taste=0.2, genres=1.5, deep=0.3), Mix(beta=0.02, mean=7.0)):
         model.mix, measured = mix, []
@@ -31,13 +44,10 @@ def test_the_parts_of_the_best_rank_as_the_whole_catalogue_does(
 
 
 def test_the_chosen_mix_is_no_worse_than_the_crosses_alone_in_either_measure(
-    personal: PersonalRun, tables: Tables
+    validation: Validation,
 ) -> None:
-    model, split = Personal.load(personal, tables), personal_split(tables, personal.preset)
-    known = Interactions.of(tables.ratings, split.known, model.expectation, len(tables.users))
-    held = tables.ratings.at(split.validation)
-    users = np.unique(held.user_row).astype(np.int64)
-    found = parts(model, known, held, users, np.ones(len(tables.anime), dtype=bool))
+    everything = np.ones(validation.known.watched.shape[1], dtype=bool)
+    found = parts(*validation, everything)
     mix = choose(found, 7.0)
     assert np.all(found.ndcg(mix) >= found.ndcg(Mix(mean=7.0)))
     for part, values in CHOICES.items():
