@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 # Two of the synthetic users, of different tastes.
 DEMO_USERS := 366396 1202590
-EXTRAS ?= cpu,train,baselines,torchserve,dev
+EXTRAS ?= cpu,train,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format proto clean
@@ -52,7 +52,9 @@ format: install  ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 proto: install  ## make the Python stubs from proto/
-	$(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	$(BIN)/python -m grpc_tools.protoc --proto_path=proto \
+		--proto_path="$$($(BIN)/python -c 'import google.rpc, pathlib; print(pathlib.Path(google.rpc.__path__[0]).parents[1])')" \
+		--python_out=proto --pyi_out=proto --grpc_python_out=proto \
 		anime/ranking/v1/ranking.proto pytorch_serve/inference.proto
 
 clean:  ## remove what the targets above made, but for .venv

@@ -267,7 +267,9 @@ def serve(
     from handlers.bundle import ONNX, Bundle
     from handlers.engine import Engine
     from handlers.graph import OnnxGraph
+    from handlers.query import Limits
     from handlers.torchserve import TorchServe
+    from handlers.versions import Roster, ServedVersion
 
     bundle = Bundle.latest(store, name, version)
     model = f"{bundle.manifest.name} {bundle.manifest.version}"
@@ -279,12 +281,13 @@ def serve(
     async def answer_embedded() -> None:
         engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX), device, threads))
         engine.warm_up()
-        await facade.serve(bundle, EmbeddedBackend(engine), address, started=started)
+        roster = Roster(ServedVersion(bundle, EmbeddedBackend(engine), Limits()))
+        await facade.serve(roster, address, started=started)
 
     async def answer_over(grpc_address: str, key_file: Path) -> None:
         manifest = bundle.manifest
         over = TorchServeBackend(grpc_address, manifest.name, manifest.version, key_file)
-        await facade.serve(bundle, over, address, started=started)
+        await facade.serve(Roster(ServedVersion(bundle, over, Limits())), address, started=started)
 
     if backend == "onnxruntime":
         asyncio.run(answer_embedded())

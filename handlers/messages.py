@@ -111,6 +111,7 @@ def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
             history=limits.history,
             message_bytes=limits.message_bytes,
             queued=limits.queued,
+            streamed=limits.streamed,
         ),
         numbers=described["number"],
         categories=described["category"],

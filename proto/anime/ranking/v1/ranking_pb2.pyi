@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -64,7 +65,7 @@ class Profile(_message.Message):
     def __init__(self, numbers: _Optional[_Mapping[str, float]] = ..., categories: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective", "explain")
+    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective", "explain", "model_version")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +73,7 @@ class RankRequest(_message.Message):
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
@@ -79,10 +81,11 @@ class RankRequest(_message.Message):
     top_k: int
     objective: Objective
     explain: bool
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., explain: _Optional[bool] = ...) -> None: ...
+    model_version: str
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain")
+    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain", "model_version")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +94,7 @@ class RecommendRequest(_message.Message):
     INCLUDE_SEEN_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_ADULT_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
@@ -99,7 +103,30 @@ class RecommendRequest(_message.Message):
     include_seen: bool
     include_adult: bool
     explain: bool
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ...) -> None: ...
+    model_version: str
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class RankStreamRequest(_message.Message):
+    __slots__ = ("id", "rank", "recommend", "timeout")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    RECOMMEND_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    rank: RankRequest
+    recommend: RecommendRequest
+    timeout: _duration_pb2.Duration
+    def __init__(self, id: _Optional[int] = ..., rank: _Optional[_Union[RankRequest, _Mapping]] = ..., recommend: _Optional[_Union[RecommendRequest, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class RankStreamReply(_message.Message):
+    __slots__ = ("id", "reply", "status")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    reply: RankReply
+    status: _status_pb2.Status
+    def __init__(self, id: _Optional[int] = ..., reply: _Optional[_Union[RankReply, _Mapping]] = ..., status: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class WatchedAnime(_message.Message):
     __slots__ = ("anime_id", "title", "rating")
@@ -160,20 +187,32 @@ class RankReply(_message.Message):
     def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetModelInfoRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("model_version",)
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    def __init__(self, model_version: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("candidates", "history", "message_bytes", "queued")
+    __slots__ = ("candidates", "history", "message_bytes", "queued", "streamed")
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
+    STREAMED_FIELD_NUMBER: _ClassVar[int]
     candidates: int
     history: int
     message_bytes: int
     queued: int
-    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ...) -> None: ...
+    streamed: int
+    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ..., streamed: _Optional[int] = ...) -> None: ...
+
+class ServedVersion(_message.Message):
+    __slots__ = ("version", "weight")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    weight: float
+    def __init__(self, version: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class ProfileField(_message.Message):
     __slots__ = ("name", "values")
@@ -184,7 +223,7 @@ class ProfileField(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size")
+    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size", "versions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +236,7 @@ class ModelInfo(_message.Message):
     PARITY_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     preset: str
@@ -209,4 +249,5 @@ class ModelInfo(_message.Message):
     parity: _struct_pb2.Struct
     metrics: _struct_pb2.Struct
     catalogue_size: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ...) -> None: ...
+    versions: _containers.RepeatedCompositeFieldContainer[ServedVersion]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[ServedVersion, _Mapping]]] = ...) -> None: ...

@@ -44,6 +44,11 @@ class RankingServiceStub:
                 request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankReply.FromString,
                 _registered_method=True)
+        self.RankStream = channel.stream_stream(
+                '/anime.ranking.v1.RankingService/RankStream',
+                request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamRequest.SerializeToString,
+                response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamReply.FromString,
+                _registered_method=True)
         self.GetModelInfo = channel.unary_unary(
                 '/anime.ranking.v1.RankingService/GetModelInfo',
                 request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetModelInfoRequest.SerializeToString,
@@ -69,6 +74,16 @@ class RankingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RankStream(self, request_iterator, context):
+        """Answers many requests over one stream, each as soon as it is ready, in any order. The server takes
+        up only so many at a time (`Limits.streamed`); a caller that sends more, or does not read its
+        answers, is held back by the flow control of gRPC, not refused. A request that cannot be answered
+        gets its status in its place, and the stream goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModelInfo(self, request, context):
         """Says which model answers, what it accepts, and how well it did.
         """
@@ -88,6 +103,11 @@ def add_RankingServiceServicer_to_server(servicer, server):
                     servicer.Recommend,
                     request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RecommendRequest.FromString,
                     response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankReply.SerializeToString,
+            ),
+            'RankStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.RankStream,
+                    request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamRequest.FromString,
+                    response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamReply.SerializeToString,
             ),
             'GetModelInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelInfo,
@@ -149,6 +169,33 @@ class RankingService:
             '/anime.ranking.v1.RankingService/Recommend',
             anime_dot_ranking_dot_v1_dot_ranking__pb2.RecommendRequest.SerializeToString,
             anime_dot_ranking_dot_v1_dot_ranking__pb2.RankReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/anime.ranking.v1.RankingService/RankStream',
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamRequest.SerializeToString,
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,66 @@
+"""Errors of serving as statuses of gRPC, with their details."""
+
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from handlers.errors import (
+    BackendUnavailable,
+    DeadlinePassed,
+    InvalidQuery,
+    Overloaded,
+    ServingError,
+)
+
+# What the answer to one request can be instead of a reply.
+FAILURES = (InvalidQuery, Overloaded, DeadlinePassed, BackendUnavailable)
+
+_CODES: dict[type[ServingError], grpc.StatusCode] = {
+    InvalidQuery: grpc.StatusCode.INVALID_ARGUMENT,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def code_of(error: ServingError) -> grpc.StatusCode:
+    """The code that an error, one of `FAILURES`, leaves with."""
+    return _CODES[type(error)]
+
+
+def status_of(error: ServingError) -> status_pb2.Status:
+    """The whole status of an error: its code, its message and its details."""
+    status = status_pb2.Status(code=code_of(error).value[0], message=str(error))
+    detail = _detail(error)
+    if detail is not None:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+async def abort(context: grpc.aio.ServicerContext, error: ServingError) -> NoReturn:
+    """End a call with the status of an error; to be called outside of an `except` clause.
+
+    It raises, and what it raises is no part of the failure.
+    """
+    status = rpc_status.to_status(status_of(error))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+    raise AssertionError("abort raises")
+
+
+def _detail(error: ServingError) -> Any:
+    if isinstance(error, InvalidQuery):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.reason
+        )
+        return error_details_pb2.BadRequest(field_violations=[violation])
+    if isinstance(error, Overloaded):
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+        return error_details_pb2.RetryInfo(retry_delay=delay)
+    return None
