@@ -195,7 +195,9 @@ def test_the_model_says_what_it_is_and_what_it_takes(client):
         "toy",
         "onnxruntime",
     )
-    assert info.limits == pb.Limits(candidates=100, history=20, message_bytes=10_000, queued=256)
+    assert info.limits == pb.Limits(
+        candidates=100, history=20, message_bytes=10_000, queued=256, streamed=64
+    )
     assert info.categories == [pb.ProfileField(name="gender", values=["Female", "Male", "unknown"])]
     assert info.numbers == [pb.ProfileField(name="days_watched")]
     assert info.metrics["test"]["rmse"] == 1.25
