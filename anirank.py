@@ -260,6 +260,24 @@ def serve(
     keys: Annotated[
         Path, typer.Option(help="torchserve: the key_file.json of the one that runs.")
     ] = Path("key_file.json"),
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM of the server's certificate chain; turns TLS on.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM of its private key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM of authorities; only clients with a certificate of theirs get in."),
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of bearer tokens, one a line; only who shows one gets in."),
+    ] = None,
+    insecure_public: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-public", help="Listen to other machines without TLS. Anyone there may ask."
+        ),
+    ] = False,
 ) -> None:
     """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
     from handlers import facade
@@ -268,26 +286,30 @@ def serve(
     from handlers.engine import Engine
     from handlers.graph import OnnxGraph
     from handlers.query import Limits
+    from handlers.security import opened, protected
     from handlers.torchserve import TorchServe
     from handlers.versions import Roster, ServedVersion
 
+    security = protected(tls_cert, tls_key, tls_client_ca, tokens, insecure_public)
+    security.check(address)
     bundle = Bundle.latest(store, name, version)
     model = f"{bundle.manifest.name} {bundle.manifest.version}"
-    host = address.rpartition(":")[0]
 
     def started(port: int) -> None:
-        console.print(f"{model} on {host}:{port}, computed by {backend}", soft_wrap=True)
+        place = opened(address, port)
+        console.print(f"{model} on {place}, computed by {backend}", soft_wrap=True)
 
     async def answer_embedded() -> None:
         engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX), device, threads))
         engine.warm_up()
         roster = Roster(ServedVersion(bundle, EmbeddedBackend(engine), Limits()))
-        await facade.serve(roster, address, started=started)
+        await facade.serve(roster, address, started=started, security=security)
 
     async def answer_over(grpc_address: str, key_file: Path) -> None:
         manifest = bundle.manifest
         over = TorchServeBackend(grpc_address, manifest.name, manifest.version, key_file)
-        await facade.serve(Roster(ServedVersion(bundle, over, Limits())), address, started=started)
+        roster = Roster(ServedVersion(bundle, over, Limits()))
+        await facade.serve(roster, address, started=started, security=security)
 
     if backend == "onnxruntime":
         asyncio.run(answer_embedded())
@@ -342,6 +364,17 @@ def rank(
     ] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="PEM of the authorities that vouch for the façade: TLS.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM of a certificate to show a façade that asks.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM of its private key.")] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File of the bearer token to show. [default: what ANIRANK_TOKEN holds]"),
+    ] = None,
 ) -> None:
     """Rank anime for a user, and show the best as a table."""
     if (address is None) == (bundle is None):
@@ -349,12 +382,16 @@ def rank(
     from handlers.client import RankingClient
     from handlers.listing import listing
     from handlers.local import LocalRanker
+    from handlers.tokens import client_token
 
     request = _request(user, candidates, history, top, explain)
     if bundle is not None:
         reply = LocalRanker(bundle).answer(request)
     else:
-        with RankingClient(str(address)) as client:
+        token = client_token(token_file)
+        with RankingClient(
+            str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
+        ) as client:
             reply = client.answer(request)
     console.print(listing(reply, f"For user {user}" if user else "For a visitor", explain))
 

@@ -1,6 +1,7 @@
 """A synchronous client of the façade."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,14 +12,20 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from handlers.errors import (
+    AddressUnavailable,
     BackendUnavailable,
+    CredentialsError,
     DeadlinePassed,
     InvalidQuery,
     Overloaded,
     ServingError,
+    Unauthenticated,
 )
 from handlers.messages import OBJECTIVES
 from handlers.query import Objective
+from handlers.security import is_local
+from handlers.tls import client_credentials
+from handlers.tokens import bearer
 
 
 class RankingClient:
@@ -29,14 +36,38 @@ class RankingClient:
 
     Every method raises InvalidQuery with the path of what is wrong in the request, Overloaded with
     the seconds to wait, DeadlinePassed after `timeout_s`, BackendUnavailable where nobody answers,
-    and ServingError otherwise.
+    Unauthenticated where a token is asked for, and ServingError otherwise.
     """
 
-    def __init__(self, address: str, timeout_s: float = 10.0) -> None:
-        """Call `address`, HOST:PORT, and wait up to `timeout_s` seconds for each answer."""
+    def __init__(
+        self,
+        address: str,
+        timeout_s: float = 10.0,
+        *,
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        token: str | None = None,
+    ) -> None:
+        """Call `address`, HOST:PORT, and wait up to `timeout_s` seconds for each answer.
+
+        ca: PEM file of the authorities that may vouch for the server; without it there is no TLS.
+        certificate, key: PEM files of what to show a server that asks. token: goes with every call.
+        Raises CredentialsError where one of these cannot be used, or where the token would leave
+        this machine unencrypted.
+        """
         # The reply to 25,000 candidates with their titles is larger than gRPC's 4 MiB.
         unlimited = [("grpc.max_receive_message_length", -1)]
-        self._channel = grpc.insecure_channel(address, options=unlimited)
+        if ca is not None:
+            credentials = client_credentials(ca, certificate, key)
+            self._channel = grpc.secure_channel(address, credentials, options=unlimited)
+        elif certificate is not None or key is not None:
+            raise CredentialsError(f"{certificate or key}: is of no use without an authority")
+        elif token is not None and not _local(address):
+            raise CredentialsError(f"{address}: the token would go there unencrypted; give a ca")
+        else:
+            self._channel = grpc.insecure_channel(address, options=unlimited)
+        self._metadata = None if token is None else bearer(token)
         self._stub = RankingServiceStub(self._channel)
         self._timeout_s = timeout_s
 
@@ -122,9 +153,16 @@ class RankingClient:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, timeout=self._timeout_s)
+            return method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise _raised(error) from error
+
+
+def _local(address: str) -> bool:
+    try:
+        return is_local(address)
+    except AddressUnavailable:  # of a form that gRPC may know and we do not
+        return False
 
 
 def _history(ratings: Mapping[int, float | None]) -> list[pb.HistoryItem]:
@@ -152,4 +190,6 @@ def _raised(error: Any) -> ServingError:
         return DeadlinePassed(said)
     if code is grpc.StatusCode.UNAVAILABLE:
         return BackendUnavailable(said)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return Unauthenticated(said)
     return ServingError(f"{code.name}: {said}")

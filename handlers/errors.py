@@ -3,6 +3,7 @@
 
     ServingError
     ├── BundleError          a bundle that is missing, changed or does not hold together
+    │   └── SignatureError   a bundle that nobody who is trusted has signed
     ├── DeviceUnavailable    the device asked for cannot run the graph
     ├── WireError            bytes that are not a batch in the binary form
     ├── InvalidQuery         one request that cannot be answered as it stands
@@ -10,7 +11,10 @@
     ├── DeadlinePassed       the answer would come too late
     ├── BackendUnavailable   what computes the scores does not answer
     ├── TorchServeError      a TorchServe that does not start
-    └── AddressUnavailable   an address the façade cannot listen on
+    ├── AddressUnavailable   an address the façade cannot listen on
+    ├── AddressRefused       an address open to more than what protects it allows
+    ├── CredentialsError     a certificate, a key or a token that cannot be used
+    └── Unauthenticated      the façade does not know the caller's token
 
 A message is one line that says what was found, where, and what would be right:
 ``catalogue/title.npy: SHA-256 is 3f…, the manifest says a1…``.
@@ -23,6 +27,10 @@ class ServingError(Exception):
 
 class BundleError(ServingError):
     """A bundle that is missing, incomplete, changed or of another format."""
+
+
+class SignatureError(BundleError):
+    """A bundle whose manifest no key that is trusted has signed."""
 
 
 class DeviceUnavailable(ServingError):
@@ -68,6 +76,18 @@ class TorchServeError(ServingError):
 
 class AddressUnavailable(ServingError):
     """The address is in use or cannot be listened on."""
+
+
+class AddressRefused(ServingError):
+    """The address is open to other machines, and too little protects the server from them."""
+
+
+class CredentialsError(ServingError):
+    """A file of a certificate, of a key or of tokens that cannot be used."""
+
+
+class Unauthenticated(ServingError):
+    """The call carried no token that the façade knows."""
 
 
 def quoted(value: object) -> str:

@@ -8,9 +8,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from handlers.errors import AddressUnavailable
+from handlers import bounds
 from handlers.health import Health
 from handlers.query import Limits
+from handlers.security import Security
 from handlers.service import SERVICE, RankingService
 from handlers.versions import Roster
 
@@ -23,19 +24,23 @@ async def serve(
     limits: Limits | None = None,
     started: Callable[[int], None] | None = None,
     grace_s: float = 10.0,
+    security: Security | None = None,
 ) -> None:
     """Serve on `address` (HOST:PORT, port 0 for a free one) until SIGTERM or SIGINT.
 
     Calls `started` with the port once requests are answered. On a signal: health says NOT_SERVING,
     no request is taken any more, those in flight have `grace_s` seconds to end. Raises
-    AddressUnavailable where `address` cannot be listened on. Closes the roster.
+    AddressUnavailable where `address` cannot be listened on, AddressRefused where `security`, by
+    default none, is not enough for it. Closes the roster.
     """
-    limits = limits or Limits()
+    limits, security = limits or Limits(), security or Security()
     server = grpc.aio.server(
+        interceptors=security.interceptors(),
         options=[
             ("grpc.so_reuseport", 0),  # an address in use is an error, not a share of its calls
-            ("grpc.max_receive_message_length", limits.message_bytes),
-        ]
+            *bounds.options(limits),
+        ],
+        maximum_concurrent_rpcs=bounds.calls(limits),
     )
     server.add_generic_rpc_handlers((RankingService(roster).handler(),))
     watched = Health()
@@ -48,7 +53,7 @@ async def serve(
     for number in _SIGNALS:  # from here on: a signal may come before the first request
         loop.add_signal_handler(number, signalled.set)
     try:
-        port = _listen(server, address)
+        port = security.listen(server, address)
         await watched.look(roster)
         await server.start()
         if started is not None:
@@ -59,11 +64,3 @@ async def serve(
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
         await roster.close()
-
-
-def _listen(server: grpc.aio.Server, address: str) -> int:
-    try:
-        port: int = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise AddressUnavailable(f"{address}: in use, or not an address of this machine") from error
-    return port

@@ -1,0 +1,114 @@
+"""Who may call, and from where: what a server is opened with."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from handlers.errors import AddressRefused, AddressUnavailable, CredentialsError
+from handlers.tls import ServerTls
+from handlers.tokens import Tokens, TokensAsked
+
+_LOCAL_SOCKETS = ("unix:", "unix-abstract:")
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What protects a server; nothing, which is the default, serves this machine alone.
+
+    tls: encrypts, and with mutual TLS asks for certificates. tokens: asks for one of them.
+    insecure_public: serve other machines without TLS, where something else keeps intruders out.
+    """
+
+    tls: ServerTls | None = None
+    tokens: Tokens | None = None
+    insecure_public: bool = False
+
+    def check(self, address: str) -> None:
+        """Raise AddressRefused where listening on `address` needs more protection than this.
+
+        Raises AddressUnavailable where it is no address.
+        """
+        if self.tls is not None or is_local(address):
+            return
+        if self.tokens is not None:
+            raise AddressRefused(
+                f"{address}: is open to other machines, and tokens would cross the network "
+                "unencrypted; give --tls-cert and --tls-key, or an address such as 127.0.0.1:50051"
+            )
+        if not self.insecure_public:
+            raise AddressRefused(
+                f"{address}: is open to other machines; give --tls-cert and --tls-key, or "
+                "--insecure-public where something else keeps intruders out, or an address such "
+                "as 127.0.0.1:50051"
+            )
+
+    def listen(self, server: grpc.aio.Server, address: str) -> int:
+        """Open a port of `server` on `address`; the port, 1 for a socket of the file system.
+
+        Raises AddressRefused as `check` does, AddressUnavailable where it cannot be opened.
+        """
+        self.check(address)
+        try:
+            port: int = (
+                server.add_insecure_port(address)
+                if self.tls is None
+                else server.add_secure_port(address, self.tls.credentials())
+            )
+        except RuntimeError as error:
+            raise AddressUnavailable(
+                f"{address}: in use, or not an address of this machine"
+            ) from error
+        return port
+
+    def interceptors(self) -> list[Any]:
+        """What stands before every method of a server."""
+        return [] if self.tokens is None else [TokensAsked(self.tokens)]
+
+
+def protected(
+    certificate: Path | None = None,
+    key: Path | None = None,
+    client_ca: Path | None = None,
+    tokens: Path | None = None,
+    insecure_public: bool = False,
+) -> Security:
+    """The protection that these files make; raises CredentialsError where they make none."""
+    if (certificate is None) != (key is None):
+        raise CredentialsError(f"{certificate or key}: --tls-cert and --tls-key go together")
+    if client_ca is not None and certificate is None:
+        raise CredentialsError(f"{client_ca}: --tls-client-ca needs --tls-cert and --tls-key")
+    return Security(
+        ServerTls(certificate, key, client_ca) if certificate and key else None,
+        Tokens(tokens) if tokens else None,
+        insecure_public,
+    )
+
+
+def opened(address: str, port: int) -> str:
+    """Where a server answers that was to listen on `address` and got `port`."""
+    return address if address.startswith(_LOCAL_SOCKETS) else f"{address.rpartition(':')[0]}:{port}"
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine can reach `address`: HOST:PORT of loopback, or unix:PATH.
+
+    A name is local where all that it stands for is. Raises AddressUnavailable where it is no
+    address.
+    """
+    if address.startswith(_LOCAL_SOCKETS):
+        return True
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:
+        raise AddressUnavailable(f"{address}: should be HOST:PORT, as in 127.0.0.1:50051")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host:
+        return False  # all of this machine's addresses
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError) as error:
+        raise AddressUnavailable(f"{address}: nothing is known of {host!r}") from error
+    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)

@@ -1,0 +1,103 @@
+"""TLS and mutual TLS, by files that may be replaced while the server runs."""
+
+import ssl
+from pathlib import Path
+
+import grpc
+
+from handlers.errors import CredentialsError
+from handlers.reloading import Reloading
+
+
+class ServerTls:
+    """A server's certificate, and the authority whose clients alone it lets in.
+
+    A new connection is greeted with what the files hold then; files that cannot be used, such as a
+    certificate whose key has not been replaced yet, leave what was read before in place.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        """Read PEM files: a chain with the server's own certificate first, its private key.
+
+        With `client_ca`, PEM as well, a client must show a certificate from one of the authorities
+        in it. Raises CredentialsError naming the file that cannot be used.
+        """
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        paths = (certificate, key, *([client_ca] if client_ca else []))
+        self._files = Reloading(paths, self._read)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """What a port is opened with."""
+        self._greeted = self._files.current()
+        return grpc.dynamic_ssl_server_credentials(
+            self._greeted, self._fetch, require_client_authentication=self._client_ca is not None
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        # Called by gRPC before every handshake, from threads of its own; None: as before.
+        found = self._files.current()
+        if found is self._greeted:
+            return None
+        self._greeted = found
+        return found
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        certificate, key = _content(self._certificate), _content(self._key)
+        authorities = _content(self._client_ca) if self._client_ca else None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _check_pair(context, self._certificate, self._key)
+        if self._client_ca is not None and authorities is not None:
+            _check_authorities(context, self._client_ca, authorities)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
+
+
+def client_credentials(
+    ca: Path, certificate: Path | None = None, key: Path | None = None
+) -> grpc.ChannelCredentials:
+    """What a client connects with: the authorities it trusts, and what it shows where it is asked.
+
+    PEM files all. Raises CredentialsError naming the file that cannot be used.
+    """
+    if (certificate is None) != (key is None):
+        given = certificate or key
+        raise CredentialsError(f"{given}: a certificate and its key go together; one is missing")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authorities = _content(ca)
+    _check_authorities(context, ca, authorities)
+    if certificate is None or key is None:
+        return grpc.ssl_channel_credentials(authorities)
+    _check_pair(context, certificate, key)
+    return grpc.ssl_channel_credentials(authorities, _content(key), _content(certificate))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CredentialsError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    # gRPC would take any bytes, and fail at each handshake without saying why.
+    try:
+        context.load_cert_chain(certificate, key, password="")  # a question would wait for ever
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise CredentialsError(
+            f"{certificate}: should be PEM of a certificate whose key, without a passphrase, is in "
+            f"{key} ({_reason(error)})"
+        ) from error
+
+
+def _check_authorities(context: ssl.SSLContext, path: Path, content: bytes) -> None:
+    try:
+        context.load_verify_locations(cadata=content.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
+        raise CredentialsError(
+            f"{path}: should be PEM of the certificates of authorities ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or "not PEM"
