@@ -24,11 +24,11 @@ class LocalRanker:
 
     def answer(self, request: pb.RankRequest | pb.RecommendRequest) -> pb.RankReply:
         """The façade's answer. Raises InvalidQuery with the path of what is wrong."""
-        fields = self._bundle.manifest.profile
+        fields, limits = self._bundle.manifest.profile, self._engine.limits
         if isinstance(request, pb.RankRequest):
-            query = messages.read_rank(request, fields)
+            query = messages.read_rank(request, fields, limits)
         else:
-            query = messages.read_recommend(request, fields)
+            query = messages.read_recommend(request, fields, limits)
         [ranking] = self._engine.rank([query])
         if isinstance(ranking, InvalidQuery):
             raise ranking

@@ -26,9 +26,10 @@ _FAMILIARITIES = {
 }
 
 
-def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField]) -> Query:
+def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField], limits: Limits) -> Query:
     """The query in a RankRequest; raises InvalidQuery with the path of what is wrong."""
-    ids, ratings = _history(request.history)
+    _bounded("candidate_ids", len(request.candidate_ids), 1, limits.candidates)
+    ids, ratings = _history(request.history, limits)
     return Query(
         user_id=request.user_id if request.HasField("user_id") else None,
         candidate_ids=np.array(request.candidate_ids, np.int64),
@@ -41,9 +42,11 @@ def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField]) -> Query:
     )
 
 
-def read_recommend(request: pb.RecommendRequest, fields: Sequence[ProfileField]) -> Query:
+def read_recommend(
+    request: pb.RecommendRequest, fields: Sequence[ProfileField], limits: Limits
+) -> Query:
     """The query in a RecommendRequest; raises InvalidQuery with the path of what is wrong."""
-    ids, ratings = _history(request.history)
+    ids, ratings = _history(request.history, limits)
     return Query(
         user_id=request.user_id if request.HasField("user_id") else None,
         history_ids=ids,
@@ -136,12 +139,26 @@ def _reason(reason: Reason) -> pb.Reason:
     return pb.Reason(anime=anime, contribution=reason.contribution)
 
 
+def _bounded(field: str, count: int, least: int, most: int) -> None:
+    # Said again by the engine, but here before anything is made of millions of entries.
+    if not least <= count <= most:
+        raise InvalidQuery(field, f"{count} given, should be {least} to {most}")
+
+
 def _history(
-    items: Iterable[pb.HistoryItem],
+    items: Sequence[pb.HistoryItem], limits: Limits
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    pairs = [(item.anime_id, item.rating if item.HasField("rating") else np.nan) for item in items]
-    ids = np.array([anime_id for anime_id, _ in pairs], np.int64)
-    return ids, np.array([rating for _, rating in pairs], np.float32)
+    _bounded("history", len(items), 0, limits.history)
+    ids = np.array([item.anime_id for item in items], np.int64)
+    ratings = np.array([item.rating for item in items], np.float32)
+    # An absent rating reads as 0, and NaN stands for it from here on: one that was sent is none.
+    if np.isnan(ratings).any():
+        first = int(np.argmax(np.isnan(ratings)))
+        raise InvalidQuery(f"history[{first}].rating", "nan is outside 1..10")
+    for i in np.flatnonzero(ratings == 0).tolist():
+        if not items[i].HasField("rating"):
+            ratings[i] = np.nan
+    return ids, ratings
 
 
 def _profile(profile: pb.Profile, fields: Sequence[ProfileField]) -> NDArray[np.float32] | None:

@@ -11,13 +11,13 @@ from google.protobuf.message import DecodeError
 from handlers import messages
 from handlers.errors import BackendUnavailable, InvalidQuery, ServingError
 from handlers.profile import ProfileField
-from handlers.query import Query
+from handlers.query import Limits, Query
 from handlers.status import FAILURES, abort
 from handlers.versions import Roster
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 
-_Read = Callable[[Any, Sequence[ProfileField]], Query]
+_Read = Callable[[Any, Sequence[ProfileField], Limits], Query]
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class RankingService:
         try:
             request = _parse(kind, body)
             version = self._roster.choose(request.model_version)
-            query = read(request, version.bundle.manifest.profile)
+            query = read(request, version.bundle.manifest.profile, version.limits)
             result, queue_s = await version.batcher.rank(query, context.time_remaining())
             if isinstance(result, InvalidQuery):
                 raise result

@@ -13,13 +13,14 @@ from handlers.query import Limits
 class ServedVersion:
     """One version: a bundle, the backend that computes for it, and the queue before that.
 
-    name: the version's, as the manifest says. batcher: takes its queries.
+    name: the version's, as the manifest says. limits: of a query. batcher: takes its queries.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, limits: Limits) -> None:
         """Answer for `bundle` with `backend`, which should serve it."""
         self.bundle = bundle
         self.backend = backend
+        self.limits = limits
         self.batcher = Batcher(backend, len(bundle.catalogue), limits)
         self.name = bundle.manifest.version
         self.info = messages.write_info(bundle, backend.name, limits)
