@@ -45,6 +45,8 @@ def anirank(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (("rank", "--history", "1:9:8", "--bundle", "b"), "1:9:8"),
         (("rank", "--user", str(2**63), "--bundle", "b"), str(2**63)),
         (("synth", "here", "--users", "x"), "--users"),
+        (("bench", "--address", "x", "--rate", "1", "--in-flight", "1"), "--rate"),
+        (("bench", "--address", "x", "--candidates", "no-such-file"), "no-such-file"),
         (("conquer",), "conquer"),
     ],
 )
@@ -66,7 +68,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     "command",
-    ["synth", "prepare", "train", "evaluate", "export", "serve", "torchserve", "rank"],
+    ["synth", "prepare", "train", "evaluate", "export", "serve", "torchserve", "rank", "bench"],
 )
 def test_every_option_is_explained(command: str) -> None:
     said = anirank(command, "--help").stdout

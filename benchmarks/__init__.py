@@ -1,0 +1,1 @@
+"""Load, floors and peers: what measures the façade, and what it is measured against."""

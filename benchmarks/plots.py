@@ -1,0 +1,144 @@
+"""Plots of latencies: one line a system, named at its end."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+
+if TYPE_CHECKING:
+    from benchmarks.histogram import Latencies
+
+matplotlib.use("Agg")  # files alone: no screen is needed
+
+from matplotlib import pyplot as plt
+
+# Okabe and Ito (2008), told apart by colour-blind readers; the yellow is too pale for a line.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", ":")
+NINES = (50, 90, 99, 99.9, 99.99, 99.999)
+
+
+def by_percentile(curves: "Mapping[str, Latencies]", title: str, file: Path) -> None:
+    """Latency against percentile, on an axis where each nine takes the same room."""
+    figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
+    last = 0.0
+    ends = []
+    for (name, latencies), look in zip(curves.items(), _looks(), strict=False):
+        percentiles, ms = latencies.curve()
+        if not len(ms):
+            continue
+        nines = -np.log10(1 - percentiles / 100)
+        axes.plot(nines, ms, linewidth=1.8, **look)
+        last = max(last, float(nines[-1]))
+        ends.append((float(nines[-1]), float(ms[-1]), name, look["color"]))
+    axes.set_yscale("log")
+    _milliseconds(axes)
+    ticks = [p for p in NINES if -np.log10(1 - p / 100) <= last + 0.01]
+    axes.set_xticks([-np.log10(1 - p / 100) for p in ticks], [f"{p:g} %" for p in ticks])
+    axes.set_xlabel("share of the calls that are answered within")
+    axes.set_xlim(0, last * 1.01 if last else 1)
+    _finish(axes, title)
+    _name_ends(axes, ends)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def throughput_against_p99(
+    points: Mapping[str, Sequence[tuple[float, float]]], limit_ms: float, title: str, file: Path
+) -> None:
+    """p99 (milliseconds) against answers a second, of each system's open-loop steps."""
+    figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
+    ends = []
+    for (name, steps), look in zip(points.items(), _looks(), strict=False):
+        if not steps:
+            continue
+        rates, p99s = zip(*sorted(steps), strict=True)
+        axes.plot(rates, p99s, marker="o", markersize=4, linewidth=1.5, **look)
+        ends.append((rates[-1], p99s[-1], name, look["color"]))
+    axes.axhline(limit_ms, color="#888888", linewidth=1)
+    axes.annotate(
+        f"{limit_ms:g} ms", (0, limit_ms), (4, 3), textcoords="offset points", color="#666666"
+    )
+    axes.set_xlim(left=0)
+    axes.set_yscale("log")
+    _milliseconds(axes, "p99, milliseconds")
+    axes.set_xlabel("answers a second (open loop)")
+    _finish(axes, title)
+    _name_ends(axes, ends)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def over_time(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    events: Sequence[tuple[float, str]],
+    title: str,
+    file: Path,
+) -> None:
+    """Panels one above the other (name: y label), lines against seconds, events as marks."""
+    figure, rows = plt.subplots(
+        len(panels), 1, sharex=True, squeeze=False, layout="constrained",
+        figsize=(9, 2 + 2.4 * len(panels)),
+    )  # fmt: skip
+    for axes, (label, lines) in zip(rows[:, 0], panels.items(), strict=True):
+        ends = []
+        for (name, (seconds, values)), look in zip(lines.items(), _looks(), strict=False):
+            axes.plot(seconds, values, linewidth=1.5, **look)
+            if len(seconds):
+                ends.append((float(seconds[-1]), float(values[-1]), name, look["color"]))
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(label)
+        _finish(axes, title if axes is rows[0, 0] else "")
+        _name_ends(axes, ends)
+        for at, _ in events:
+            axes.axvline(at, color="#bbbbbb", linewidth=0.8, zorder=0)
+    top = rows[0, 0]
+    for kind in dict.fromkeys(name for _, name in events):
+        at = next(seconds for seconds, name in events if name == kind)
+        top.annotate(
+            kind, (at, 1), (2, -10), xycoords=("data", "axes fraction"),
+            textcoords="offset points", fontsize=8, color="#666666", rotation=90, va="top",
+        )  # fmt: skip
+    rows[-1, 0].set_xlabel("seconds")
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def _looks() -> list[dict[str, Any]]:
+    return [{"color": colour, "linestyle": style} for style in STYLES for colour in COLOURS]
+
+
+def _milliseconds(axes: Any, label: str = "milliseconds") -> None:
+    axes.set_ylabel(label)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    low, high = axes.get_ylim()
+    # Between the powers of ten too, where they are few.
+    axes.yaxis.set_minor_formatter(
+        lambda value, _: f"{value:g}" if high < 30 * low and f"{value:e}"[0] in "235" else ""
+    )
+
+
+def _finish(axes: Any, title: str) -> None:
+    if title:
+        axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(alpha=0.25, which="major")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _name_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write each line's name right of the axes, level with its end, none over another."""
+    axes.figure.canvas.draw()
+    height = axes.bbox.height
+    room = 13 * axes.figure.dpi / 72 / height  # of one line of text, as a share of the axes
+    at = -1.0
+    for x, y, name, colour in sorted(ends, key=lambda end: end[1]):
+        _, share = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+        at = max(share, at + room)
+        axes.annotate(
+            name, (x, y), (1.02, at), textcoords="axes fraction", va="center", fontsize=9,
+            color=colour, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6},
+        )  # fmt: skip
