@@ -11,6 +11,7 @@
     ├── DeadlinePassed       the answer would come too late
     ├── BackendUnavailable   what computes the scores does not answer
     ├── TorchServeError      a TorchServe that does not start
+    ├── TracingUnavailable   what tracing needs is not installed
     ├── AddressUnavailable   an address the façade cannot listen on
     ├── AddressRefused       an address open to more than what protects it allows
     ├── CredentialsError     a certificate, a key or a token that cannot be used
@@ -72,6 +73,10 @@ class BackendUnavailable(ServingError):
 
 class TorchServeError(ServingError):
     """TorchServe, or the Java it needs, cannot be started."""
+
+
+class TracingUnavailable(ServingError):
+    """The extra `tracing` is not installed."""
 
 
 class AddressUnavailable(ServingError):

