@@ -29,6 +29,14 @@ console = Console(highlight=False)
 
 Store = Annotated[Path, typer.Option(help="Folder of bundles and .mar files.")]
 Name = Annotated[str, typer.Option(help="Name of the model in the store.")]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        metavar="FILE",
+        help="PEM of a public key: refuse what it has not signed. May be given more than once.",
+    ),
+]
 Version = Annotated[str | None, typer.Option(help="Version to take. [default: the newest]")]
 
 
@@ -238,10 +246,22 @@ def export(
 
 
 @app.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or a .mar.", show_default=False)],
+    key: Annotated[Path, typer.Option(help="PEM of a private key of the curve P-256.")],
+) -> None:
+    """Sign a bundle, so that who trusts the key can tell that it is yours and whole."""
+    from handlers.signature import sign_bundle
+
+    console.print(f"{sign_bundle(bundle, key)}", soft_wrap=True)
+
+
+@app.command()
 def serve(
     store: Store = Path("model_store"),
     name: Name = "anime",
     version: Version = None,
+    trust: Trust = None,
     backend: Annotated[
         Literal["onnxruntime", "torchserve"],
         typer.Option(help="Compute in this process, or in a TorchServe."),
@@ -292,7 +312,7 @@ def serve(
 
     security = protected(tls_cert, tls_key, tls_client_ca, tokens, insecure_public)
     security.check(address)
-    bundle = Bundle.latest(store, name, version)
+    bundle = Bundle.latest(store, name, version, trust or ())
     model = f"{bundle.manifest.name} {bundle.manifest.version}"
 
     def started(port: int) -> None:
@@ -316,7 +336,7 @@ def serve(
     elif torchserve is not None:
         asyncio.run(answer_over(torchserve, keys))
     else:
-        with TorchServe(store / f"{name}.mar") as server:
+        with TorchServe(store / f"{name}.mar", trust=trust or ()) as server:
             asyncio.run(answer_over(server.grpc_address, server.key_file))
 
 
@@ -326,13 +346,15 @@ def torchserve(
     name: Name = "anime",
     rest_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7070,
+    trust: Trust = None,
 ) -> None:
     """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
     import signal
 
     from handlers.torchserve import TorchServe
 
-    with TorchServe(store / f"{name}.mar", rest_port, grpc_port) as server:
+    archive = store / f"{name}.mar"
+    with TorchServe(archive, rest_port, grpc_port, trust=trust or ()) as server:
         console.print(
             f"REST  {server.rest_address}/predictions/{name}\n"
             f"gRPC  {server.grpc_address}\n"
@@ -364,6 +386,7 @@ def rank(
     ] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
+    trust: Trust = None,
     tls_ca: Annotated[
         Path | None, typer.Option(help="PEM of the authorities that vouch for the façade: TLS.")
     ] = None,
@@ -386,7 +409,7 @@ def rank(
 
     request = _request(user, candidates, history, top, explain)
     if bundle is not None:
-        reply = LocalRanker(bundle).answer(request)
+        reply = LocalRanker(bundle, trust or ()).answer(request)
     else:
         token = client_token(token_file)
         with RankingClient(

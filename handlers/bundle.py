@@ -1,16 +1,19 @@
 """A bundle on disk: `model_store/NAME/VERSION/`, verified before anything of it is used."""
 
 import hashlib
+import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from handlers import catalogue, crosses, histories
 from handlers.catalogue import Catalogue
 from handlers.crosses import Crosses
-from handlers.errors import BundleError
+from handlers.errors import BundleError, SignatureError
 from handlers.histories import Histories
 from handlers.manifest import Listed, Manifest
+from handlers.reloading import Stamp, stamp_of
 
 ONNX = "ranker.onnx"
 TORCHSCRIPT = "ranker.ts"
@@ -36,39 +39,49 @@ class Bundle:
     catalogue: Catalogue
     histories: Histories
     crosses: Crosses | None
+    _stamps: Mapping[Path, Stamp | None]
 
     @classmethod
-    def open(cls, folder: Path, verify: bool = True) -> "Bundle":
+    def open(cls, folder: Path, verify: bool = True, trust: Sequence[Path] = ()) -> "Bundle":
         """Open the bundle in `folder`, by default after checking every file's size and SHA-256.
 
-        Either graph may be absent, every other file must be there. Raises BundleError naming the
-        first file that is missing or is not what the manifest lists.
+        trust: PEM files of public keys; unless there are none, one of them must have signed the
+        manifest, and with it what it lists. Either graph may be absent, every other file must be
+        there; files that are not listed are not looked at. Raises BundleError naming the first file
+        that is missing or is not what the manifest lists, SignatureError where the signature is.
         """
-        manifest = Manifest.read(folder / "manifest.json")
+        manifest = Manifest.read(folder / "manifest.json", trust)
         for name in REQUIRED + (CROSSES if manifest.wide else ()):
             if name not in manifest.files:
                 raise BundleError(f"{folder / 'manifest.json'}: files does not list {name}")
+        stamps = {}
         for name, listed in manifest.files.items():
             path = folder / name
-            if not path.is_file():
-                if name in (ONNX, TORCHSCRIPT):
-                    continue
-                raise BundleError(f"{path}: is missing")
+            if name in (ONNX, TORCHSCRIPT) and not os.path.lexists(path):
+                continue
+            _check_place(folder, path)
+            stamps[path] = stamp_of(path)
             if verify:
                 _verify(path, listed)
         opened = Catalogue(folder / "catalogue")
         wide = manifest.wide
-        return cls(
+        bundle = cls(
             folder,
             manifest,
             opened,
             Histories(folder / "histories"),
             Crosses(folder / "crosses", len(opened), wide) if wide else None,
+            stamps,
         )
+        for path in stamps:
+            bundle._check_unchanged(path)
+        return bundle
 
     @classmethod
-    def latest(cls, store: Path, name: str, version: str | None = None) -> "Bundle":
-        """Open a model's newest version in `store`, or the version given.
+    def latest(
+        cls, store: Path, name: str, version: str | None = None, trust: Sequence[Path] = ()
+    ) -> "Bundle":
+        """Open a model's newest version in `store`, or the version given; `trust` as in `open`.
 
         Versions are compared as people number them: 10 is newer than 9. Raises BundleError where
         there is none.
@@ -85,22 +98,50 @@ class Bundle:
             raise BundleError(
                 f"{folder}: has no version {version!r}; found {', '.join(found) or 'none'}"
             )
-        return cls.open(folder / (version or found[-1]))
+        chosen = folder / (version or found[-1])
+        bundle = cls.open(chosen, trust=trust)
+        said = (bundle.manifest.name, bundle.manifest.version)
+        if trust and said != (name, chosen.name):
+            # Else whoever can move folders could have an old one served as the newest.
+            raise SignatureError(f"{chosen / 'manifest.json'}: is signed as {' '.join(said)}")
+        return bundle
 
     def graph_file(self, name: str) -> Path:
         """The path of `ONNX` or `TORCHSCRIPT`; raises BundleError where this bundle has it not."""
         path = self.folder / name
         if name not in self.manifest.files or not path.is_file():
             raise BundleError(f"{path}: is missing, and this backend needs it")
+        self._check_unchanged(path)
         return path
+
+    def _check_unchanged(self, path: Path) -> None:
+        if stamp_of(path) != self._stamps.get(path):
+            raise BundleError(f"{path}: changed after it was verified")
+
+
+def _check_place(folder: Path, path: Path) -> None:
+    """Raise BundleError unless `path` is a file of the bundle in `folder`."""
+    try:
+        real = path.resolve()
+    except RuntimeError:  # links in a circle
+        real = path
+    if not real.is_relative_to(folder.resolve()):
+        raise BundleError(f"{path}: is a link to {real}, outside of the bundle")
+    if not path.exists():
+        raise BundleError(f"{path}: is missing")
+    if not path.is_file():
+        raise BundleError(f"{path}: is not a file")
 
 
 def _verify(path: Path, listed: Listed) -> None:
     size = path.stat().st_size
     if size != listed.bytes:
         raise BundleError(f"{path}: has {size} bytes, the manifest says {listed.bytes}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     if digest != listed.sha256:
         raise BundleError(f"{path}: SHA-256 is {digest}, the manifest says {listed.sha256}")
 

@@ -1,5 +1,6 @@
 """Ranking with a bundle in this process, through the messages of the façade."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from anime.ranking.v1 import ranking_pb2 as pb
@@ -17,9 +18,9 @@ class LocalRanker:
     reply = LocalRanker(Path("model_store/anime/1")).answer(pb.RecommendRequest(user_id=366396))
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open the bundle in `folder`. Raises BundleError."""
-        self._bundle = Bundle.open(folder)
+    def __init__(self, folder: Path, trust: Sequence[Path] = ()) -> None:
+        """Open the bundle in `folder`; `trust` as in `Bundle.open`. Raises BundleError."""
+        self._bundle = Bundle.open(folder, trust=trust)
         self._engine = Engine(self._bundle, OnnxGraph(self._bundle.graph_file(ONNX)))
 
     def answer(self, request: pb.RankRequest | pb.RecommendRequest) -> pb.RankReply:

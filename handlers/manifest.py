@@ -1,16 +1,18 @@
 """manifest.json: what a bundle says about itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from handlers import signature
 from handlers.errors import BundleError
 from handlers.profile import ProfileField, read_field
 from handlers.wide import Wide, read_wide
 
 FORMAT = 1
+_LARGEST = 16 * 1024 * 1024  # bytes; ours take a few KiB
 INPUTS = ("user_id", "history_ids", "history_ratings", "profile", "candidate_ids")
 OUTPUTS = ("rating", "affinity", "wide", "known")
 
@@ -47,12 +49,22 @@ class Manifest:
     files: Mapping[str, Listed]
 
     @staticmethod
-    def read(path: Path) -> "Manifest":
-        """The manifest at `path`; raises BundleError where it is missing or not of this format."""
+    def read(path: Path, trust: Sequence[Path] = ()) -> "Manifest":
+        """The manifest at `path`; raises BundleError where it is missing or not of this format.
+
+        trust: PEM files of public keys; unless there are none, one of them must have signed it.
+        """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                text = file.read(_LARGEST + 1)
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        if len(text) > _LARGEST:
+            raise BundleError(f"{path}: has more than {_LARGEST} bytes")
+        if trust:  # before anything is made of what it says
+            signature.check(path, text, trust)
+        try:
+            content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{path}: not JSON ({error})") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -62,7 +74,7 @@ class Manifest:
             return _manifest(content)
         except KeyError as error:
             raise BundleError(f"{path}: {error.args[0]} is missing") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(f"{path}: {error}") from error
 
 
@@ -104,6 +116,6 @@ def _listed(entry: dict[str, Any]) -> Listed:
 
 def _inside(name: str) -> str:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or str(path) != name:
+    if path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
         raise ValueError(f"file {name!r} is not a plain path inside the bundle")
     return name

@@ -14,9 +14,11 @@ import tempfile
 import time
 import urllib.request
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from handlers import signature
 from handlers.errors import BackendUnavailable, TorchServeError
 from handlers.keys import KeyFile
 
@@ -66,12 +68,16 @@ class TorchServe:
         grpc_port: int = 0,
         python: Path = Path(sys.executable),
         start_s: float = START_S,
+        trust: Sequence[Path] = (),
     ) -> None:
         """Start it with `python`'s torchserve and wait up to `start_s` seconds for the model.
 
-        Port 0 is a free one. Raises TorchServeError where it does not start or does not load the
-        model, with the last line it wrote.
+        Port 0 is a free one. trust: PEM files of public keys; unless there are none, one of them
+        must have signed the .mar, handler and all. Raises TorchServeError where it does not start
+        or does not load the model, with the last line it wrote, and SignatureError.
         """
+        if trust:
+            signature.check(mar, None, trust)
         self.name = _model_name(mar)
         # Under /tmp whatever TMPDIR says: a path to a worker's socket may have 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))

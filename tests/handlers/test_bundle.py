@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,89 @@ def test_a_missing_file_is_an_error_that_names_it_but_for_the_other_graph(copy):
         path.with_suffix(".away").rename(path)
 
 
+def cut(path: Path, _: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def emptied(path: Path, _: Path) -> None:
+    path.write_bytes(b"")
+
+
+def swapped(path: Path, other: Path) -> None:
+    """The file's content and that of another file of the bundle change places."""
+    mine, theirs = path.read_bytes(), other.read_bytes()
+    path.write_bytes(theirs)
+    other.write_bytes(mine)
+
+
+def a_folder(path: Path, _: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_link_outside(path: Path, _: Path) -> None:
+    outside = path.parents[len(path.parts) - path.parts.index("toy")] / "outside"
+    path.rename(outside)  # the same bytes, where whoever owns them may change them
+    path.symlink_to(outside)
+
+
+def a_link_to_nothing(path: Path, _: Path) -> None:
+    path.unlink()
+    path.symlink_to("nothing")
+
+
+def a_link_to_itself(path: Path, _: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def a_pipe(path: Path, _: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        (cut, "has .* bytes, the manifest says"),
+        (emptied, "has 0 bytes, the manifest says"),
+        (swapped, "(has .* bytes|SHA-256 is .*), the manifest says"),
+        (a_folder, "is not a file"),
+        (a_link_outside, "is a link to .*outside, outside of the bundle"),
+        (a_link_to_nothing, "is missing"),
+        (a_link_to_itself, "is missing"),
+        (a_pipe, "is not a file"),
+    ],
+)
+def test_any_file_cut_swapped_or_replaced_is_refused_by_name(toy_dir, tmp_path, replaced, message):
+    names = files(toy_dir)
+    for place, name in enumerate(names):
+        folder = shutil.copytree(toy_dir, tmp_path / str(place) / "toy" / "1")
+        other = names[place - 1]
+        replaced(folder / name, folder / other)
+        named = f"({name}|{other})" if replaced is swapped else name
+        with pytest.raises(BundleError, match=f"{named}: {message}"):
+            Bundle.open(folder)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_never_looked_at(copy):
+    for name in ("extra.npy", "catalogue/extra.npy", "crosses/extra.pkl"):
+        (copy / name).write_bytes(b"\x80\x04 whatever")
+        (copy / name).chmod(0)
+    assert not [name for name in Bundle.open(copy).manifest.files if "extra" in name]
+
+
+def test_a_file_changed_after_it_was_verified_is_refused(copy):
+    bundle = Bundle.open(copy)
+    path = copy / ONNX
+    before = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(BundleError, match=f"{ONNX}: changed after it was verified"):
+        bundle.graph_file(ONNX)
+
+
 def test_a_bundle_is_known_to_be_whole_only_if_the_manifest_lists_every_file(copy):
     listed = json.loads((copy / "manifest.json").read_text())["files"]
     for name in set(listed) - {ONNX, TORCHSCRIPT}:
@@ -79,7 +163,10 @@ def test_a_model_without_a_wide_part_of_the_history_needs_no_crosses(copy):
         ({"format": 2}, "format is 2"),
         ({"files": {"../secret": {"sha256": "", "bytes": 1}}}, "not a plain path"),
         ({"files": {"/etc/passwd": {"sha256": "", "bytes": 1}}}, "not a plain path"),
+        ({"files": {"a\0b": {"sha256": "", "bytes": 1}}}, "not a plain path"),
         ({"files": []}, "manifest.json: "),
+        ({"score": {"beta": 10**400, "mean": 7}}, "manifest.json: "),
+        ({"files": {"a": {"sha256": "", "bytes": float("inf")}}}, "manifest.json: "),
         ({"score": {"beta": 0}}, "mean is missing"),
         ({"profile": [{"name": "gender", "kind": "list"}]}, "kind of gender"),
         ({"graph": {"inputs": [], "outputs": [], "uses_history": True}}, "graph inputs are"),
@@ -91,6 +178,13 @@ def test_a_model_without_a_wide_part_of_the_history_needs_no_crosses(copy):
 def test_a_manifest_that_does_not_hold_together_is_an_error(copy, changes, message):
     rewrite(copy, **changes)
     with pytest.raises(BundleError, match=message):
+        Bundle.open(copy)
+
+
+def test_a_manifest_larger_than_any_of_ours_is_not_read(copy):
+    with (copy / "manifest.json").open("ab") as file:
+        file.truncate(2**40)  # sparse: it takes no room
+    with pytest.raises(BundleError, match=r"manifest\.json: has more than"):
         Bundle.open(copy)
 
 

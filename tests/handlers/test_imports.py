@@ -27,6 +27,7 @@ MORE = {
     "observer.py": GRPC | STUBS,
     "graph.py": {"onnxruntime", "torch"},
     "ranking_handler.py": {"torch"},
+    "signature.py": {"cryptography"},
     "service.py": GRPC | STUBS,
     "tls.py": GRPC,
     "tokens.py": GRPC,
