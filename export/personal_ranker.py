@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.ranker import IdMap, code, linear
+from export.ranker import IdMap, code, linear, look_up
 from training.expectation import USER_DAMPING
 from training.genres import DAMPING
 from training.network import CROSSED, PRODUCT
@@ -36,7 +36,8 @@ class PersonalRanker(nn.Module):
     profile_scale: Tensor
     watched_vectors: Tensor
     anime_vectors: Tensor
-    anime_hidden: Tensor
+    from_anime: Tensor
+    from_product: Tensor
     appeal: Tensor
     popular: Tensor
     expected: Tensor
@@ -77,7 +78,11 @@ class PersonalRanker(nn.Module):
         self.register_buffer("number_units", parts[2].detach().T.double().contiguous())
         first, *rest = [layer for layer in network.mlp if isinstance(layer, nn.Linear)]
         parts = first.weight.split([dim, dim, dim, first.in_features - 3 * dim], dim=1)
-        self.from_user, _, self.from_product, self.from_signals = (linear(part) for part in parts)
+        self.from_user = linear(parts[0], first.bias)
+        self.from_signals = linear(parts[3])
+        # What the first layer sees of an anime's vector: some as it is, some times the user's.
+        self.register_buffer("from_anime", parts[1].detach().double().contiguous())
+        self.register_buffer("from_product", parts[2].detach().double().contiguous())
         self.hidden = nn.ModuleList(linear(layer.weight, layer.bias) for layer in rest)
         self.blend = linear(network.blend.weight, network.blend.bias)
         self.requires_grad_(False).eval()
@@ -100,22 +105,24 @@ class PersonalRanker(nn.Module):
         present = (watched > 0).double()
         rated = present * (~torch.isnan(history_ratings)).double()
         ratings = torch.where(rated > 0, history_ratings.double(), self.mean)
-        residual = torch.where(rated > 0, ratings - self.expected[watched], 0.0)
+        residual = torch.where(rated > 0, ratings - look_up(self.expected, watched), 0.0)
         offset = residual.sum(1) / (rated.sum(1) + USER_DAMPING)
         liked = rated * (residual - offset.unsqueeze(1))
         user = self.user_rows(user_id)
-        traits = self._traits(torch.where(torch.isnan(profile), self.user_profile[user], profile))
+        traits = self._traits(
+            torch.where(torch.isnan(profile), look_up(self.user_profile, user), profile)
+        )
         affine, rater = self._user(user, traits, watched, present, liked, offset)
         crossed, crossed_liked = self._cross(watched, present, liked, anime)
         wide = crossed + self.taste * crossed_liked
         if self.genres:
             wide = wide + self._by_genre(watched, present, liked, anime)
-        vectors = self.anime_vectors[anime]
-        logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + self.appeal[anime]
+        vectors = look_up(self.anime_vectors, anime)
+        logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + look_up(self.appeal, anime)
         size = (present.sum(1) + 1).unsqueeze(1)
         scale = self.deep * size + self.alone / size
         affinity = wide + scale * logits.clamp(max=0).exp()
-        affinity = affinity + (size == 1) * self.popular[anime]
+        affinity = affinity + (size == 1) * look_up(self.popular, anime)
         rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
         return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
 
@@ -125,17 +132,17 @@ class PersonalRanker(nn.Module):
         scaled = ((stated - self.profile_mean) / self.profile_scale).clamp(-FAR, FAR)
         # The mean, which scales to zero, where nothing is stored either.
         numbers = torch.where(torch.isnan(stated), 0.0, scaled) @ self.number_units
-        return self.gender_units[code(profile[:, 0], self.gender_units)] + numbers
+        return look_up(self.gender_units, code(profile[:, 0], self.gender_units)) + numbers
 
     def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor) -> Tensor:
         """What its genres add to each candidate, [B, N]."""
-        member = self.genre[watched].double()
+        member = look_up(self.genre, watched).double()
         shares = torch.stack([present, liked], 1) @ member
         seen, length = shares[:, 0], present.sum(1, keepdim=True)
         tastes = self.genre_liking * shares[:, 1] / (seen + self.genre_damping)
         unusual = (seen - self.genre_usual * length) / (length + self.genre_damping)
         tastes = tastes + self.genre_watching * unusual
-        added: Tensor = (self.genre[anime].double() @ tastes.unsqueeze(2)).squeeze(2)
+        added: Tensor = (look_up(self.genre, anime).double() @ tastes.unsqueeze(2)).squeeze(2)
         return added
 
     def _user(
@@ -149,9 +156,9 @@ class PersonalRanker(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         count = present.sum(1)
         weights = torch.stack([present, liked], 1) / (count + 1).sqrt().view(-1, 1, 1)
-        pooled = (weights @ self.watched_vectors[watched]).flatten(1)
+        pooled = (weights @ look_up(self.watched_vectors, watched)).flatten(1)
         known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
-        units = torch.cat([pooled, self.user_vectors[user].double(), known], 1)
+        units = torch.cat([pooled, look_up(self.user_vectors, user).double(), known], 1)
         both = self.tower[1](F.relu(self.tower[0](units) + traits))
         affine, rater = both.chunk(2, dim=1)
         return affine, rater
@@ -159,8 +166,8 @@ class PersonalRanker(nn.Module):
     def _cross(
         self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor
     ) -> tuple[Tensor, Tensor]:
-        to = self.crossed[watched].long().flatten(1)
-        weights = self.cross_weights[watched].double()
+        to = look_up(self.crossed, watched).long().flatten(1)
+        weights = look_up(self.cross_weights, watched).double()
         sums = []
         for share in (present, liked):
             total = torch.zeros(
@@ -179,7 +186,7 @@ class PersonalRanker(nn.Module):
         crossed: Tensor,
         liked: Tensor,
     ) -> Tensor:
-        expected = self.expected[anime]
+        expected = look_up(self.expected, anime)
         signals = torch.stack(
             [
                 offset.unsqueeze(1).expand_as(expected),
@@ -190,19 +197,22 @@ class PersonalRanker(nn.Module):
             ],
             2,
         )
-        # Weights times the user first: a candidate then pays for one product, not for two.
-        by_product = self.from_product.weight * rater.unsqueeze(1)
+        # Weights times the user first: a candidate then pays for one product, not for three.
+        by_vector = self.from_product * rater.unsqueeze(1) + self.from_anime
         units = F.relu(
             self.from_user(rater).unsqueeze(1)
-            + self.anime_hidden[anime]
-            + vectors @ by_product.transpose(1, 2)
+            + vectors @ by_vector.transpose(1, 2)
             + self.from_signals(signals)
         )
         units = F.relu(self.hidden[0](units))
         product = (vectors @ rater.unsqueeze(2)).squeeze(2)
         deep = (self.blend(signals) + self.hidden[1](units)).squeeze(2)
         rating: Tensor = (
-            expected + offset.unsqueeze(1) + self.product * product + self.rated[anime] + deep
+            expected
+            + offset.unsqueeze(1)
+            + self.product * product
+            + look_up(self.rated, anime)
+            + deep
         )
         return rating
 
@@ -230,7 +240,6 @@ def _tables(model: Personal) -> dict[str, Tensor]:
     watched = double["watched_id.weight"][ids] + _content(content, double, "watched_content")
     appeal = double["appeal_id.weight"][ids] + _content(content, double, "appeal_content")
     dim = vectors.shape[1]
-    first, bias = double["mlp.0.weight"], double["mlp.0.bias"]
     vectors = torch.cat([torch.zeros(1, dim, dtype=torch.float64), vectors])
     users = np.append(0, model.users[model.users > 0])
     crossed, weights = _crosses(model.crosses)
@@ -238,7 +247,6 @@ def _tables(model: Personal) -> dict[str, Tensor]:
         "user_vectors": network.user_id.weight.detach()[users],
         "watched_vectors": torch.cat([torch.zeros(1, dim, dtype=torch.float64), watched]),
         "anime_vectors": vectors,
-        "anime_hidden": vectors @ first[:, dim : 2 * dim].T + bias,
         "appeal": torch.cat([torch.tensor([NO_APPEAL]).double(), appeal.squeeze(1)]),
         "popular": torch.cat([torch.zeros(1).double(), POPULAR * model.share.double()]),
         # What the network was trained with, to the bit; the mean where nothing is known.

@@ -34,7 +34,7 @@ class IdMap(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """`ids`: int64 of any shape and any value; int64 rows of the same shape."""
         inside = (ids > 0) & (ids < self.rows.shape[0])
-        return self.rows[torch.where(inside, ids, torch.zeros_like(ids))].long()
+        return look_up(self.rows, torch.where(inside, ids, torch.zeros_like(ids))).long()
 
 
 class Ranker(nn.Module):
@@ -78,16 +78,23 @@ class Ranker(nn.Module):
         """
         user = self.user_rows(user_id)
         anime = self.anime_rows(candidate_ids)
-        stored = self.user_profile[user]
+        stored = look_up(self.user_profile, user)
         profile = torch.where(torch.isnan(profile), stored, profile)
-        wide = self.user_wide[user] + self.gender_wide[code(profile[:, 0], self.gender_wide)]
-        wide = wide.unsqueeze(1) + self.anime_wide[anime]
+        gender = look_up(self.gender_wide, code(profile[:, 0], self.gender_wide))
+        wide = (look_up(self.user_wide, user) + gender).unsqueeze(1)
+        wide = wide + look_up(self.anime_wide, anime)
         scaled = (profile[:, 1:].double() - self.profile_mean) / self.profile_scale
-        units = F.relu(self.first_user(scaled).unsqueeze(1) + self.anime_hidden[anime])
+        hidden = look_up(self.anime_hidden, anime)
+        units = F.relu(self.first_user(scaled).unsqueeze(1) + hidden)
         for layer in self.hidden:
             units = F.relu(layer(units))
         affinity = (wide + self.last(units).squeeze(2)).float()
         return affinity, affinity.clone(), wide.float(), anime > 0
+
+
+def look_up(table: Tensor, rows: Tensor) -> Tensor:
+    """The rows of `table`, in the shape of `rows`; in ONNX a Gather, where `[]` is a GatherND."""
+    return table.index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 
 def code(values: Tensor, table: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Engine:
         plans = [shortlists[p.place].plan if p.place in shortlists else p for p in plans]
         while plans:
             widened = []
-            for group in groups(plans):
+            for group in groups(plans, self._graph.cells):
                 outputs = self._graph.run(self._inputs(group))
                 for row, plan in enumerate(group):
                     scored = self._scored(plan, row, outputs)
@@ -98,7 +98,8 @@ class Engine:
     def _shortlists(self, plans: Sequence[Plan]) -> dict[int, Shortlist]:
         """By place in the batch; of the plans of which most candidates need no rating."""
         shortlists = {}
-        for group in groups([plan for plan in plans if self._narrows(plan)]):
+        narrowed = [plan for plan in plans if self._narrows(plan)]
+        for group in groups(narrowed, self._graph.cells):
             affinities = self._graph.affinity(self._inputs(group))
             for row, plan in enumerate(group):
                 found = affinities[row, : len(plan.candidates)]

@@ -17,8 +17,19 @@ from handlers.onnx_part import onnx_part
 Arrays = dict[str, NDArray[Any]]
 
 
+# On a CPU, what a call passes from layer to layer then stays within its caches: beside calls of 5
+# times 200 candidates, calls of 32 times 200 take a third longer for each of them. On a GPU, a
+# hidden layer of 128 then takes 64 MiB.
+_CPU_CELLS, _GPU_CELLS = 1_024, 65_536
+
+
 class Graph(Protocol):
-    """What runs the graph; it may be called from several threads at once."""
+    """What runs the graph; it may be called from several threads at once.
+
+    cells: candidates in one call, padding included, that are computed fastest.
+    """
+
+    cells: int
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Score one batch.
@@ -44,6 +55,7 @@ class OnnxGraph:
         import onnxruntime as ort  # here, since TorchServe's Python need not have it
 
         index = _cuda_index(device)
+        self.cells = _CPU_CELLS if index is None else _GPU_CELLS
         providers: list[Any] = ["CPUExecutionProvider"]
         if index is not None:
             if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -94,6 +106,7 @@ class TorchScriptGraph:
         if index is not None and index >= torch.cuda.device_count():
             raise DeviceUnavailable(f"{device}: torch sees {torch.cuda.device_count()} GPUs")
         torch.set_num_threads(threads)
+        self.cells = _CPU_CELLS if index is None else _GPU_CELLS
         self._torch = torch
         self._device = torch.device("cpu" if index is None else f"cuda:{index}")
         try:

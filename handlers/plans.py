@@ -10,9 +10,6 @@ from handlers.bundle import Bundle
 from handlers.errors import InvalidQuery
 from handlers.query import Familiarity, Limits, Query
 
-# Candidates (or history items) in one call of the graph, padding included. A hidden layer of 128
-# then takes 32 MiB, and the whole catalogue of 25,000 goes twice into one call.
-CELLS = 65_536
 # Requests of up to this many candidates share a call whatever their sizes; above it, one is not
 # padded to more than twice its own.
 SMALL = 256
@@ -124,14 +121,17 @@ def _distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return ids if len(first) == len(ids) else ids[np.sort(first)]
 
 
-def groups(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
-    """Plans of like size together, each group within `CELLS`."""
+def groups(plans: Sequence[Plan], cells: int) -> Iterator[list[Plan]]:
+    """Plans of like size together, each group within `cells` or of one plan.
+
+    cells: candidates, or history items, in one call of the graph, padding included.
+    """
     group: list[Plan] = []
     widest = longest = 0
     for plan in sorted(plans, key=lambda plan: len(plan.candidates), reverse=True):
         count = len(plan.candidates)
         widest, longest = max(widest, count), max(longest, len(plan.history_ids))
-        too_many = (len(group) + 1) * max(widest, longest) > CELLS
+        too_many = (len(group) + 1) * max(widest, longest) > cells
         if group and (too_many or widest > max(SMALL, 2 * count)):
             yield group
             group, widest, longest = [], count, len(plan.history_ids)

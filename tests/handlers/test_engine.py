@@ -7,7 +7,6 @@ from handlers.bundle import TORCHSCRIPT, Bundle
 from handlers.engine import Engine
 from handlers.errors import InvalidQuery
 from handlers.graph import TorchScriptGraph
-from handlers.plans import CELLS
 from handlers.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.shortlist import best
 
@@ -163,6 +162,8 @@ def test_a_user_is_known_by_the_bundle_else_by_the_history(engine):
 class Spy:
     """A real graph that notes the shapes it is called with."""
 
+    cells = 65_536
+
     def __init__(self, graph):
         self.graph, self.shapes = graph, []
 
@@ -180,8 +181,8 @@ def test_no_call_of_the_graph_outgrows_the_bound_and_small_ones_share(toy, graph
     batch += [Query(history_ids=watched, history_ratings=ratings) for _ in range(100)]
     Engine(toy, spy).rank(batch)
     for candidates, history in spy.shapes:
-        assert candidates[0] * candidates[1] <= CELLS
-        assert history[0] * history[1] <= CELLS
+        assert candidates[0] * candidates[1] <= Spy.cells
+        assert history[0] * history[1] <= Spy.cells
     assert len(spy.shapes) < 10
 
 

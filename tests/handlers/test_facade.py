@@ -52,7 +52,7 @@ from handlers.versions import Roster, ServedVersion
 
 class Slow:
     def __init__(self, graph, seconds):
-        self.graph, self.seconds = graph, seconds
+        self.graph, self.seconds, self.cells = graph, seconds, graph.cells
     def run(self, inputs):
         time.sleep(self.seconds)
         return self.graph.run(inputs)

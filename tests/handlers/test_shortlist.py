@@ -77,6 +77,7 @@ def test_most_candidates_of_a_recommendation_are_never_rated(toy, graph, narrow)
     class Spy:
         """A real graph that notes how many candidates it rates."""
 
+        cells = graph.cells
         affinity = staticmethod(graph.affinity)
 
         def run(self, inputs):
