@@ -94,7 +94,8 @@ class Ranker(nn.Module):
 
 def look_up(table: Tensor, rows: Tensor) -> Tensor:
     """The rows of `table`, in the shape of `rows`; in ONNX a Gather, where `[]` is a GatherND."""
-    return table.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    found: Tensor = table.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    return found
 
 
 def code(values: Tensor, table: Tensor) -> Tensor:
