@@ -149,6 +149,7 @@ def _history(
     items: Sequence[pb.HistoryItem], limits: Limits
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     _bounded("history", len(items), 0, limits.history)
+    items = list(items)  # each is made once, not once for each field that is read
     ids = np.array([item.anime_id for item in items], np.int64)
     ratings = np.array([item.rating for item in items], np.float32)
     # An absent rating reads as 0, and NaN stands for it from here on: one that was sent is none.
