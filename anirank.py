@@ -1,12 +1,13 @@
 """The command line: parses, hands over, and turns errors into one line and an exit code."""
 
-import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from handlers import command
 
 if TYPE_CHECKING:
     from anime.ranking.v1.ranking_pb2 import RankRequest, RecommendRequest
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from training.comparison import Comparison
     from training.run import PersonalRun, Run
 
-# Nothing of training, export or handlers is imported up here: what serves starts without torch,
-# and what trains without grpc.
+# What is heavy is imported where it is used: what serves starts without torch, and what trains
+# without grpc.
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -26,18 +27,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 console = Console(highlight=False)
-
-Store = Annotated[Path, typer.Option(help="Folder of bundles and .mar files.")]
-Name = Annotated[str, typer.Option(help="Name of the model in the store.")]
-Trust = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--trust",
-        metavar="FILE",
-        help="PEM of a public key: refuse what it has not signed. May be given more than once.",
-    ),
-]
-Version = Annotated[str | None, typer.Option(help="Version to take. [default: the newest]")]
 
 
 @app.command()
@@ -233,8 +222,8 @@ def report(
 @app.command()
 def export(
     run_dir: Annotated[Path, typer.Argument(help="A run.")],
-    store: Store = Path("model_store"),
-    name: Name = "anime",
+    store: command.Store = command.DEFAULT.store,
+    name: command.Name = command.DEFAULT.name,
     version: Annotated[str, typer.Option(help="A new version; versions never change.")] = "1",
 ) -> None:
     """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
@@ -256,112 +245,8 @@ def sign(
     console.print(f"{sign_bundle(bundle, key)}", soft_wrap=True)
 
 
-@app.command()
-def serve(
-    store: Store = Path("model_store"),
-    name: Name = "anime",
-    version: Version = None,
-    trust: Trust = None,
-    backend: Annotated[
-        Literal["onnxruntime", "torchserve"],
-        typer.Option(help="Compute in this process, or in a TorchServe."),
-    ] = "onnxruntime",
-    address: Annotated[
-        str, typer.Option(help="HOST:PORT to listen on; port 0 takes a free one.")
-    ] = "127.0.0.1:50051",
-    device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda or cuda:1.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="onnxruntime: threads for one batch.", min=1)] = 1,
-    torchserve: Annotated[
-        str | None,
-        typer.Option(
-            help="torchserve: HOST:PORT of the gRPC of one that runs. [default: start one]"
-        ),
-    ] = None,
-    keys: Annotated[
-        Path, typer.Option(help="torchserve: the key_file.json of the one that runs.")
-    ] = Path("key_file.json"),
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="PEM of the server's certificate chain; turns TLS on.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM of its private key.")] = None,
-    tls_client_ca: Annotated[
-        Path | None,
-        typer.Option(help="PEM of authorities; only clients with a certificate of theirs get in."),
-    ] = None,
-    tokens: Annotated[
-        Path | None,
-        typer.Option(help="File of bearer tokens, one a line; only who shows one gets in."),
-    ] = None,
-    insecure_public: Annotated[
-        bool,
-        typer.Option(
-            "--insecure-public", help="Listen to other machines without TLS. Anyone there may ask."
-        ),
-    ] = False,
-) -> None:
-    """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
-    from handlers import facade
-    from handlers.backends import EmbeddedBackend, TorchServeBackend
-    from handlers.bundle import ONNX, Bundle
-    from handlers.engine import Engine
-    from handlers.graph import OnnxGraph
-    from handlers.query import Limits
-    from handlers.security import opened, protected
-    from handlers.torchserve import TorchServe
-    from handlers.versions import Roster, ServedVersion
-
-    security = protected(tls_cert, tls_key, tls_client_ca, tokens, insecure_public)
-    security.check(address)
-    bundle = Bundle.latest(store, name, version, trust or ())
-    model = f"{bundle.manifest.name} {bundle.manifest.version}"
-
-    def started(port: int) -> None:
-        place = opened(address, port)
-        console.print(f"{model} on {place}, computed by {backend}", soft_wrap=True)
-
-    async def answer_embedded() -> None:
-        engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX), device, threads))
-        engine.warm_up()
-        roster = Roster(ServedVersion(bundle, EmbeddedBackend(engine), Limits()))
-        await facade.serve(roster, address, started=started, security=security)
-
-    async def answer_over(grpc_address: str, key_file: Path) -> None:
-        manifest = bundle.manifest
-        over = TorchServeBackend(grpc_address, manifest.name, manifest.version, key_file)
-        roster = Roster(ServedVersion(bundle, over, Limits()))
-        await facade.serve(roster, address, started=started, security=security)
-
-    if backend == "onnxruntime":
-        asyncio.run(answer_embedded())
-    elif torchserve is not None:
-        asyncio.run(answer_over(torchserve, keys))
-    else:
-        with TorchServe(store / f"{name}.mar", trust=trust or ()) as server:
-            asyncio.run(answer_over(server.grpc_address, server.key_file))
-
-
-@app.command()
-def torchserve(
-    store: Store = Path("model_store"),
-    name: Name = "anime",
-    rest_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
-    grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7070,
-    trust: Trust = None,
-) -> None:
-    """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
-    import signal
-
-    from handlers.torchserve import TorchServe
-
-    archive = store / f"{name}.mar"
-    with TorchServe(archive, rest_port, grpc_port, trust=trust or ()) as server:
-        console.print(
-            f"REST  {server.rest_address}/predictions/{name}\n"
-            f"gRPC  {server.grpc_address}\n"
-            f"keys  {server.key_file}",
-            soft_wrap=True,
-        )
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+app.command()(command.serve)
+app.command()(command.torchserve)
 
 
 @app.command()
@@ -386,7 +271,7 @@ def rank(
     ] = False,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
-    trust: Trust = None,
+    trust: command.Trust = None,
     tls_ca: Annotated[
         Path | None, typer.Option(help="PEM of the authorities that vouch for the façade: TLS.")
     ] = None,

@@ -78,6 +78,11 @@ class Batcher:
         self._dispatch()
         return await waiting.answer
 
+    async def drained(self) -> None:
+        """Wait until nothing is in the queue or at the backend."""
+        while self._batches:  # while something waits there is a batch: see `_dispatch`
+            await asyncio.wait(self._batches)
+
     def _retry_after_s(self) -> float:
         batches = -(-len(self._queue) // MOST_QUERIES)
         return max(batches * self._batch_s, 0.01)

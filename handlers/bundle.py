@@ -83,21 +83,12 @@ class Bundle:
     ) -> "Bundle":
         """Open a model's newest version in `store`, or the version given; `trust` as in `open`.
 
-        Versions are compared as people number them: 10 is newer than 9. Raises BundleError where
-        there is none.
+        Raises BundleError where there is none.
         """
         folder = store / name
-        if not name or Path(name).name != name or not folder.is_dir():
-            raise BundleError(f"{store}: holds no model named {name!r}")
-        found = sorted(
-            (path.parent.name for path in folder.glob("*/manifest.json")), key=_natural_order
-        )
-        if version is None and not found:
-            raise BundleError(f"{folder}: holds no version with a manifest.json")
+        found = versions(store, name)
         if version is not None and version not in found:
-            raise BundleError(
-                f"{folder}: has no version {version!r}; found {', '.join(found) or 'none'}"
-            )
+            raise BundleError(f"{folder}: has no version {version!r}; found {', '.join(found)}")
         chosen = folder / (version or found[-1])
         bundle = cls.open(chosen, trust=trust)
         said = (bundle.manifest.name, bundle.manifest.version)
@@ -133,6 +124,20 @@ def _check_place(folder: Path, path: Path) -> None:
         raise BundleError(f"{path}: is not a file")
 
 
+def versions(store: Path, name: str) -> list[str]:
+    """The versions of a model in `store`, the newest last.
+
+    A folder whose name begins with a dot is none yet. Raises BundleError where there is none.
+    """
+    folder = store / name
+    if not name or Path(name).name != name or not folder.is_dir():
+        raise BundleError(f"{store}: holds no model named {name!r}")
+    found = [path.parent.name for path in folder.glob("[!.]*/manifest.json")]
+    if not found:
+        raise BundleError(f"{folder}: holds no version with a manifest.json")
+    return sorted(found, key=natural_order)
+
+
 def _verify(path: Path, listed: Listed) -> None:
     size = path.stat().st_size
     if size != listed.bytes:
@@ -146,6 +151,7 @@ def _verify(path: Path, listed: Listed) -> None:
         raise BundleError(f"{path}: SHA-256 is {digest}, the manifest says {listed.sha256}")
 
 
-def _natural_order(version: str) -> list[tuple[int, int, str]]:
+def natural_order(version: str) -> list[tuple[int, int, str]]:
+    """The key to sort versions by: 10 is newer than 9."""
     parts = re.findall(r"\d+|\D+", version)
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]

@@ -1,7 +1,6 @@
 """The gRPC façade: a server of anime.ranking.v1.RankingService, health checks and reflection."""
 
-import asyncio
-import signal
+import contextlib
 from collections.abc import Callable
 
 import grpc
@@ -9,13 +8,12 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from handlers import bounds
+from handlers.ending import Ended, Ending
 from handlers.health import Health
 from handlers.query import Limits
 from handlers.security import Security
 from handlers.service import SERVICE, RankingService
 from handlers.versions import Roster
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(
@@ -25,13 +23,15 @@ async def serve(
     started: Callable[[int], None] | None = None,
     grace_s: float = 10.0,
     security: Security | None = None,
+    ending: Ending | None = None,
 ) -> None:
-    """Serve on `address` (HOST:PORT, port 0 for a free one) until SIGTERM or SIGINT.
+    """Serve on `address` (HOST:PORT, port 0 for a free one) until `ending`, by default a signal.
 
-    Calls `started` with the port once requests are answered. On a signal: health says NOT_SERVING,
-    no request is taken any more, those in flight have `grace_s` seconds to end. Raises
-    AddressUnavailable where `address` cannot be listened on, AddressRefused where `security`, by
-    default none, is not enough for it. Closes the roster.
+    Calls `started` with the port once requests are answered. When told to end: health says
+    NOT_SERVING, no request is taken any more, those in flight have `grace_s` seconds to end; what
+    has not ended by then, or is in flight when told so a second time, is cut off with UNAVAILABLE.
+    Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
+    `security`, by default none, is not enough for it. Closes the roster.
     """
     limits, security = limits or Limits(), security or Security()
     server = grpc.aio.server(
@@ -48,19 +48,20 @@ async def serve(
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
-    signalled = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:  # from here on: a signal may come before the first request
-        loop.add_signal_handler(number, signalled.set)
     try:
-        port = security.listen(server, address)
-        await watched.look(roster)
-        await server.start()
-        if started is not None:
-            started(port)
-        await watched.follow(roster, signalled)
-        await server.stop(grace_s)
+        with contextlib.nullcontext(ending) if ending is not None else Ending() as ending:
+            port = security.listen(server, address)
+            await watched.look(roster)
+            await server.start()
+            if started is not None:
+                started(port)
+            await watched.follow(roster, ending.told)
+            await _stop(server, grace_s, ending)
     finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
         await roster.close()
+
+
+async def _stop(server: grpc.aio.Server, grace_s: float, ending: Ending) -> None:
+    with contextlib.suppress(Ended):
+        await ending.unless_at_once(server.stop(grace_s))
+    await server.stop(None)

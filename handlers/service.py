@@ -63,7 +63,8 @@ class RankingService:
     ) -> bytes:
         try:
             request = _parse(kind, body)
-            version = self._roster.choose(request.model_version)
+            user_id = request.user_id if request.HasField("user_id") else None
+            version = self._roster.choose(request.model_version, user_id)
             query = read(request, version.bundle.manifest.profile, version.limits)
             result, queue_s = await version.batcher.rank(query, context.time_remaining())
             if isinstance(result, InvalidQuery):

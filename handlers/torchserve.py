@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import zipfile
@@ -69,16 +70,19 @@ class TorchServe:
         python: Path = Path(sys.executable),
         start_s: float = START_S,
         trust: Sequence[Path] = (),
+        abandoned: threading.Event | None = None,
     ) -> None:
         """Start it with `python`'s torchserve and wait up to `start_s` seconds for the model.
 
         Port 0 is a free one. trust: PEM files of public keys; unless there are none, one of them
-        must have signed the .mar, handler and all. Raises TorchServeError where it does not start
-        or does not load the model, with the last line it wrote, and SignatureError.
+        must have signed the .mar, handler and all. abandoned: once set, nobody waits for the start
+        any more, and it is given up. Raises TorchServeError where it does not start or does not
+        load the model, with the last line it wrote, and SignatureError.
         """
         if trust:
             signature.check(mar, None, trust)
-        self.name = _model_name(mar)
+        self.name, _ = read_archive(mar)
+        self._abandoned = abandoned
         # Under /tmp whatever TMPDIR says: a path to a worker's socket may have 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))
         self.logs = self._folder / "logs"
@@ -173,6 +177,8 @@ class TorchServe:
         while not self._ready():
             if self._process.poll() is not None:
                 raise TorchServeError(f"TorchServe ended at its start: {self._last_words()}")
+            if self._abandoned is not None and self._abandoned.is_set():
+                raise TorchServeError(f"{self.name}: TorchServe is no longer wanted")
             if _FAILED in self._log("ts_log.log"):  # it would try again, with the same end
                 raise TorchServeError(f"{self.name} cannot be loaded: {self._last_words()}")
             if time.monotonic() > deadline:
@@ -218,15 +224,17 @@ class TorchServe:
         return False
 
 
-def _model_name(mar: Path) -> str:
+def read_archive(mar: Path) -> tuple[str, str]:
+    """The name and the version of the model in a .mar; raises TorchServeError where it is none."""
     try:
         with zipfile.ZipFile(mar) as archive:
-            name = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]["modelName"]
+            model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+            name, version = str(model["modelName"]), str(model["modelVersion"])
     except OSError as error:
         raise TorchServeError(f"{mar}: cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise TorchServeError(f"{mar}: not a model archive ({error})") from error
-    return str(name)
+    return name, version
 
 
 def _free_ports(count: int) -> list[int]:

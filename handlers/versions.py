@@ -1,5 +1,12 @@
 """The versions of a model that are served, and which of them answers a request."""
 
+import random
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
+
 from anime.ranking.v1 import ranking_pb2 as pb
 
 from handlers import messages
@@ -26,36 +33,101 @@ class ServedVersion:
         self.info = messages.write_info(bundle, backend.name, limits)
 
     async def close(self) -> None:
-        """Let go of the backend."""
+        """Let go of the backend, once all that waits or is computed has its answer."""
+        await self.batcher.drained()
         await self.backend.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What is switched in one assignment; `bounds` are the upper ends of all shares but the last.
+
+    versions, infos: the newest last. bounds: ascending, in 0..1.
+    """
+
+    versions: tuple[ServedVersion, ...]
+    by_name: Mapping[str, int]
+    bounds: tuple[float, ...]
+    infos: tuple[pb.ModelInfo, ...]
+
+
 class Roster:
-    """The versions served now."""
+    """The versions served now, and the share of the requests that each has."""
 
-    def __init__(self, version: ServedVersion) -> None:
-        """Serve one version."""
-        self._version = version
+    def __init__(self, *versions: ServedVersion, weights: Sequence[float] | None = None) -> None:
+        """Serve `versions`, the newest last, by equal weights unless others are given."""
+        self._served = _serve(versions, weights or [1.0] * len(versions))
 
-    def choose(self, wanted: str) -> ServedVersion:
-        """The version to ask: the one wanted, or any if that is empty.
+    @property
+    def versions(self) -> tuple[ServedVersion, ...]:
+        """Those served, the newest last."""
+        return self._served.versions
 
-        Raises InvalidQuery where the version wanted is not served.
+    def switch(self, versions: Sequence[ServedVersion], weights: Sequence[float]) -> None:
+        """Serve these from the next request on, and none that is not among them."""
+        self._served = _serve(versions, weights)
+
+    def choose(self, wanted: str, user_id: int | None = None) -> ServedVersion:
+        """The version to ask: the one wanted; if that is empty, one by the weights.
+
+        A user is always sent to the same version while the weights stay; where the newest gets a
+        larger share, those it had keep it. Without a user it is chance. Raises InvalidQuery where
+        the version wanted is not served.
         """
-        if wanted and wanted != self._version.name:
-            raise InvalidQuery(
-                "model_version", f"{wanted[:100]!r} is not served; served is {self._version.name}"
-            )
-        return self._version
+        served = self._served
+        if wanted:
+            return served.versions[_place(served, wanted)]
+        if not served.bounds:
+            return served.versions[0]
+        point = random.random() if user_id is None else _point(user_id)
+        return served.versions[bisect(served.bounds, point)]
 
     def describe(self, wanted: str) -> pb.ModelInfo:
         """What GetModelInfo answers. Raises InvalidQuery as `choose` does."""
-        return self.choose(wanted).info
+        served = self._served
+        return served.infos[_place(served, wanted) if wanted else -1]
 
     async def ready(self) -> bool:
-        """Whether a request would be answered now."""
-        return await self._version.backend.ready()
+        """Whether a request would be answered now, whichever version it goes to."""
+        return all([await version.backend.ready() for version in self.versions])
 
     async def close(self) -> None:
         """Let go of all versions."""
-        await self._version.close()
+        for version in self.versions:
+            await version.close()
+
+
+def _serve(versions: Sequence[ServedVersion], weights: Sequence[float]) -> _Served:
+    *sums, total = accumulate(weights)
+    listed = [
+        pb.ServedVersion(version=version.name, weight=weight)
+        for version, weight in zip(versions, weights, strict=True)
+    ]
+    infos = []
+    for version in versions:
+        info = pb.ModelInfo(versions=listed)
+        info.MergeFrom(version.info)
+        infos.append(info)
+    return _Served(
+        tuple(versions),
+        {version.name: place for place, version in enumerate(versions)},
+        tuple(each / total for each in sums),
+        tuple(infos),
+    )
+
+
+def _place(served: _Served, wanted: str) -> int:
+    place = served.by_name.get(wanted)
+    if place is None:
+        names = ", ".join(served.by_name)
+        raise InvalidQuery("model_version", f"{wanted[:100]!r} is not served; served is {names}")
+    return place
+
+
+def _point(user_id: int) -> float:
+    """Where in 0..1 a user stands: the same in every process, and no matter how ids are given out.
+
+    The first 53 bits of a hash, as many as a float holds.
+    """
+    digest = blake2b(user_id.to_bytes(8, "little", signed=True), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 11) / 2**53

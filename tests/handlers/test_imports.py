@@ -15,6 +15,7 @@ STUBS = {"anime", "pytorch_serve"}
 MORE = {
     "backends.py": GRPC | STUBS,
     "client.py": GRPC | STUBS,
+    "command.py": {"rich", "typer"},
     "facade.py": GRPC,
     "security.py": GRPC,
     "health.py": GRPC,

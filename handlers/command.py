@@ -1,0 +1,142 @@
+"""`anirank serve` and `anirank torchserve` on the command line: parse and hand over."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from handlers.settings import BackendName, Settings
+
+DEFAULT = Settings()
+console = Console(highlight=False)
+
+Store = Annotated[Path, typer.Option(help="Folder of bundles and .mar files.")]
+Name = Annotated[str, typer.Option(help="Name of the model in the store.")]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        metavar="FILE",
+        help="PEM of a public key: refuse what it has not signed. May be given more than once.",
+    ),
+]
+
+
+def serve(
+    store: Store = DEFAULT.store,
+    name: Name = DEFAULT.name,
+    version: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="VERSION, or VERSION=WEIGHT once for each of those that share the requests; "
+            "`newest` is a version too. [default: newest]"
+        ),
+    ] = None,
+    trust: Trust = None,
+    backend: Annotated[
+        BackendName, typer.Option(help="Compute in this process, or in a TorchServe.")
+    ] = DEFAULT.backend,
+    address: Annotated[
+        str, typer.Option(help="HOST:PORT to listen on; port 0 takes a free one.")
+    ] = DEFAULT.address,
+    device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda or cuda:1.")] = DEFAULT.device,
+    threads: Annotated[
+        int, typer.Option(help="onnxruntime: threads for one batch.", min=1)
+    ] = DEFAULT.threads,
+    torchserve: Annotated[
+        str | None,
+        typer.Option(
+            help="torchserve: HOST:PORT of the gRPC of one that runs. [default: start one]"
+        ),
+    ] = DEFAULT.torchserve,
+    keys: Annotated[
+        Path, typer.Option(help="torchserve: the key_file.json of the one that runs.")
+    ] = DEFAULT.keys,
+    grace: Annotated[
+        float, typer.Option(help="Seconds that what is in flight has to end in.", min=0)
+    ] = DEFAULT.grace_s,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM of the server's certificate chain; turns TLS on.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM of its private key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM of authorities; only clients with a certificate of theirs get in."),
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of bearer tokens, one a line; only who shows one gets in."),
+    ] = None,
+    insecure_public: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-public", help="Listen to other machines without TLS. Anyone there may ask."
+        ),
+    ] = False,
+) -> None:
+    """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
+    from handlers import serving
+
+    settings = Settings(
+        store=store,
+        name=name,
+        versions=_weights(version) if version else DEFAULT.versions,
+        backend=backend,
+        address=address,
+        device=device,
+        threads=threads,
+        torchserve=torchserve,
+        keys=keys,
+        grace_s=grace,
+        trust=tuple(trust or ()),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        tokens=tokens,
+        insecure_public=insecure_public,
+    )
+    serving.serve(settings, lambda line: console.print(line, soft_wrap=True))
+
+
+def torchserve(
+    store: Store = DEFAULT.store,
+    name: Name = DEFAULT.name,
+    rest_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7070,
+    trust: Trust = None,
+) -> None:
+    """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
+    import signal
+
+    from handlers.torchserve import TorchServe
+
+    archive = store / f"{name}.mar"
+    with TorchServe(archive, rest_port, grpc_port, trust=trust or ()) as server:
+        console.print(
+            f"REST  {server.rest_address}/predictions/{name}\n"
+            f"gRPC  {server.grpc_address}\n"
+            f"keys  {server.key_file}",
+            soft_wrap=True,
+        )
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+def _weights(given: list[str]) -> dict[str, float]:
+    """Weight by version, of options as in 1=0.95 or 1."""
+    weights: dict[str, float] = {}
+    for each in given:
+        version, equals, said = each.partition("=")
+        try:
+            weight = float(said) if equals else 1.0
+        except ValueError:
+            weight = -1.0
+        if not version or version in weights or not 0 <= weight < float("inf"):
+            raise typer.BadParameter(
+                f"--version {each}: should be VERSION or VERSION=WEIGHT, a weight of 0 or more, "
+                "and each version once"
+            )
+        weights[version] = weight
+    if not sum(weights.values()):
+        raise typer.BadParameter("--version: at least one weight should be above 0")
+    return weights

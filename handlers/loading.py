@@ -1,0 +1,108 @@
+"""From a version in the store to one that can serve: verified, loaded and warmed up."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from handlers.backends import Backend, EmbeddedBackend, TorchServeBackend
+from handlers.bundle import ONNX, Bundle, natural_order, versions
+from handlers.engine import Engine
+from handlers.errors import BundleError
+from handlers.graph import OnnxGraph
+from handlers.settings import NEWEST, Settings
+from handlers.torchserve import TorchServe, read_archive
+from handlers.versions import ServedVersion
+
+# What is done in the event loop, once a thread has done what takes long.
+Ready = Callable[[], Backend]
+
+
+class Loader:
+    """Opens the versions of one model, the one way in for all that serves.
+
+    loader = Loader(settings)
+    version = await loader.load(loader.found()[-1])
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open what `settings` say, for the backend they say."""
+        self._settings = settings
+        self._abandoned = threading.Event()
+        if settings.backend == "onnxruntime":
+            self._open: Callable[[Bundle], Ready] = self._embedded
+        elif settings.torchserve is not None:
+            self._open = self._over_another
+        else:
+            self._open = self._over_its_own
+
+    def found(self) -> list[str]:
+        """The versions in the store, the newest last; raises BundleError where there is none."""
+        return versions(self._settings.store, self._settings.name)
+
+    def wanted(self, found: list[str]) -> dict[str, float]:
+        """Weight by version of what the settings ask for, the newest last.
+
+        found: the versions in the store.
+        """
+        weights: dict[str, float] = {}
+        for version, weight in self._settings.versions.items():
+            named = found[-1] if version == NEWEST else version
+            weights[named] = weights.get(named, 0.0) + weight
+        return {version: weights[version] for version in sorted(weights, key=natural_order)}
+
+    async def load(self, version: str) -> ServedVersion:
+        """A version that is ready to serve; what takes long is done in a thread.
+
+        Raises BundleError where the bundle is not whole or not of this format, and the errors of
+        what computes. Cancelled, it leaves nothing running.
+        """
+        try:
+            bundle, ready = await asyncio.to_thread(self._opened, version)
+        except asyncio.CancelledError:
+            self._abandoned.set()
+            raise
+        return ServedVersion(bundle, ready(), self._settings.limits)
+
+    def _opened(self, version: str) -> tuple[Bundle, Ready]:
+        settings = self._settings
+        bundle = Bundle.latest(settings.store, settings.name, version, settings.trust)
+        if bundle.manifest.version != version:
+            said = f"version is {bundle.manifest.version!r}, the folder's name says {version!r}"
+            raise BundleError(f"{bundle.folder / 'manifest.json'}: {said}")
+        return bundle, self._open(bundle)
+
+    def _embedded(self, bundle: Bundle) -> Ready:
+        settings = self._settings
+        graph = OnnxGraph(bundle.graph_file(ONNX), settings.device, settings.threads)
+        engine = Engine(bundle, graph, settings.limits)
+        engine.warm_up()
+        return lambda: EmbeddedBackend(engine)
+
+    def _over_another(self, bundle: Bundle) -> Ready:
+        manifest, settings = bundle.manifest, self._settings
+        address = str(settings.torchserve)
+        return lambda: TorchServeBackend(address, manifest.name, manifest.version, settings.keys)
+
+    def _over_its_own(self, bundle: Bundle) -> Ready:
+        archive: Path = self._settings.store / f"{self._settings.name}.mar"
+        manifest = bundle.manifest
+        _, held = read_archive(archive)
+        if held != manifest.version:
+            raise BundleError(f"{archive}: holds version {held}, should be {manifest.version}")
+        server = TorchServe(archive, trust=self._settings.trust, abandoned=self._abandoned)
+        return lambda: OwnTorchServe(server, manifest.version)
+
+
+class OwnTorchServe(TorchServeBackend):
+    """A TorchServe that runs for this backend alone, and goes with it."""
+
+    def __init__(self, server: TorchServe, version: str) -> None:
+        """Call `server`, and stop it at the end."""
+        super().__init__(server.grpc_address, server.name, version, server.key_file)
+        self._server = server
+
+    async def close(self) -> None:
+        """Close the connection, and stop the server."""
+        await super().close()
+        await asyncio.to_thread(self._server.stop)

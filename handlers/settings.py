@@ -1,0 +1,41 @@
+"""What `anirank serve` is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from handlers.query import Limits
+
+NEWEST = "newest"  # in place of a version: whichever is the newest in the store
+
+BackendName = Literal["onnxruntime", "torchserve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a façade is started with; each field is the option of the same name.
+
+    versions: weight by version, or by NEWEST; the weights are relative to their sum.
+    torchserve, keys: HOST:PORT of the gRPC of a TorchServe that runs, and its key_file.json; None
+    starts one. trust: PEM files of public keys, one of which must have signed what is served.
+    tls_cert, tls_key, tls_client_ca, tokens, insecure_public: see `handlers.security.protected`.
+    """
+
+    store: Path = Path("model_store")
+    name: str = "anime"
+    versions: Mapping[str, float] = field(default_factory=lambda: {NEWEST: 1.0})
+    address: str = "127.0.0.1:50051"
+    backend: BackendName = "onnxruntime"
+    device: str = "cpu"
+    threads: int = 1
+    torchserve: str | None = None
+    keys: Path = Path("key_file.json")
+    grace_s: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+    trust: tuple[Path, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tokens: Path | None = None
+    insecure_public: bool = False
