@@ -1,6 +1,7 @@
 """What computes the scores behind the façade: this process, or a TorchServe."""
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -16,14 +17,28 @@ from handlers.errors import BackendUnavailable, InvalidQuery, WireError
 from handlers.keys import KeyFile
 from handlers.query import Query, Ranking
 
+log = logging.getLogger(__name__)
+
 
 class Backend(Protocol):
-    """Answers batches of queries."""
+    """Answers batches of queries.
+
+    name: what GetModelInfo calls it. in_flight: batches it computes at a time. largest_batch: the
+    candidates of one batch; it is answered as a whole, so they bound how long its queries wait for
+    each other, and should be many enough that what a batch costs by itself is little beside them.
+    """
 
     name: str
+    in_flight: int
+    largest_batch: int
 
-    async def rank(self, queries: list[Query]) -> list[Ranking | InvalidQuery]:
-        """Answer every query, in order; raises BackendUnavailable where none can be answered."""
+    async def rank(
+        self, queries: list[Query], timeout_s: float | None = None
+    ) -> list[Ranking | InvalidQuery]:
+        """Answer every query, in order; after `timeout_s` seconds nobody waits for it any more.
+
+        Raises BackendUnavailable where none can be answered, or DeadlinePassed.
+        """
 
     async def ready(self) -> bool:
         """Whether a batch would be answered now."""
@@ -36,18 +51,23 @@ class EmbeddedBackend:
     """An engine in this process, in a thread of its own, so that the event loop stays free."""
 
     name = "onnxruntime"
+    in_flight = 1
+    largest_batch = 4_096  # about 10 ms on a core; handing a batch over takes about 0.2
 
     def __init__(self, engine: Engine) -> None:
         """Answer with `engine`."""
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
-    async def rank(self, queries: list[Query]) -> list[Ranking | InvalidQuery]:
+    async def rank(
+        self, queries: list[Query], timeout_s: float | None = None
+    ) -> list[Ranking | InvalidQuery]:
         """Answer every query, in order; see `Backend.rank`."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._thread, self._engine.rank, queries)
         except Exception as error:  # of the graph's library, whichever it is
+            log.error("the graph failed (%s)", error)
             raise BackendUnavailable(f"the graph failed ({error})") from error
 
     async def ready(self) -> bool:
@@ -63,6 +83,8 @@ class TorchServeBackend:
     """A TorchServe that serves the .mar of the same bundle; one call carries a whole batch."""
 
     name = "torchserve"
+    in_flight = 1
+    largest_batch = 16_384  # a call takes 1 to 2 ms by itself
 
     def __init__(self, address: str, name: str, version: str, key_file: Path) -> None:
         """Call TorchServe's gRPC `address` for model `name` of `version`."""
@@ -74,7 +96,9 @@ class TorchServeBackend:
         self._channel = grpc.aio.insecure_channel(address, options=unlimited)
         self._stub = InferenceAPIsServiceStub(self._channel)
 
-    async def rank(self, queries: list[Query]) -> list[Ranking | InvalidQuery]:
+    async def rank(
+        self, queries: list[Query], timeout_s: float | None = None
+    ) -> list[Ranking | InvalidQuery]:
         """Answer every query, in order; see `Backend.rank`."""
         request = pb.PredictionsRequest(**self._model, input={"body": wire.write_queries(queries)})
         try:

@@ -1,6 +1,6 @@
 """A synchronous client of the façade."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import grpc
 from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
-from google.rpc import error_details_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from handlers.errors import (
@@ -26,6 +27,8 @@ from handlers.query import Objective
 from handlers.security import is_local
 from handlers.tls import client_credentials
 from handlers.tokens import bearer
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class RankingClient:
@@ -146,6 +149,39 @@ class RankingClient:
         reply: pb.RankReply = self._call(method, request)
         return reply
 
+    def stream(
+        self, requests: Iterable[pb.RankRequest | pb.RecommendRequest]
+    ) -> Iterator[tuple[int, pb.RankReply | ServingError]]:
+        """Answer many over one stream, each as soon as it is ready: its place, and its reply.
+
+        for place, outcome in client.stream(pb.RecommendRequest(user_id=user) for user in users):
+            ...
+
+        A request that cannot be answered has its error for an outcome, and the others go on. The
+        server takes up so many at a time (`Limits.streamed`), and `requests` is read as it does; it
+        holds back who does not read the answers. Each answer has `timeout_s` seconds, the stream as
+        long as it takes; left early, it is cancelled. Raises what ends the stream itself.
+        """
+        timeout = Duration()
+        timeout.FromNanoseconds(int(self._timeout_s * 1e9))
+        call = self._stub.RankStream(
+            pb.RankStreamRequest(
+                id=place,
+                timeout=timeout,
+                rank=request if isinstance(request, pb.RankRequest) else None,
+                recommend=request if isinstance(request, pb.RecommendRequest) else None,
+            )
+            for place, request in enumerate(requests)
+        )
+        try:
+            for answer in call:
+                ok = answer.HasField("reply")
+                yield answer.id, answer.reply if ok else _error(answer.status)
+        except grpc.RpcError as error:
+            raise _raised(error) from error
+        finally:
+            call.cancel()
+
     def model_info(self) -> pb.ModelInfo:
         """Which model answers, its limits and its profile fields."""
         info: pb.ModelInfo = self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
@@ -178,18 +214,26 @@ def _profile(values: Mapping[str, float | str]) -> pb.Profile:
 
 def _raised(error: Any) -> ServingError:
     """The error of the same meaning as a call's status."""
-    code, said = error.code(), error.details() or ""
     status = rpc_status.from_call(error)
-    for detail in status.details if status else ():
+    if status is None:
+        code = error.code().value[0]
+        status = status_pb2.Status(code=code, message=error.details() or "")
+    return _error(status)
+
+
+def _error(status: status_pb2.Status) -> ServingError:
+    """The error of the same meaning as a status."""
+    for detail in status.details:
         bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(bad) and bad.field_violations:
             return InvalidQuery(bad.field_violations[0].field, bad.field_violations[0].description)
         if detail.Unpack(retry):
-            return Overloaded(said, retry.retry_delay.ToTimedelta().total_seconds())
+            return Overloaded(status.message, retry.retry_delay.ToTimedelta().total_seconds())
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlinePassed(said)
+        return DeadlinePassed(status.message)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return BackendUnavailable(said)
+        return BackendUnavailable(status.message)
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return Unauthenticated(said)
-    return ServingError(f"{code.name}: {said}")
+        return Unauthenticated(status.message)
+    return ServingError(f"{code.name}: {status.message}")

@@ -42,7 +42,8 @@ async def serve(
         ],
         maximum_concurrent_rpcs=bounds.calls(limits),
     )
-    server.add_generic_rpc_handlers((RankingService(roster).handler(),))
+    service = RankingService(roster, limits)
+    server.add_generic_rpc_handlers((service.handler(),))
     watched = Health()
     health_pb2_grpc.add_HealthServicer_to_server(watched, server)
     reflection.enable_server_reflection(
@@ -56,6 +57,7 @@ async def serve(
             if started is not None:
                 started(port)
             await watched.follow(roster, ending.told)
+            service.end_streams()
             await _stop(server, grace_s, ending)
     finally:
         await roster.close()

