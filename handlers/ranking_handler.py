@@ -3,6 +3,9 @@
 It stands at the archive's root, the package `handlers` and the folder `bundle` beside it.
 """
 
+import logging
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,11 @@ from handlers.errors import InvalidQuery
 from handlers.graph import TorchScriptGraph
 from handlers.options import read_options
 from handlers.query import Query
+
+TRACEPARENT = "traceparent"  # W3C Trace Context: of a request's input over gRPC, or its header
+_SAMPLED = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
+
+log = logging.getLogger(__name__)
 
 
 class RankingHandler:
@@ -50,9 +58,25 @@ class RankingHandler:
                 context.set_response_status(400, "Bad Request", place)
             context.set_response_content_type(place, body.content_type)
             replies.append(body.write(answers))
+            if trace := _trace(data[place], context.get_all_request_header(place)):
+                taken_ms = (time.monotonic() - started) * 1e3
+                log.info("%d answers in %.1f ms, traceparent %s", len(answers), taken_ms, trace)
         return replies
 
 
 def _content(row: dict[str, Any]) -> Any:
     """The request's body: `body` over REST, and `body` or `data` over gRPC."""
     return row["body"] if "body" in row else row.get("data", b"")
+
+
+def _trace(row: dict[str, Any], headers: dict[str, Any]) -> str | None:
+    """The W3C traceparent that a request came with, if its caller records the trace.
+
+    TorchServe hands on the headers of REST, and of gRPC nothing but the inputs.
+    """
+    said = row.get(TRACEPARENT)
+    for name, value in headers.items():
+        if name.lower() == TRACEPARENT and isinstance(value, str):
+            said = value
+    text = said.decode("ascii", "replace") if isinstance(said, bytes | bytearray) else str(said)
+    return text if _SAMPLED.fullmatch(text) else None
