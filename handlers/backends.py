@@ -15,6 +15,7 @@ from handlers import wire
 from handlers.engine import Engine
 from handlers.errors import BackendUnavailable, InvalidQuery, WireError
 from handlers.keys import KeyFile
+from handlers.propagation import TRACE_HEADERS
 from handlers.query import Query, Ranking
 
 log = logging.getLogger(__name__)
@@ -100,9 +101,13 @@ class TorchServeBackend:
         self, queries: list[Query], timeout_s: float | None = None
     ) -> list[Ranking | InvalidQuery]:
         """Answer every query, in order; see `Backend.rank`."""
-        request = pb.PredictionsRequest(**self._model, input={"body": wire.write_queries(queries)})
+        # TorchServe hands no metadata on to the handler, only inputs.
+        traced = TRACE_HEADERS.get()
+        parts = {"body": wire.write_queries(queries)}
+        parts.update((name, value.encode()) for name, value in traced)
+        request = pb.PredictionsRequest(**self._model, input=parts)
         try:
-            reply = await self._stub.Predictions(request, metadata=self._token())
+            reply = await self._stub.Predictions(request, metadata=(*self._token(), *traced))
             answers = wire.read_rankings(reply.prediction)
         except grpc.RpcError as error:
             raise self._unavailable(error) from error

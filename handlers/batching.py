@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from handlers.backends import Backend
 from handlers.errors import Overloaded
+from handlers.observer import ObservedRequest, at_backend
 from handlers.query import Limits, Query
 from handlers.waiting import Answer, Queue, Waiting
 
@@ -29,7 +30,11 @@ class Batcher:
         self._batch_s = 0.0  # how long the last batch took
 
     async def rank(
-        self, query: Query, timeout_s: float | None = None, patient: bool = False
+        self,
+        query: Query,
+        timeout_s: float | None = None,
+        patient: bool = False,
+        seen: ObservedRequest | None = None,
     ) -> Answer:
         """Answer one query, within `timeout_s` seconds where given.
 
@@ -47,6 +52,7 @@ class Batcher:
             arrived=now,
             deadline=None if timeout_s is None else now + timeout_s,
             answer=loop.create_future(),
+            seen=seen,
         )
         if not self._queue.put(waiting):
             raise Overloaded(
@@ -59,6 +65,11 @@ class Batcher:
         except asyncio.CancelledError:
             self._queue.remove(waiting)
             raise
+
+    @property
+    def waiting(self) -> int:
+        """How many queries are in the queue."""
+        return len(self._queue)
 
     async def drained(self) -> None:
         """Wait until nothing is in the queue or at the backend."""
@@ -76,10 +87,13 @@ class Batcher:
     async def _run(self, batch: Sequence[Waiting]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        seen = [waiting.seen for waiting in batch if waiting.seen is not None]
+        candidates = sum(waiting.candidates for waiting in batch)
         try:
-            results = await self._backend.rank(
-                [waiting.query for waiting in batch], _longest_left(batch, started)
-            )
+            with at_backend(seen, candidates, self._backend.name):
+                results = await self._backend.rank(
+                    [waiting.query for waiting in batch], _longest_left(batch, started)
+                )
         except BaseException as error:
             for waiting in batch:
                 if not waiting.answer.done():

@@ -10,9 +10,10 @@ from grpc_reflection.v1alpha import reflection
 from handlers import bounds
 from handlers.ending import Ended, Ending
 from handlers.health import Health
+from handlers.observer import SERVICE, Observer
 from handlers.query import Limits
 from handlers.security import Security
-from handlers.service import SERVICE, RankingService
+from handlers.service import RankingService
 from handlers.versions import Roster
 
 
@@ -23,6 +24,7 @@ async def serve(
     started: Callable[[int], None] | None = None,
     grace_s: float = 10.0,
     security: Security | None = None,
+    observer: Observer | None = None,
     ending: Ending | None = None,
 ) -> None:
     """Serve on `address` (HOST:PORT, port 0 for a free one) until `ending`, by default a signal.
@@ -31,9 +33,11 @@ async def serve(
     NOT_SERVING, no request is taken any more, those in flight have `grace_s` seconds to end; what
     has not ended by then, or is in flight when told so a second time, is cut off with UNAVAILABLE.
     Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
-    `security`, by default none, is not enough for it. Closes the roster.
+    `security`, by default none, is not enough for it. Closes the roster. observer: sees
+    every request.
     """
     limits, security = limits or Limits(), security or Security()
+    observer = observer or Observer()
     server = grpc.aio.server(
         interceptors=security.interceptors(),
         options=[
@@ -42,9 +46,9 @@ async def serve(
         ],
         maximum_concurrent_rpcs=bounds.calls(limits),
     )
-    service = RankingService(roster, limits)
+    service = RankingService(roster, limits, observer)
     server.add_generic_rpc_handlers((service.handler(),))
-    watched = Health()
+    watched = Health(observer)
     health_pb2_grpc.add_HealthServicer_to_server(watched, server)
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from handlers.service import SERVICE
+from handlers.observer import SERVICE, Observer
 from handlers.versions import Roster
 
 READY_INTERVAL_S = 1.0  # between two looks at whether the backends are ready
@@ -15,8 +15,10 @@ READY_INTERVAL_S = 1.0  # between two looks at whether the backends are ready
 class Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc_health ships no types
     """Health checks that say what the backend says, and do not hold up the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer) -> None:
+        """Tell `observer` what is seen at every look."""
         super().__init__()
+        self._observer = observer
         self._watches: set[asyncio.Task[Any]] = set()
         self._ending = False
 
@@ -39,7 +41,9 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc_health sh
     async def look(self, roster: Roster) -> None:
         """Say SERVING where the versions served are ready, else NOT_SERVING."""
         response = health_pb2.HealthCheckResponse
-        status = response.SERVING if await roster.ready() else response.NOT_SERVING
+        ready = await roster.ready()
+        self._observer.look(roster, ready)
+        status = response.SERVING if ready else response.NOT_SERVING
         for service in ("", SERVICE):
             await self.set(service, status)
 
@@ -53,6 +57,7 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc_health sh
                 await asyncio.wait_for(signalled.wait(), READY_INTERVAL_S)
             except TimeoutError:
                 await self.look(roster)
+        self._observer.look(roster, False)
         await self.enter_graceful_shutdown()
         await asyncio.sleep(0)  # the streams write the change before they end
         self._ending = True

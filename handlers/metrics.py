@@ -64,9 +64,9 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._weight = Gauge(
-            "anirank_model_weight",
-            "Weight of each version among the requests that name none; 0 once it is let go.",
+        self._share = Gauge(
+            "anirank_model_share",
+            "Share that each version served has of the requests that name none; 0 once let go.",
             ("name", "version"),
             registry=self.registry,
             multiprocess_mode="livemax",
@@ -82,7 +82,7 @@ class Metrics:
         self._counted: dict[tuple[str, str], Counter] = {}
         self._timed: dict[str, Histogram] = {}
         self._answered: dict[str, tuple[Histogram, Histogram]] = {}
-        self._weighed: set[tuple[str, str]] = set()
+        self._shared: set[tuple[str, str]] = set()
 
     def began(self) -> None:
         """Count a request in flight."""
@@ -126,14 +126,14 @@ class Metrics:
         """Say whether requests would be answered now."""
         self._ready.set(ready)
 
-    def serving(self, weights: Iterable[tuple[str, str, float]]) -> None:
-        """Say which versions are served now: (name, version, weight) of each, and no others."""
-        now = {(name, version): weight for name, version, weight in weights}
-        for gone in self._weighed - now.keys():
-            self._weight.labels(*gone).set(0.0)
-        for labels, weight in now.items():
-            self._weight.labels(*labels).set(weight)
-        self._weighed |= now.keys()
+    def serving(self, shares: Iterable[tuple[str, str, float]]) -> None:
+        """Say which versions are served now: (name, version, share) of each, and no others."""
+        now = {(name, version): share for name, version, share in shares}
+        for gone in self._shared - now.keys():
+            self._share.labels(*gone).set(0.0)
+        for labels, share in now.items():
+            self._share.labels(*labels).set(share)
+        self._shared |= now.keys()
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()

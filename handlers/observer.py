@@ -20,6 +20,7 @@ from handlers.status import code_of
 if TYPE_CHECKING:
     from handlers.metrics import Metrics
     from handlers.tracing import RequestTrace, Tracing
+    from handlers.versions import Roster
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
 REQUEST_ID = "x-request-id"  # in the metadata of a call and in the trailing metadata of its end
@@ -53,20 +54,24 @@ class Observer:
         return name
 
     def request(
-        self, method: str, name: str, context: grpc.aio.ServicerContext
+        self, method: str, context: grpc.aio.ServicerContext, name: str | None = None
     ) -> "ObservedRequest":
-        """See a request of the id `name` from here to the end of a `with`."""
-        return ObservedRequest(self, method, name, context)
+        """See a request from here to the end of a `with`.
 
-    def batch(
-        self, requests: "Sequence[ObservedRequest]", candidates: int, backend: str
-    ) -> AbstractContextManager[Any]:
-        """See a batch of requests at its backend, from here to the end of a `with`."""
+        name: its id, where it is not the call's.
+        """
+        return ObservedRequest(self, method, name or self.name_call(context), context)
+
+    def look(self, roster: "Roster", ready: bool) -> None:
+        """Take what is served now, and whether a request would be answered."""
         if self.metrics is not None:
-            self.metrics.batch(len(requests), candidates)
-        if self.tracing is not None:
-            return self.tracing.batch(requests, candidates, backend)
-        return nullcontext()
+            self.metrics.ready(ready)
+            self.metrics.queued(sum(version.batcher.waiting for version in roster.versions))
+            info = roster.describe("")
+            total = sum(each.weight for each in info.versions)
+            self.metrics.serving(
+                (info.name, each.version, each.weight / total) for each in info.versions
+            )
 
     def refused(self, method: str, code: grpc.StatusCode) -> None:
         """Count a request that was refused before any message of it was read."""
@@ -86,14 +91,14 @@ class ObservedRequest:
     """
 
     __slots__ = (
-        "_observer", "code", "context", "failure", "id", "method", "query", "queue_s", "queued",
+        "code", "context", "failure", "id", "method", "observer", "query", "queue_s", "queued",
         "ranking", "started", "total_s", "trace", "version",
     )  # fmt: skip
 
     def __init__(
         self, observer: Observer, method: str, name: str, context: grpc.aio.ServicerContext
     ) -> None:
-        self._observer = observer
+        self.observer = observer
         self.method = method
         self.id = name
         self.context = context
@@ -107,10 +112,10 @@ class ObservedRequest:
 
     def __enter__(self) -> "ObservedRequest":
         self.started = time.monotonic()
-        if self._observer.metrics is not None:
-            self._observer.metrics.began()
-        if self._observer.tracing is not None:
-            self.trace = self._observer.tracing.begin(self, SERVICE)
+        if self.observer.metrics is not None:
+            self.observer.metrics.began()
+        if self.observer.tracing is not None:
+            self.trace = self.observer.tracing.begin(self, SERVICE)
         return self
 
     def asked(self, query: Query, version: str) -> None:
@@ -124,10 +129,11 @@ class ObservedRequest:
         self.ranking = ranking
         self.queue_s = queue_s
 
-    def failed(self, failure: ServingError) -> None:
-        """Take what the request ends with instead of an answer."""
-        self.failure = failure
-        self.code = code_of(failure).name
+    def left_with(self, outcome: bytes | ServingError) -> None:
+        """Take what the request ends with: a reply, or what stands in its place."""
+        if isinstance(outcome, ServingError):
+            self.failure = outcome
+            self.code = code_of(outcome).name
 
     def __exit__(
         self,
@@ -138,7 +144,7 @@ class ObservedRequest:
         self.total_s = time.monotonic() - self.started
         if error is not None and self.failure is None:
             self.code = self._code_left_with(error)
-        observer = self._observer
+        observer = self.observer
         if (metrics := observer.metrics) is not None:
             metrics.ended(self.method, self.code, self.total_s)
             if self.ranking is not None:
@@ -189,6 +195,23 @@ class ObservedRequest:
         if self.trace is not None:
             fields["trace_id"] = self.trace.id
         return fields
+
+
+def at_backend(
+    requests: Sequence[ObservedRequest], candidates: int, backend: str
+) -> AbstractContextManager[Any]:
+    """See a batch of requests, of one façade, at its backend, from here to the end of a `with`.
+
+    candidates: those of all its queries.
+    """
+    if not requests:
+        return nullcontext()
+    observer = requests[0].observer
+    if observer.metrics is not None:
+        observer.metrics.batch(len(requests), candidates)
+    if observer.tracing is not None:
+        return observer.tracing.batch(requests, candidates, backend)
+    return nullcontext()
 
 
 def _ms(seconds: float) -> float:

@@ -48,6 +48,7 @@ class RankingHandler:
         A request whose every item is wrong leaves with the status 400, which REST callers see; what
         is wrong with an item stands in its place in the reply, for gRPC callers as well.
         """
+        started = time.monotonic()
         bodies = [Body(_content(row), self._bundle) for row in data]
         queries = [item for body in bodies for item in body.items if isinstance(item, Query)]
         ranked = iter(self._engine.rank(queries))

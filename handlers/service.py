@@ -1,6 +1,7 @@
 """The methods of anime.ranking.v1.RankingService."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,24 +11,24 @@ from google.protobuf.message import DecodeError
 
 from handlers import messages
 from handlers.errors import DeadlinePassed, InvalidQuery, ServingError
+from handlers.observer import SERVICE, ObservedRequest, Observer
 from handlers.profile import ProfileField
 from handlers.query import Limits, Query
-from handlers.status import FAILURES, abort
+from handlers.status import FAILURES, abort, code_of
 from handlers.streaming import Stream
 from handlers.versions import Roster
 
-SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
-
 
 class _Kind(NamedTuple):
-    """A kind of request that a RankReply answers: its message, and how its query is read."""
+    """A kind of request that a RankReply answers: its method, its message, how it is read."""
 
+    method: str
     message: Any
     read: Callable[[Any, Sequence[ProfileField], Limits], Query]
 
 
-_RANK = _Kind(pb.RankRequest, messages.read_rank)
-_RECOMMEND = _Kind(pb.RecommendRequest, messages.read_recommend)
+_RANK = _Kind("Rank", pb.RankRequest, messages.read_rank)
+_RECOMMEND = _Kind("Recommend", pb.RecommendRequest, messages.read_recommend)
 _OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
 
 
@@ -37,9 +38,15 @@ class RankingService:
     Each failure leaves with its status and its details.
     """
 
-    def __init__(self, roster: Roster, limits: Limits | None = None) -> None:
-        """Answer with the versions of `roster`, and take up `limits.streamed` of a stream."""
+    def __init__(
+        self, roster: Roster, limits: Limits | None = None, observer: Observer | None = None
+    ) -> None:
+        """Answer with the versions of `roster`, and take up `limits.streamed` of a stream.
+
+        observer: sees every request.
+        """
         self._roster = roster
+        self._observer = observer or Observer()
         self._streamed = (limits or Limits()).streamed
         self._streams: set[Stream] = set()
         self._ending = False
@@ -64,7 +71,9 @@ class RankingService:
 
     async def rank_stream(self, _bodies: Any, context: grpc.aio.ServicerContext) -> None:
         """Answer many requests over one stream."""
-        stream = Stream(context, self._stream_outcome, self._streamed)
+        name = self._observer.name_call(context)
+        answer = functools.partial(self._stream_outcome, context, name)
+        stream = Stream(context, answer, self._streamed)
         self._streams.add(stream)
         if self._ending:
             stream.end()
@@ -73,15 +82,17 @@ class RankingService:
         finally:
             self._streams.discard(stream)
         if failure is not None:
+            self._observer.refused("RankStream", code_of(failure))
             await abort(context, failure)
 
     async def get_model_info(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Say which model answers."""
-        try:
-            request = _parse(pb.GetModelInfoRequest, body)
-            return bytes(self._roster.describe(request.model_version).SerializeToString())
-        except InvalidQuery as error:
-            failure = error
+        with self._observer.request("GetModelInfo", context) as seen:
+            try:
+                request = _parse(pb.GetModelInfoRequest, body)
+                return bytes(self._roster.describe(request.model_version).SerializeToString())
+            except InvalidQuery as error:
+                seen.left_with(failure := error)
         return await abort(context, failure)
 
     def end_streams(self) -> None:
@@ -91,15 +102,29 @@ class RankingService:
             stream.end()
 
     async def _answer(self, kind: _Kind, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        outcome = await self._outcome(kind, body, context.time_remaining())
+        with self._observer.request(kind.method, context) as seen:
+            outcome = await self._outcome(kind, body, context.time_remaining(), seen)
+            seen.left_with(outcome)
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)
         return outcome
 
     async def _stream_outcome(
-        self, item: pb.RankStreamRequest, timeout_s: float | None
+        self,
+        context: grpc.aio.ServicerContext,
+        name: str,
+        item: pb.RankStreamRequest,
+        timeout_s: float | None,
     ) -> bytes | ServingError:
-        """What one request of a stream is answered with, within `timeout_s` seconds."""
+        """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
+        with self._observer.request("RankStream", context, f"{name}/{item.id}") as seen:
+            outcome = await self._in_time(item, timeout_s, seen)
+            seen.left_with(outcome)
+        return outcome
+
+    async def _in_time(
+        self, item: pb.RankStreamRequest, timeout_s: float | None, seen: ObservedRequest
+    ) -> bytes | ServingError:
         field = item.WhichOneof("request")
         if field is None:
             return InvalidQuery(
@@ -108,7 +133,7 @@ class RankingService:
         try:
             async with asyncio.timeout(timeout_s):  # nobody else ends it in time
                 return await self._outcome(
-                    _OF_A_STREAM[field], getattr(item, field), timeout_s, patient=True
+                    _OF_A_STREAM[field], getattr(item, field), timeout_s, seen, patient=True
                 )
         except TimeoutError:
             return DeadlinePassed("the request's timeout passed")
@@ -118,6 +143,7 @@ class RankingService:
         kind: _Kind,
         request: Any,
         timeout_s: float | None,
+        seen: ObservedRequest,
         patient: bool = False,
     ) -> bytes | ServingError:
         """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
@@ -130,9 +156,11 @@ class RankingService:
             user_id = request.user_id if request.HasField("user_id") else None
             version = self._roster.choose(request.model_version, user_id)
             query = kind.read(request, version.bundle.manifest.profile, version.limits)
-            result, queue_s = await version.batcher.rank(query, timeout_s, patient)
+            seen.asked(query, version.name)
+            result, queue_s = await version.batcher.rank(query, timeout_s, patient, seen)
             if isinstance(result, InvalidQuery):
                 return result
+            seen.answered(result, queue_s)
             reply = messages.write_reply(result, version.bundle, queue_s)
             return bytes(reply.SerializeToString())
         except FAILURES as error:

@@ -46,10 +46,11 @@ def status_of(error: ServingError) -> status_pb2.Status:
 async def abort(context: grpc.aio.ServicerContext, error: ServingError) -> NoReturn:
     """End a call with the status of an error; to be called outside of an `except` clause.
 
-    It raises, and what it raises is no part of the failure.
+    It raises, and what it raises is no part of the failure. Trailing metadata set before stays.
     """
     status = rpc_status.to_status(status_of(error))
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    metadata = (*context.trailing_metadata(), *status.trailing_metadata)
+    await context.abort(status.code, status.details, metadata)
     raise AssertionError("abort raises")
 
 

@@ -3,10 +3,13 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from handlers.errors import DeadlinePassed, InvalidQuery
 from handlers.query import Query, Ranking
+
+if TYPE_CHECKING:
+    from handlers.observer import ObservedRequest
 
 # Queries in one batch, so that a batch of tiny ones stays within what the binary form carries.
 MOST_QUERIES = 256
@@ -29,7 +32,7 @@ class Waiting:
     """A query in the queue.
 
     candidates: how many are scored for it. patient: it waits for a place rather than be refused.
-    arrived, deadline: the event loop's time, in seconds. answer: for who asked.
+    arrived, deadline: the event loop's time, in seconds. answer: for who asked. seen: by whom.
     """
 
     query: Query
@@ -38,6 +41,7 @@ class Waiting:
     arrived: float
     deadline: float | None
     answer: "asyncio.Future[Answer]"
+    seen: "ObservedRequest | None" = None
 
 
 class Queue:

@@ -4,12 +4,17 @@ All its numbers are multiples of 1/8 and small, so that float32 adds them up exa
 an answer is either the reference's or wrong. Ties are frequent.
 """
 
+import asyncio
 import hashlib
 import json
 import math
+import queue
 import shutil
+import threading
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -22,12 +27,16 @@ from packaging.requirements import Requirement
 from torch import Tensor, nn
 
 from export import graphs
+from handlers import facade
+from handlers.backends import EmbeddedBackend
 from handlers.bundle import ONNX, Bundle
+from handlers.ending import Ending
 from handlers.engine import Engine
 from handlers.graph import OnnxGraph
-from handlers.query import Familiarity, Objective, Query, Ranking
+from handlers.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.reasons import Reasons
 from handlers.torchserve import TorchServe
+from handlers.versions import Roster, ServedVersion
 
 ANIME, USERS, DAYS_WEIGHT, BETA, MEAN = 60, 40, 4.0, 0.5, 7.0
 GENRES, GENRE_WEIGHT = ("Action", "Sci-Fi"), 0.125
@@ -308,6 +317,73 @@ def graph(toy: Bundle) -> OnnxGraph:
 @pytest.fixture(scope="session")
 def engine(toy: Bundle, graph: OnnxGraph) -> Engine:
     return Engine(toy, graph)
+
+
+class Held:
+    """A graph that computes nothing while it is held: `arrived` says that a batch waits at it."""
+
+    def __init__(self, graph: OnnxGraph) -> None:
+        self.graph = graph
+        self.arrived, self.free = threading.Event(), threading.Event()
+
+    def run(self, inputs: Any) -> Any:
+        self.arrived.set()
+        assert self.free.wait(60)
+        return self.graph.run(inputs)
+
+
+@pytest.fixture
+def held(graph: OnnxGraph) -> Iterator[Held]:
+    held = Held(graph)
+    yield held
+    held.free.set()
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(toy: Bundle, engine: Engine) -> Iterator[Serve]:
+    """Starts façades, each in a thread of its own; a call gives the address of one."""
+    with ExitStack() as started:
+        known = {"bundle": toy, "engine": engine}
+        yield lambda **options: started.enter_context(_served(**{**known, **options}))
+
+
+@contextmanager
+def _served(
+    bundle: Bundle,
+    engine: Engine,
+    backend: Callable[[], Any] | None = None,
+    limits: Limits | None = None,
+    **options: Any,
+) -> Iterator[str]:
+    ports: queue.Queue[int] = queue.Queue()
+    ending: list[Callable[[], None]] = []
+
+    async def answer() -> None:
+        told = Ending()
+        loop = asyncio.get_running_loop()
+        ending.append(lambda: loop.call_soon_threadsafe(told.tell))
+        bounds = limits or Limits()
+        computes = backend() if backend is not None else EmbeddedBackend(engine)
+        roster = Roster(ServedVersion(bundle, computes, bounds))
+        await facade.serve(roster, "127.0.0.1:0", bounds, ports.put, ending=told, **options)
+
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(asyncio.run, answer())
+        while True:
+            try:
+                address = f"127.0.0.1:{ports.get(timeout=0.1)}"
+                break
+            except queue.Empty:
+                if ended.done():
+                    ended.result()
+        try:
+            yield address
+        finally:
+            ending[0]()
+            ended.result(60)
 
 
 @pytest.fixture(scope="session")

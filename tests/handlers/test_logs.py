@@ -1,12 +1,20 @@
 import json
 import logging
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 
+import grpc
 import pytest
+from anime.ranking.v1 import ranking_pb2 as pb
+from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from grpc_status import rpc_status
 
 from handlers import logs
+from handlers.backends import TorchServeBackend
+from handlers.client import RankingClient
+from handlers.errors import BackendUnavailable, InvalidQuery
 
 PROGRAM = """
 import asyncio, logging, sys, warnings
@@ -102,3 +110,102 @@ def test_faults_of_different_kinds_do_not_hide_each_other(faults, caplog):
     faults.over("backend of version 1")
     assert faults.any
     assert len(caplog.records) == 3
+
+
+def requests_seen(caplog):
+    return [record for record in caplog.records if record.name == "handlers.requests"]
+
+
+def test_a_request_is_one_line_at_debug_with_its_id_and_times(serve, caplog):
+    caplog.set_level(logging.DEBUG, "handlers.requests")
+    with RankingClient(serve()) as client:
+        reply = client.rank([3, 6], user_id=20, top_k=1)
+        client.recommend(history={3: 9.0})
+        client.recommend()
+        client.model_info()
+        with pytest.raises(InvalidQuery):
+            client.rank([3], history={3: 11})
+    ranked, with_history, new, info, refused = requests_seen(caplog)
+    assert ranked.getMessage() == "Rank OK"
+    assert (ranked.method, ranked.code, ranked.model_version) == ("Rank", "OK", "1")
+    assert (ranked.candidates, ranked.top_k, ranked.user) == (2, 1, "known")
+    assert ranked.queue_ms == pytest.approx(reply.queue_time.ToNanoseconds() / 1e6, abs=1e-3)
+    assert ranked.compute_ms == pytest.approx(reply.compute_time.ToNanoseconds() / 1e6, abs=1e-3)
+    assert ranked.total_ms >= ranked.compute_ms
+    assert ranked.peer.startswith("ipv4:127.0.0.1:")
+    assert (with_history.user, with_history.candidates) == ("new_with_history", None)
+    assert new.user == "new"
+    assert (info.method, info.code) == ("GetModelInfo", "OK")
+    assert (refused.code, refused.field) == ("INVALID_ARGUMENT", "history[0].rating")
+    assert len({record.request_id for record in requests_seen(caplog)}) == 5
+    text = " ".join(formatter_line(record) for record in requests_seen(caplog))
+    assert "user_id" not in text
+    assert "20" not in {str(value) for value in vars(ranked).values()}
+
+
+def formatter_line(record):
+    line = logs.formatter().format(record)
+    assert "\n" not in line
+    json.loads(line)
+    return line
+
+
+def test_no_request_leaves_a_line_at_info(serve, caplog):
+    caplog.set_level(logging.INFO, "handlers.requests")
+    with RankingClient(serve()) as client:
+        client.rank([3])
+        with pytest.raises(InvalidQuery):
+            client.rank([])
+    assert requests_seen(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("order-66/b", True),
+        ("a" * 128, True),
+        ("two words", True),
+        ("a" * 129, False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_callers_request_id_comes_back_with_every_end_and_another_is_made(
+    serve, caplog, given, taken
+):
+    caplog.set_level(logging.DEBUG, "handlers.requests")
+    metadata = None if given is None else (("x-request-id", given),)
+    with grpc.insecure_channel(serve()) as channel:
+        stub = RankingServiceStub(channel)
+        ends = [stub.Rank.with_call(pb.RankRequest(candidate_ids=[3]), metadata=metadata)[1]]
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Rank(pb.RankRequest(), metadata=metadata)
+        ends.append(caught.value)
+        requests = [pb.RankStreamRequest(id=7, rank=pb.RankRequest(candidate_ids=[3]))]
+        stream = stub.RankStream(iter(requests), metadata=metadata)
+        assert len(list(stream)) == 1
+        ends.append(stream)
+    said = [dict(end.trailing_metadata())["x-request-id"] for end in ends]
+    if taken:
+        assert said == [given] * 3
+    else:
+        assert len(set(said)) == 3
+        assert all(re.fullmatch("[0-9a-f]{32}", each) for each in said)
+    written = [record.request_id for record in requests_seen(caplog)]
+    assert written == [said[0], said[1], f"{said[2]}/7"]
+    assert rpc_status.from_call(caught.value) is not None  # the id does not displace the details
+
+
+def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    keys = tmp_path / "key_file.json"
+    keys.write_text('{"inference": {"key": "s3cret-key"}}')
+    address = serve(backend=lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys))
+    with RankingClient(address) as client:
+        for _ in range(20):
+            with pytest.raises(BackendUnavailable):
+                client.rank([3])
+    grave = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.name for record in grave] == ["handlers.logs"]
+    assert "TorchServe at 127.0.0.1:1" in caplog.text
+    assert "s3cret-key" not in caplog.text

@@ -1,12 +1,24 @@
 import http.client
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
+from anime.ranking.v1 import ranking_pb2 as pb
+from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from handlers.errors import AddressRefused, AddressUnavailable
+from handlers.backends import EmbeddedBackend, TorchServeBackend
+from handlers.client import RankingClient
+from handlers.engine import Engine
+from handlers.errors import AddressRefused, AddressUnavailable, InvalidQuery
 from handlers.metrics import Metrics
 from handlers.metrics_server import MetricsServer
+from handlers.observer import Observer
+from handlers.query import Limits
 
 
 def scrape(port):
@@ -27,6 +39,27 @@ def scrape(port):
 
 def value(samples, sample, **labels):
     return samples.get((sample, *sorted(labels.items())))
+
+
+def settled(port, sample, number, **labels):
+    """The page, once a sample on it has this value."""
+    for _ in range(300):
+        samples = scrape(port)
+        if value(samples, sample, **labels) == number:
+            return samples
+        threading.Event().wait(0.1)
+    raise AssertionError(f"{sample} is {value(samples, sample, **labels)}, should be {number}")
+
+
+@pytest.fixture
+def observer():
+    return Observer(Metrics())
+
+
+@pytest.fixture
+def port(observer):
+    with MetricsServer("127.0.0.1:0", observer.metrics.registry) as server:
+        yield server.port
 
 
 @pytest.fixture
@@ -96,5 +129,143 @@ def test_a_version_that_is_let_go_weighs_nothing():
         metrics.serving([("anime", "1", 0.9), ("anime", "2", 0.1)])
         metrics.serving([("anime", "2", 1.0)])
         samples = scrape(server.port)
-    assert value(samples, "anirank_model_weight", name="anime", version="1") == 0
-    assert value(samples, "anirank_model_weight", name="anime", version="2") == 1
+    assert value(samples, "anirank_model_share", name="anime", version="1") == 0
+    assert value(samples, "anirank_model_share", name="anime", version="2") == 1
+
+
+def counted(samples):
+    return {
+        (dict(labels)["method"], dict(labels)["code"]): number
+        for (name, *labels), number in samples.items()
+        if name == "anirank_requests_total"
+    }
+
+
+def test_requests_are_counted_by_method_and_code(serve, observer, port):
+    address = serve(observer=observer)
+    with RankingClient(address) as client, grpc.insecure_channel(address) as channel:
+        for _ in range(3):
+            client.rank([3])
+        client.recommend()
+        client.model_info()
+        with pytest.raises(InvalidQuery):
+            client.rank([])
+        with pytest.raises(grpc.RpcError):
+            RankingServiceStub(channel).GetModelInfo(pb.GetModelInfoRequest(model_version="9"))
+        HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    samples = scrape(port)
+    assert counted(samples) == {
+        ("Rank", "OK"): 3,
+        ("Rank", "INVALID_ARGUMENT"): 1,
+        ("Recommend", "OK"): 1,
+        ("GetModelInfo", "OK"): 1,
+        ("GetModelInfo", "INVALID_ARGUMENT"): 1,
+    }
+    assert value(samples, "anirank_request_seconds_count", method="Rank") == 4
+    assert value(samples, "anirank_request_seconds_sum", method="Rank") > 0
+    assert value(samples, "anirank_requests_in_flight") == 0
+
+
+def test_the_replys_own_times_are_those_of_the_metrics(serve, observer, port):
+    with RankingClient(serve(observer=observer)) as client, ThreadPoolExecutor(8) as threads:
+        replies = list(threads.map(lambda user: client.recommend(user_id=user), range(200)))
+    samples = scrape(port)
+    for kind in ("queue", "compute"):
+        times = [getattr(reply, f"{kind}_time").ToNanoseconds() / 1e9 for reply in replies]
+        name = f"anirank_{kind}_seconds"
+        assert value(samples, f"{name}_count", version="1") == len(replies)
+        assert value(samples, f"{name}_sum", version="1") == pytest.approx(sum(times), abs=1e-6)
+        for (bucket, *labels), number in samples.items():
+            if bucket == f"{name}_bucket":
+                bound = float(dict(labels)["le"])
+                assert number == sum(time <= bound for time in times)
+    whole = value(samples, "anirank_request_seconds_sum", method="Recommend")
+    assert whole >= value(samples, "anirank_queue_seconds_sum", version="1")
+
+
+def test_batches_are_counted_in_queries_and_in_candidates(serve, toy, observer, port, held):
+    address = serve(observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, held)))
+    with RankingClient(address) as client, ThreadPoolExecutor(8) as threads:
+        first = threads.submit(client.rank, [3])
+        assert held.arrived.wait(60)
+        others = [threads.submit(client.rank, [3, 6]) for _ in range(3)]
+        others.append(threads.submit(client.recommend))
+        samples = settled(port, "anirank_queue_length", 4)
+        assert value(samples, "anirank_requests_in_flight") == 5
+        assert value(samples, "anirank_batch_queries_count") == 1
+        held.free.set()
+        for future in (first, *others):
+            future.result(60)
+    samples = settled(port, "anirank_queue_length", 0)
+    assert value(samples, "anirank_requests_in_flight") == 0
+    assert value(samples, "anirank_batch_queries_sum") == 5
+    assert value(samples, "anirank_batch_queries_count") <= 3
+    assert value(samples, "anirank_batch_candidates_sum") == 1 + 3 * 2 + len(toy.catalogue)
+
+
+def test_what_ends_without_an_answer_is_counted_by_how_it_ended(serve, toy, observer, port, held):
+    address = serve(
+        observer=observer,
+        backend=lambda: EmbeddedBackend(Engine(toy, held)),
+        limits=Limits(queued=2),
+    )
+    with grpc.insecure_channel(address) as channel:
+        rank = RankingServiceStub(channel).Rank
+        request = pb.RankRequest(candidate_ids=[3])
+        first = rank.future(request)
+        assert held.arrived.wait(60)
+        late = rank.future(request, timeout=0.2)
+        assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        settled(port, "anirank_requests_total", 1, method="Rank", code="DEADLINE_EXCEEDED")
+        left = rank.future(request)
+        settled(port, "anirank_requests_in_flight", 2)
+        left.cancel()
+        settled(port, "anirank_requests_total", 1, method="Rank", code="CANCELLED")
+        waiting = [rank.future(request) for _ in range(2)]
+        settled(port, "anirank_requests_in_flight", 3)
+        assert rank.future(request).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.free.set()
+        assert all(len(future.result(60).ranking) == 1 for future in (first, *waiting))
+    assert counted(scrape(port)) == {
+        ("Rank", "OK"): 3,
+        ("Rank", "DEADLINE_EXCEEDED"): 1,
+        ("Rank", "CANCELLED"): 1,
+        ("Rank", "RESOURCE_EXHAUSTED"): 1,
+    }
+
+
+def test_each_request_of_a_stream_is_counted(serve, observer, port):
+    requests = [
+        pb.RankStreamRequest(id=number, rank=pb.RankRequest(candidate_ids=ids))
+        for number, ids in enumerate([[3], [], [6]])
+    ]
+    with grpc.insecure_channel(serve(observer=observer)) as channel:
+        assert len(list(RankingServiceStub(channel).RankStream(iter(requests)))) == 3
+    assert counted(scrape(port)) == {
+        ("RankStream", "OK"): 2,
+        ("RankStream", "INVALID_ARGUMENT"): 1,
+    }
+
+
+def test_two_facades_of_one_process_do_not_share_numbers(serve, observer, port):
+    other = Observer(Metrics())
+    with RankingClient(serve(observer=observer)) as client:
+        client.rank([3])
+    with RankingClient(serve(observer=other)) as client:
+        client.recommend()
+    assert counted(scrape(port)) == {("Rank", "OK"): 1}
+
+
+def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
+    serve, observer, port, tmp_path
+):
+    serve(observer=observer)
+    samples = scrape(port)
+    assert value(samples, "anirank_ready") == 1
+    assert value(samples, "anirank_model_share", name="toy", version="1") == 1
+    keys = tmp_path / "key_file.json"
+    keys.write_text('{"inference": {"key": "k"}}')
+    gone = Observer(Metrics())
+    serve(observer=gone, backend=lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys))
+    with MetricsServer("127.0.0.1:0", gone.metrics.registry) as server:
+        assert value(scrape(server.port), "anirank_ready") == 0
