@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from handlers.settings import BackendName, Settings
+from handlers.settings import BackendName, Level, Settings
 
 DEFAULT = Settings()
 console = Console(highlight=False)
@@ -74,6 +74,19 @@ def serve(
             "--insecure-public", help="Listen to other machines without TLS. Anyone there may ask."
         ),
     ] = False,
+    metrics_address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT to show metrics on to Prometheus, as in 127.0.0.1:9100. [default: none]"
+        ),
+    ] = DEFAULT.metrics_address,
+    log_level: Annotated[
+        Level, typer.Option(help="The gravest alone, or down to a line for each request: debug.")
+    ] = DEFAULT.log_level,
+    tracing: Annotated[
+        bool,
+        typer.Option("--tracing", help="Send spans by OTLP; the variables OTEL_... say where."),
+    ] = DEFAULT.tracing,
 ) -> None:
     """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
     from handlers import serving
@@ -95,6 +108,9 @@ def serve(
         tls_client_ca=tls_client_ca,
         tokens=tokens,
         insecure_public=insecure_public,
+        metrics_address=metrics_address,
+        log_level=log_level,
+        tracing=tracing,
     )
     serving.serve(settings, lambda line: console.print(line, soft_wrap=True))
 

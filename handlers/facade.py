@@ -24,8 +24,8 @@ async def serve(
     started: Callable[[int], None] | None = None,
     grace_s: float = 10.0,
     security: Security | None = None,
-    observer: Observer | None = None,
     ending: Ending | None = None,
+    observer: Observer | None = None,
 ) -> None:
     """Serve on `address` (HOST:PORT, port 0 for a free one) until `ending`, by default a signal.
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
-Level = Literal["debug", "info", "warning", "error"]
+from handlers.settings import Level
+
 REPEAT_S = 30.0  # between two lines about one fault that goes on
 
 log = logging.getLogger(__name__)

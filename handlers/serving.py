@@ -6,13 +6,14 @@ from collections.abc import Callable
 from handlers import facade
 from handlers.ending import Ended, Ending
 from handlers.loading import Loader
+from handlers.observation import observation
 from handlers.security import opened, protected
 from handlers.settings import Settings
 from handlers.versions import Roster
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `say` is given the one line that says what and where.
+    """Serve until SIGTERM or SIGINT; `say` is given the lines that say what and where.
 
     Raises ServingError where it cannot start.
     """
@@ -29,7 +30,7 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
     )
     security.check(settings.address)  # before what takes long
     loader = Loader(settings)
-    with Ending() as ending:
+    with observation(settings) as (observer, lines), Ending() as ending:
         try:
             roster = await _load(loader, ending)
         except Ended:
@@ -38,10 +39,11 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
             roster,
             settings.address,
             settings.limits,
-            lambda port: say(_said(settings, roster, port)),
+            lambda port: say("\n".join([_said(settings, roster, port), *lines])),
             settings.grace_s,
             security,
             ending,
+            observer,
         )
 
 

@@ -9,6 +9,7 @@ from handlers.query import Limits
 
 NEWEST = "newest"  # in place of a version: whichever is the newest in the store
 
+Level = Literal["debug", "info", "warning", "error"]
 BackendName = Literal["onnxruntime", "torchserve"]
 
 
@@ -20,6 +21,8 @@ class Settings:
     torchserve, keys: HOST:PORT of the gRPC of a TorchServe that runs, and its key_file.json; None
     starts one. trust: PEM files of public keys, one of which must have signed what is served.
     tls_cert, tls_key, tls_client_ca, tokens, insecure_public: see `handlers.security.protected`.
+    metrics_address: HOST:PORT for Prometheus, None for none. tracing: send spans by OTLP to where
+    the variables OTEL_… say.
     """
 
     store: Path = Path("model_store")
@@ -39,3 +42,6 @@ class Settings:
     tls_client_ca: Path | None = None
     tokens: Path | None = None
     insecure_public: bool = False
+    metrics_address: str | None = None
+    log_level: Level = "info"
+    tracing: bool = False

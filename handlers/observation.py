@@ -1,0 +1,38 @@
+"""From settings to an observer: the log, the page of metrics and the traces that are asked for."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from handlers import logs
+from handlers.observer import Observer
+from handlers.settings import Settings
+
+
+@contextmanager
+def observation(settings: Settings) -> Iterator[tuple[Observer, list[str]]]:
+    """An observer, and lines that say where what it sees is shown; closes what it opens.
+
+    From here on the process writes its log as JSON to standard error. Raises AddressUnavailable and
+    AddressRefused for the address of the metrics, TracingUnavailable.
+    """
+    logs.start(settings.log_level)
+    metrics = tracing = None
+    lines = []
+    # What is not asked for is not imported either.
+    with ExitStack() as stack:
+        if settings.tracing:
+            from handlers.tracing import Tracing
+
+            tracing = Tracing()
+            stack.callback(tracing.close)
+        if settings.metrics_address is not None:
+            from handlers.metrics import Metrics
+            from handlers.metrics_server import PATH, MetricsServer
+            from handlers.security import opened
+
+            metrics = Metrics()
+            page = stack.enter_context(
+                MetricsServer(settings.metrics_address, metrics.registry, settings.insecure_public)
+            )
+            lines.append(f"metrics on http://{opened(settings.metrics_address, page.port)}{PATH}")
+        yield Observer(metrics, tracing), lines
