@@ -1,5 +1,6 @@
 """`anirank serve` and `anirank torchserve` on the command line: parse and hand over."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -89,6 +90,8 @@ def serve(
     ] = DEFAULT.tracing,
 ) -> None:
     """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
+    # gRPC's core would write a line of its own for every handshake that fails; it reads this once.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from handlers import serving
 
     settings = Settings(

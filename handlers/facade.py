@@ -39,7 +39,7 @@ async def serve(
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
     server = grpc.aio.server(
-        interceptors=security.interceptors(),
+        interceptors=security.interceptors(observer.unauthenticated),
         options=[
             ("grpc.so_reuseport", 0),  # an address in use is an error, not a share of its calls
             *bounds.options(limits),

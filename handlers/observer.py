@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from handlers.tracing import RequestTrace, Tracing
     from handlers.versions import Roster
 
-SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"].full_name
+_SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"]
+_METHODS = {method.name for method in _SERVICE.methods}
+SERVICE = _SERVICE.full_name
 REQUEST_ID = "x-request-id"  # in the metadata of a call and in the trailing metadata of its end
 LONGEST_ID = 128  # characters
 _OVERLOAD = "overload"
@@ -77,6 +79,12 @@ class Observer:
         """Count a request that was refused before any message of it was read."""
         if self.metrics is not None:
             self.metrics.refused(method, code.name)
+
+    def unauthenticated(self, path: str) -> None:
+        """Count a call without a token that is known, to /SERVICE/METHOD."""
+        service, _, method = path.removeprefix("/").partition("/")
+        if service == SERVICE and method in _METHODS:  # else callers could make up ever new labels
+            self.refused(method, grpc.StatusCode.UNAUTHENTICATED)
 
 
 class ObservedRequest:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,9 @@ class Security:
             ) from error
         return port
 
-    def interceptors(self) -> list[Any]:
-        """What stands before every method of a server."""
-        return [] if self.tokens is None else [TokensAsked(self.tokens)]
+    def interceptors(self, refused: Callable[[str], None]) -> list[Any]:
+        """What stands before every method of a server; tells `refused` the paths it refuses."""
+        return [] if self.tokens is None else [TokensAsked(self.tokens, refused)]
 
 
 def protected(

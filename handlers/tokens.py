@@ -48,9 +48,13 @@ class Tokens:
 class TokensAsked(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
     """Ends with UNAUTHENTICATED what does not carry a token, before its message is read."""
 
-    def __init__(self, tokens: Tokens) -> None:
-        """Let through who shows one of `tokens`, whatever the method, and health checks."""
+    def __init__(self, tokens: Tokens, refused: Callable[[str], None]) -> None:
+        """Let through who shows one of `tokens`, whatever the method, and health checks.
+
+        refused: is told the path of each method that is refused.
+        """
         self._tokens = tokens
+        self._refused = refused
         self._refusal = grpc.stream_stream_rpc_method_handler(_refuse)
 
     async def intercept_service(
@@ -61,6 +65,7 @@ class TokensAsked(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc shi
             handler_call_details.invocation_metadata
         ):
             return await continuation(handler_call_details)
+        self._refused(handler_call_details.method)
         return self._refusal
 
     def _shown(self, metadata: Any) -> bool:

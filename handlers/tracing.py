@@ -1,6 +1,7 @@
 """Traces of requests and batches for OpenTelemetry; importing this needs the extra `tracing`."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from handlers.observer import ObservedRequest
+
+CLOSE_S = 3.0  # for the last spans, of the time that a process has to end in
 
 # The codes that are faults of the server; the others are the caller's, or the deadline's to judge
 # (OpenTelemetry semantic conventions, gRPC, "status" of server spans).
@@ -59,7 +62,7 @@ class Tracing:
 
     def __init__(self, processor: SpanProcessor | None = None) -> None:
         """Send spans by OTLP over gRPC, as the variables OTEL_… say, unless given a processor."""
-        self._provider = TracerProvider(resource=_resource())
+        self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(processor or BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("anirank")
         self._propagator = TraceContextTextMapPropagator()
@@ -134,8 +137,10 @@ class Tracing:
             batch.end()
 
     def close(self) -> None:
-        """Send off what is left; blocks for some seconds where nobody takes it."""
-        self._provider.shutdown()
+        """Send off what is left; blocks for `CLOSE_S` where nobody takes it."""
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
     def _part(self, trace: RequestTrace, name: str, start: float, end: float) -> None:
         parent = set_span_in_context(trace.span, Context())

@@ -323,7 +323,7 @@ class Held:
     """A graph that computes nothing while it is held: `arrived` says that a batch waits at it."""
 
     def __init__(self, graph: OnnxGraph) -> None:
-        self.graph = graph
+        self.graph, self.cells = graph, graph.cells
         self.arrived, self.free = threading.Event(), threading.Event()
 
     def run(self, inputs: Any) -> Any:
