@@ -32,6 +32,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "anirank_calls",
+            "Calls that arrived, by method; gRPC itself refused what is missing in the requests.",
+            ("method",),
+            registry=self.registry,
+        )
         self._requests = Counter(
             "anirank_requests",
             "Requests that ended, by method and gRPC code.",
@@ -89,10 +95,18 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
         # Looked up here at every request: `labels` would take a lock each time.
+        self._called: dict[str, Counter] = {}
         self._counted: dict[tuple[str, str], Counter] = {}
         self._timed: dict[str, Histogram] = {}
         self._answered: dict[str, tuple[Histogram, Histogram]] = {}
         self._shared: set[tuple[str, str]] = set()
+
+    def called(self, method: str) -> None:
+        """Count a call that has arrived; for a stream it is one, whatever comes over it."""
+        called = self._called.get(method)
+        if called is None:
+            called = self._called[method] = self._calls.labels(method)
+        called.inc()
 
     def began(self) -> None:
         """Count a request in flight."""

@@ -75,15 +75,21 @@ class Observer:
                 (info.name, each.version, each.weight / total) for each in info.versions
             )
 
+    def called(self, method: str) -> None:
+        """Count a call that has arrived, of which no message is read yet."""
+        if self.metrics is not None:
+            self.metrics.called(method)
+
     def refused(self, method: str, code: grpc.StatusCode) -> None:
         """Count a request that was refused before any message of it was read."""
         if self.metrics is not None:
             self.metrics.refused(method, code.name)
 
     def unauthenticated(self, path: str) -> None:
-        """Count a call without a token that is known, to /SERVICE/METHOD."""
+        """Count a call to /SERVICE/METHOD that shows no token that is known."""
         service, _, method = path.removeprefix("/").partition("/")
         if service == SERVICE and method in _METHODS:  # else callers could make up ever new labels
+            self.called(method)
             self.refused(method, grpc.StatusCode.UNAUTHENTICATED)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -32,6 +32,22 @@ _RECOMMEND = _Kind("Recommend", pb.RecommendRequest, messages.read_recommend)
 _OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
 
 
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+    """Finds the method of a call, before gRPC reads any message of it."""
+
+    def __init__(self, methods: Mapping[str, Any], observer: Observer) -> None:
+        self._methods = {f"/{SERVICE}/{name}": (name, each) for name, each in methods.items()}
+        self._observer = observer
+
+    def service(self, details: Any) -> Any:
+        """What answers the call; None where that is not here."""
+        found = self._methods.get(details.method)
+        if found is None:
+            return None
+        self._observer.called(found[0])
+        return found[1]
+
+
 class RankingService:
     """Takes messages as bytes, so that bytes that are no message have an error of their own.
 
@@ -59,7 +75,7 @@ class RankingService:
             "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
             "GetModelInfo": grpc.unary_unary_rpc_method_handler(self.get_model_info),
         }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+        return _Methods(methods, self._observer)
 
     async def rank(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """Order the candidates given."""

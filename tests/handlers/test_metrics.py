@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from handlers.backends import EmbeddedBackend, TorchServeBackend
 from handlers.client import RankingClient
 from handlers.engine import Engine
-from handlers.errors import AddressRefused, AddressUnavailable, InvalidQuery
+from handlers.errors import AddressRefused, AddressUnavailable, InvalidQuery, ServingError
 from handlers.metrics import Metrics
 from handlers.metrics_server import MetricsServer
 from handlers.observer import Observer
@@ -245,6 +245,16 @@ def test_each_request_of_a_stream_is_counted(serve, observer, port):
         ("RankStream", "OK"): 2,
         ("RankStream", "INVALID_ARGUMENT"): 1,
     }
+
+
+def test_a_message_too_large_is_a_call_that_is_no_request(serve, observer, port):
+    with RankingClient(serve(observer=observer, limits=Limits(message_bytes=1_000))) as client:
+        with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+            client.rank(range(2**60, 2**60 + 1_000))
+        client.rank([3])
+    samples = scrape(port)
+    assert value(samples, "anirank_calls_total", method="Rank") == 2
+    assert counted(samples) == {("Rank", "OK"): 1}
 
 
 def test_two_facades_of_one_process_do_not_share_numbers(serve, observer, port):
