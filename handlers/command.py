@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from handlers.settings import BackendName, Level, Settings
+from handlers.settings import NEWEST, BackendName, Level, Settings
 
 DEFAULT = Settings()
 console = Console(highlight=False)
@@ -34,6 +34,9 @@ def serve(
             "`newest` is a version too. [default: newest]"
         ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Switch to a newer version as soon as it is there.")
+    ] = DEFAULT.watch,
     trust: Trust = None,
     backend: Annotated[
         BackendName, typer.Option(help="Compute in this process, or in a TorchServe.")
@@ -94,10 +97,14 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from handlers import serving
 
+    weights = _weights(version) if version else DEFAULT.versions
+    if watch and NEWEST not in weights:
+        raise typer.BadParameter("--watch: has nothing to wait for; give --version newest as well")
     settings = Settings(
         store=store,
         name=name,
-        versions=_weights(version) if version else DEFAULT.versions,
+        versions=weights,
+        watch=watch,
         backend=backend,
         address=address,
         device=device,

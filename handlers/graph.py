@@ -1,18 +1,20 @@
 """The served graph, run by ONNX Runtime or by TorchScript."""
 
+import mmap
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.errors import BundleError, DeviceUnavailable
 from handlers.manifest import INPUTS, OUTPUTS
-from handlers.onnx_part import onnx_part
+from handlers.onnx_part import onnx_parts
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -88,8 +90,23 @@ class OnnxGraph:
 
     @cached_property
     def _affinity(self) -> Any:
-        # At need only: its tables then stand in memory a second time.
-        return self._open(onnx_part(self._path.read_bytes(), ("affinity",)))
+        # At need only: its tables then stand in memory a second time. By way of a file, since a
+        # model handed over as bytes is copied while no other thread of Python can run.
+        with (
+            self._path.open("rb") as whole,
+            mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as model,
+            tempfile.NamedTemporaryFile(suffix=".onnx", buffering=0) as part,
+        ):
+            _write_part(model, part)
+            return self._open(part.name)
+
+
+def _write_part(model: memoryview, file: IO[bytes]) -> None:
+    for each in onnx_parts(model, ("affinity",)):
+        left = memoryview(each)
+        while left:  # a system call writes at most 2 GiB
+            left = left[file.write(left) :]
 
 
 class TorchScriptGraph:

@@ -5,14 +5,21 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from handlers.backends import Backend, EmbeddedBackend, TorchServeBackend
 from handlers.bundle import ONNX, Bundle, natural_order, versions
 from handlers.engine import Engine
 from handlers.errors import BundleError
 from handlers.graph import OnnxGraph
+from handlers.query import Query
+from handlers.reloading import Stamp, stamp_of
 from handlers.settings import NEWEST, Settings
 from handlers.torchserve import TorchServe, read_archive
 from handlers.versions import ServedVersion
+
+# By file; see `stamp_of`.
+Stamps = dict[Path, Stamp | None]
 
 # What is done in the event loop, once a thread has done what takes long.
 Ready = Callable[[], Backend]
@@ -51,16 +58,36 @@ class Loader:
             weights[named] = weights.get(named, 0.0) + weight
         return {version: weights[version] for version in sorted(weights, key=natural_order)}
 
+    def stamps(self, version: str) -> Stamps:
+        """What changes whenever a file that `load` reads of a version does."""
+        paths = [path for path in self._folder(version).rglob("*") if path.is_file()]
+        return {path: stamp_of(path) for path in [*paths, self._archive]}
+
+    async def probe(self, version: str) -> None:
+        """Raise BackendUnavailable where a TorchServe that is not ours does not serve a version."""
+        settings = self._settings
+        if settings.backend == "onnxruntime" or settings.torchserve is None:
+            return
+        backend = TorchServeBackend(settings.torchserve, settings.name, version, settings.keys)
+        try:
+            await backend.rank([Query(candidate_ids=np.array([1]))])
+        finally:
+            await backend.close()
+
     async def load(self, version: str) -> ServedVersion:
         """A version that is ready to serve; what takes long is done in a thread.
 
         Raises BundleError where the bundle is not whole or not of this format, and the errors of
         what computes. Cancelled, it leaves nothing running.
         """
+        opening = asyncio.ensure_future(asyncio.to_thread(self._opened, version))
         try:
-            bundle, ready = await asyncio.to_thread(self._opened, version)
+            bundle, ready = await asyncio.shield(opening)
         except asyncio.CancelledError:
             self._abandoned.set()
+            await asyncio.wait((opening,))
+            if opening.exception() is None:
+                await opening.result()[1]().close()
             raise
         return ServedVersion(bundle, ready(), self._settings.limits)
 
@@ -71,6 +98,13 @@ class Loader:
             said = f"version is {bundle.manifest.version!r}, the folder's name says {version!r}"
             raise BundleError(f"{bundle.folder / 'manifest.json'}: {said}")
         return bundle, self._open(bundle)
+
+    def _folder(self, version: str) -> Path:
+        return self._settings.store / self._settings.name / version
+
+    @property
+    def _archive(self) -> Path:
+        return self._settings.store / f"{self._settings.name}.mar"
 
     def _embedded(self, bundle: Bundle) -> Ready:
         settings = self._settings
@@ -85,8 +119,7 @@ class Loader:
         return lambda: TorchServeBackend(address, manifest.name, manifest.version, settings.keys)
 
     def _over_its_own(self, bundle: Bundle) -> Ready:
-        archive: Path = self._settings.store / f"{self._settings.name}.mar"
-        manifest = bundle.manifest
+        archive, manifest = self._archive, bundle.manifest
         _, held = read_archive(archive)
         if held != manifest.version:
             raise BundleError(f"{archive}: holds version {held}, should be {manifest.version}")

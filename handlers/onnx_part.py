@@ -33,6 +33,11 @@ def onnx_part(model: bytes, outputs: Collection[str]) -> bytes:
     Of models without nested graphs (If, Loop). Raises ValueError where the bytes are no model or
     have no such output.
     """
+    return b"".join(onnx_parts(model, outputs))
+
+
+def onnx_parts(model: bytes | memoryview, outputs: Collection[str]) -> "list[bytes | memoryview]":
+    """What `onnx_part` joins: views of the model, for who writes it where it is not copied."""
     parts: list[bytes | memoryview] = []
     for field in _fields(memoryview(model)):
         if field.number != _GRAPH:
@@ -41,7 +46,7 @@ def onnx_part(model: bytes, outputs: Collection[str]) -> bytes:
         kept = _needed(list(_fields(field.value)), outputs)
         size = sum(len(each.whole) for each in kept)
         parts += [_varint(_GRAPH << 3 | _BYTES), _varint(size), *(each.whole for each in kept)]
-    return b"".join(parts)
+    return parts
 
 
 def _needed(fields: list[_Field], outputs: Collection[str]) -> list[_Field]:

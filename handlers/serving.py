@@ -1,6 +1,7 @@
 """From settings to a façade that answers: what `anirank serve` does."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from handlers import facade
@@ -10,6 +11,7 @@ from handlers.observation import observation
 from handlers.security import opened, protected
 from handlers.settings import Settings
 from handlers.versions import Roster
+from handlers.watching import LOOK_S, Watcher
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
@@ -30,21 +32,36 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
     )
     security.check(settings.address)  # before what takes long
     loader = Loader(settings)
-    with observation(settings) as (observer, lines), Ending() as ending:
+    with (
+        observation(settings) as (observer, lines),
+        Ending() as ending,
+        Watcher(loader, LOOK_S if settings.watch else None) as watcher,
+    ):
         try:
             roster = await _load(loader, ending)
         except Ended:
             return
-        await facade.serve(
-            roster,
-            settings.address,
-            settings.limits,
-            lambda port: say("\n".join([_said(settings, roster, port), *lines])),
-            settings.grace_s,
-            security,
-            ending,
-            observer,
-        )
+        watching = asyncio.create_task(_follow(watcher, roster, ending))
+        try:
+            await facade.serve(
+                roster,
+                settings.address,
+                settings.limits,
+                lambda port: say("\n".join([_said(settings, roster, port), *lines])),
+                settings.grace_s,
+                security,
+                ending,
+                observer,
+            )
+        finally:
+            ending.told.set()
+            await watching
+            await watcher.close()
+
+
+async def _follow(watcher: Watcher, roster: Roster, ending: Ending) -> None:
+    with contextlib.suppress(Ended):
+        await ending.unless_told(watcher.follow(roster))
 
 
 async def _load(loader: Loader, ending: Ending) -> Roster:

@@ -18,6 +18,7 @@ class Settings:
     """Everything a façade is started with; each field is the option of the same name.
 
     versions: weight by version, or by NEWEST; the weights are relative to their sum.
+    watch: whether to look for new versions without being asked to by SIGHUP.
     torchserve, keys: HOST:PORT of the gRPC of a TorchServe that runs, and its key_file.json; None
     starts one. trust: PEM files of public keys, one of which must have signed what is served.
     tls_cert, tls_key, tls_client_ca, tokens, insecure_public: see `handlers.security.protected`.
@@ -34,6 +35,7 @@ class Settings:
     threads: int = 1
     torchserve: str | None = None
     keys: Path = Path("key_file.json")
+    watch: bool = False
     grace_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
     trust: tuple[Path, ...] = ()

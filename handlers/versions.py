@@ -63,6 +63,11 @@ class Roster:
         """Those served, the newest last."""
         return self._served.versions
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight by version."""
+        return {listed.version: listed.weight for listed in self._served.infos[0].versions}
+
     def switch(self, versions: Sequence[ServedVersion], weights: Sequence[float]) -> None:
         """Serve these from the next request on, and none that is not among them."""
         self._served = _serve(versions, weights)
