@@ -74,6 +74,15 @@ class OnnxGraph:
             self._session = self._open(path)
         except Exception as error:  # ONNX Runtime's exceptions share no class of its own
             raise BundleError(f"{path}: ONNX Runtime cannot load it ({_line(error)})") from error
+        for side, found, right in (
+            ("inputs", self._session.get_inputs(), INPUTS),
+            ("outputs", self._session.get_outputs(), OUTPUTS),
+        ):
+            names = tuple(each.name for each in found)
+            if names != tuple(right):
+                raise BundleError(
+                    f"{path}: {side} are {', '.join(names)}; should be {', '.join(right)}"
+                )
         if index is not None and self._session.get_providers()[0] != "CUDAExecutionProvider":
             raise DeviceUnavailable(f"{device}: ONNX Runtime fell back to the CPU")
 

@@ -10,7 +10,7 @@ import numpy as np
 from handlers.backends import Backend, EmbeddedBackend, TorchServeBackend
 from handlers.bundle import ONNX, Bundle, natural_order, versions
 from handlers.engine import Engine
-from handlers.errors import BundleError
+from handlers.errors import BundleError, ServingError
 from handlers.graph import OnnxGraph
 from handlers.query import Query
 from handlers.reloading import Stamp, stamp_of
@@ -108,9 +108,16 @@ class Loader:
 
     def _embedded(self, bundle: Bundle) -> Ready:
         settings = self._settings
-        graph = OnnxGraph(bundle.graph_file(ONNX), settings.device, settings.threads)
+        file = bundle.graph_file(ONNX)
+        graph = OnnxGraph(file, settings.device, settings.threads)
         engine = Engine(bundle, graph, settings.limits)
-        engine.warm_up()
+        try:
+            engine.warm_up()
+        except ServingError:
+            raise
+        except Exception as error:  # of the graph's library, whichever it is
+            said = " ".join(str(error).split())[:300]
+            raise BundleError(f"{file}: cannot score the catalogue ({said})") from error
         return lambda: EmbeddedBackend(engine)
 
     def _over_another(self, bundle: Bundle) -> Ready:

@@ -15,7 +15,7 @@ import venv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -291,6 +291,15 @@ def write_bundle(world: World, folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def publish(bundle: Path, store: Path, version: str) -> Path:
+    """Put a copy of a bundle into a store, as another version, at once and whole."""
+    scratch, folder = store / "toy" / f".{version}", store / "toy" / version
+    shutil.copytree(bundle, scratch)
+    manifest = json.loads((scratch / "manifest.json").read_text())
+    (scratch / "manifest.json").write_text(json.dumps(manifest | {"version": version}))
+    return scratch.rename(folder)
+
+
 @pytest.fixture(scope="session")
 def world() -> World:
     return World.make()
@@ -302,6 +311,27 @@ def toy_dir(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy_store") / "toy" / "1"
     write_bundle(world, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def next_world(world: World) -> World:
+    """What a later training found: the same anime and users, and other tastes."""
+    return replace(world, taste=-world.taste[::-1].copy(), popularity=-world.popularity)
+
+
+@pytest.fixture(scope="session")
+def next_dir(next_world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """toy/2, in a store of its own."""
+    folder = tmp_path_factory.mktemp("next_store") / "toy" / "2"
+    write_bundle(next_world, folder)
+    return folder
+
+
+@pytest.fixture
+def store(toy_dir: Path, tmp_path: Path) -> Path:
+    """A store of one's own with toy/1."""
+    shutil.copytree(toy_dir, tmp_path / "store" / "toy" / "1")
+    return tmp_path / "store"
 
 
 @pytest.fixture(scope="session")
