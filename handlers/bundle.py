@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from handlers import catalogue, crosses, histories
@@ -39,7 +39,7 @@ class Bundle:
     catalogue: Catalogue
     histories: Histories
     crosses: Crosses | None
-    _stamps: Mapping[Path, Stamp | None]
+    _stamps: Mapping[Path, Stamp | None] = field(repr=False)
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True, trust: Sequence[Path] = ()) -> "Bundle":

@@ -179,4 +179,5 @@ def _integer(value: object, path: str) -> int:
 def _only(item: Mapping[str, object], keys: Sequence[str], folder: str) -> None:
     for key in item:
         if key not in keys:
-            raise InvalidQuery(f"{folder}{key[:100]}", f"is not known; known are {', '.join(keys)}")
+            path = f"{folder}{key[:100]}" or '""'
+            raise InvalidQuery(path, f"is not known; known are {', '.join(keys)}")

@@ -8,17 +8,22 @@ import asyncio
 import hashlib
 import json
 import math
+import os
 import queue
+import re
 import shutil
+import subprocess
+import sys
 import threading
 import venv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -57,6 +62,16 @@ PROFILE = [
     {"name": "gender", "kind": "category", "values": ["Female", "Male", "unknown"]},
     {"name": "days_watched", "kind": "number"},
 ]
+
+
+class Facade(NamedTuple):
+    """A façade in a process of its own."""
+
+    address: str
+    pid: int
+
+
+Serving = Callable[..., AbstractContextManager[Facade]]
 
 
 @dataclass(frozen=True)
@@ -414,6 +429,39 @@ def _served(
         finally:
             ending[0]()
             ended.result(60)
+
+
+@contextmanager
+def _serving(store: Path, log: Path, *options: str | Path, **environment: str) -> Iterator[Facade]:
+    command = [sys.executable, "-m", "anirank", "serve", "--store", str(store), "--name", "toy"]
+    command += ["--address", "127.0.0.1:0", *map(str, options)]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | environment,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            found = re.search(r" on (\S+),", process.stdout.readline())
+            assert found is not None, log.read_text()
+            yield Facade(found[1], process.pid)
+        finally:
+            process.terminate()
+            said, _ = process.communicate(timeout=30)
+            with log.open("a") as file:
+                file.write(said)
+            assert process.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def serving(toy_dir: Path) -> Serving:
+    """`anirank serve` of the toy: serving(log, *options) as façade; it ends with exit code 0."""
+    return partial(_serving, toy_dir.parents[1])
 
 
 @pytest.fixture(scope="session")

@@ -80,41 +80,17 @@ def written(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-@contextlib.contextmanager
-def serving(toy_dir: Path, log: Path, *options: str | Path, **environment: str):
-    """`anirank serve` of the toy, which writes to `log`; its address."""
-    command = [sys.executable, "-m", "anirank", "serve", "--store", str(toy_dir.parents[1])]
-    command += ["--name", "toy", "--address", "127.0.0.1:0", *map(str, options)]
-    environment = os.environ | environment
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        ) as process,
-    ):
-        try:
-            found = re.search(r" on (\S+),", process.stdout.readline())
-            assert found is not None, log.read_text()
-            yield found[1]
-        finally:
-            process.terminate()
-            said, _ = process.communicate(timeout=30)
-            with log.open("a") as file:
-                file.write(said)
-            assert process.returncode == 0
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(scope="module")
-def address(toy_dir, files, tmp_path_factory):
+def address(serving, files, tmp_path_factory):
     """A façade with mutual TLS and tokens, whose files stay."""
     log = tmp_path_factory.mktemp("log") / "stderr"
-    with serving(toy_dir, log, *options_of(files)) as address:
-        yield address
+    with serving(log, *options_of(files)) as facade:
+        yield facade.address
 
 
 def options_of(files: Files) -> list[str | Path]:
@@ -163,10 +139,10 @@ def test_what_is_no_address_is_refused(address):
         Security().check(address)
 
 
-def test_a_socket_of_the_file_system_is_served_on(toy_dir, tmp_path):
+def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
     place = f"unix:{tmp_path / 'facade.sock'}"
-    with serving(toy_dir, tmp_path / "log", "--address", place) as address:
-        assert address == place == opened(place, 1)
+    with serving(tmp_path / "log", "--address", place) as facade:
+        assert facade.address == place == opened(place, 1)
         with RankingClient(place) as client:
             assert len(client.rank([3]).ranking) == 1
 
@@ -287,10 +263,10 @@ def test_the_command_line_takes_the_token_from_a_file_or_the_environment(address
         assert not {TOKEN, "short"} & set(re.findall(r"[\w-]+", done.stderr))
 
 
-def test_files_are_read_again_when_they_change(toy_dir, written, tmp_path):
+def test_files_are_read_again_when_they_change(serving, written, tmp_path):
     log = tmp_path / "log"
     with (
-        serving(toy_dir, log, *options_of(written)) as address,
+        serving(log, *options_of(written)) as (address, _),
         RankingClient(address, **written.shown, token=TOKEN) as before,
     ):
         before.rank([3])
@@ -318,7 +294,7 @@ def test_files_are_read_again_when_they_change(toy_dir, written, tmp_path):
             client.rank([3])
 
 
-def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(toy_dir, written, tmp_path):
+def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(serving, written, tmp_path):
     log = tmp_path / "log"
 
     def answered() -> None:
@@ -330,7 +306,7 @@ def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(toy_dir, writt
         said = log.read_text().splitlines()
         return sum(str(path) in line and "serves on" in line for line in said)
 
-    with serving(toy_dir, log, *options_of(written)) as address:
+    with serving(log, *options_of(written)) as (address, _):
         written.certificate.write_bytes(b"junk")
         answered()
         assert complaints(written.certificate) == 1
