@@ -9,6 +9,11 @@ METADATA_BYTES = 16 * 1024
 # that. So the queue refuses first (with RetryInfo), one connection cannot take every place, and
 # what waits to be read stays within `CALLS` messages.
 STREAMS, CALLS = 512, 1_024
+# RankStreams at once, each of which keeps up to `Limits.streamed` requests waiting.
+RANK_STREAMS = 32
+# Bytes of a request, as the proto file has it: a candidate's tag and id, at their longest; those
+# of a history item, with its rating; and all else (profile, version, what a newer caller adds).
+CANDIDATE_BYTES, HISTORY_BYTES, OTHER_BYTES = 11, 18, 64 * 1024
 # Connections at once; each costs some tens of KiB, and a file.
 CONNECTIONS = 2_048
 # Milliseconds in which a connection must have said what it is (TLS, then HTTP/2): who opens many
@@ -41,3 +46,9 @@ def options(limits: Limits) -> list[tuple[str, int]]:
 def calls(limits: Limits) -> int:
     """Calls at once, of all methods; the next is refused with RESOURCE_EXHAUSTED."""
     return max(CALLS, 4 * limits.queued)
+
+
+def request_bytes(limits: Limits) -> int:
+    """The most that a request within `limits` takes."""
+    entries = CANDIDATE_BYTES * limits.candidates + HISTORY_BYTES * limits.history
+    return entries + OTHER_BYTES

@@ -21,9 +21,19 @@ A message is one line that says what was found, where, and what would be right:
 ``catalogue/title.npy: SHA-256 is 3f…, the manifest says a1…``.
 """
 
+from typing import Self
+
 
 class ServingError(Exception):
     """Any error of serving; its message is one line, fit to be shown as it is."""
+
+    def settled(self) -> Self:
+        """The error as an outcome: without its traceback, whose frames hold what was refused.
+
+        That may be millions of bytes, kept for as long as the caller takes to read the answer.
+        """
+        self.__cause__ = self.__context__ = self.__traceback__ = None
+        return self
 
 
 class BundleError(ServingError):

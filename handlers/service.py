@@ -9,8 +9,8 @@ import grpc
 from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.message import DecodeError
 
-from handlers import messages
-from handlers.errors import DeadlinePassed, InvalidQuery, ServingError
+from handlers import bounds, messages
+from handlers.errors import DeadlinePassed, InvalidQuery, Overloaded, ServingError
 from handlers.observer import SERVICE, ObservedRequest, Observer
 from handlers.profile import ProfileField
 from handlers.query import Limits, Query
@@ -88,6 +88,10 @@ class RankingService:
     async def rank_stream(self, _bodies: Any, context: grpc.aio.ServicerContext) -> None:
         """Answer many requests over one stream."""
         name = self._observer.name_call(context)
+        if len(self._streams) >= bounds.RANK_STREAMS:
+            full = Overloaded(f"{len(self._streams)} streams are open already", 1.0)
+            self._observer.refused("RankStream", code_of(full))
+            await abort(context, full)
         answer = functools.partial(self._stream_outcome, context, name)
         stream = Stream(context, answer, self._streamed)
         self._streams.add(stream)
@@ -168,10 +172,13 @@ class RankingService:
         """
         try:
             if isinstance(request, bytes):
-                request = _parse(kind.message, request)
+                size, request = len(request), _parse(kind.message, request)
+            else:
+                size = request.ByteSize()
             user_id = request.user_id if request.HasField("user_id") else None
             version = self._roster.choose(request.model_version, user_id)
             query = kind.read(request, version.bundle.manifest.profile, version.limits)
+            _check_size(size, version.limits)
             seen.asked(query, version.name)
             result, queue_s = await version.batcher.rank(query, timeout_s, patient, seen)
             if isinstance(result, InvalidQuery):
@@ -180,7 +187,14 @@ class RankingService:
             reply = messages.write_reply(result, version.bundle, queue_s)
             return bytes(reply.SerializeToString())
         except FAILURES as error:
-            return error
+            return error.settled()
+
+
+def _check_size(size: int, limits: Limits) -> None:
+    # The message is kept for as long as its query waits, with all in it that nobody knows.
+    most = bounds.request_bytes(limits)
+    if size > most:
+        raise InvalidQuery("request", f"has {size} bytes; what it may hold takes at most {most}")
 
 
 def _parse(kind: Any, body: bytes) -> Any:

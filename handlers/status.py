@@ -48,8 +48,7 @@ async def abort(context: grpc.aio.ServicerContext, error: ServingError) -> NoRet
 
     It raises, and what it raises is no part of the failure. Trailing metadata set before stays.
     """
-    error.__cause__ = error.__context__ = error.__traceback__ = None
-    status = rpc_status.to_status(status_of(error))
+    status = rpc_status.to_status(status_of(error.settled()))
     metadata = (*context.trailing_metadata(), *status.trailing_metadata)
     await context.abort(status.code, status.details, metadata)
     raise AssertionError("abort raises")

@@ -68,6 +68,7 @@ class Stream:
     async def _take_up(self, request: pb.RankStreamRequest) -> None:
         outcome = await self._answer(request, self._timeout_s(request))
         reply = _reply(request.id, outcome)
+        del request, outcome  # which may be large, and the caller slow to read
         async with self._writing:  # gRPC writes one message of a call at a time
             try:
                 await self._context.write(reply)

