@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 DEMO := demo
 # Two of the synthetic users, of different tastes.
 DEMO_USERS := 366396 1202590
+# What is measured: the demo's bundle, which is then made, or the one of another store.
+STORE ?= $(DEMO)/store
+SERVED = $(filter $(DEMO)/store/%,$(STORE)/anime/1/manifest.json)
 EXTRAS ?= cpu,train,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format proto clean
+.PHONY: help install demo test check format proto bench bench-quick bench-reload soak clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/installed  ## make .venv with every extra, at the tested versions
 
@@ -56,6 +59,19 @@ proto: install  ## make the Python stubs from proto/
 		--proto_path="$$($(BIN)/python -c 'import google.rpc, pathlib; print(pathlib.Path(google.rpc.__path__[0]).parents[1])')" \
 		--python_out=proto --pyi_out=proto --grpc_python_out=proto \
 		anime/ranking/v1/ranking.proto pytorch_serve/inference.proto
+
+bench: install $(SERVED)  ## the façade beside its floors and its peers: 12 minutes
+	$(BIN)/python -m benchmarks.comparison --store $(STORE)
+
+bench-quick: install $(SERVED)  ## the same, short: to see that everything runs
+	$(BIN)/python -m benchmarks.comparison --store $(STORE) --quick
+
+bench-reload: install $(SERVED)  ## latency while versions are switched
+	$(BIN)/python -m benchmarks.reload --store $(STORE)
+
+soak: install $(SERVED)  ## ten minutes of load, reloads and killed workers, for each backend
+	$(BIN)/python -m benchmarks.soak --store $(STORE)
+	$(BIN)/python -m benchmarks.soak --store $(STORE) --backend torchserve
 
 clean:  ## remove what the targets above made, but for .venv
 	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from benchmarks.histogram import Latencies
 
 LATE_S = 1e-3  # sent so long after its time, a call was late by the client's fault
 MOST = 2_000_000  # calls of one run
-BACKLOG_S = 1.0  # of arrivals in flight, and the open loop ends: latencies are beyond a second
+BACKLOG_S = 1.0  # of arrivals in flight: latencies are beyond a second, and need no more to show it
 DRAIN_S = 5.0  # the last calls may take after the end of the open loop
 CHECK_EVERY = 50  # one reply of so many is read and checked
 
@@ -33,7 +33,8 @@ Check = Callable[[bytes, int], None]  # a reply and its request's place in the p
 class Plan:
     """One run. Exactly one of rate (calls a second) and in_flight is given.
 
-    The first `warm_up_s` seconds are not counted; `seconds` follow.
+    The first `warm_up_s` seconds are not counted; `seconds` follow. timeline: also keep every call.
+    backlog_s: seconds' worth of arrivals in flight, and an open loop ends.
     """
 
     seconds: float
@@ -41,6 +42,16 @@ class Plan:
     in_flight: int | None = None
     warm_up_s: float = 0.5
     seed: int = 0
+    timeline: bool = False
+    backlog_s: float = BACKLOG_S
+
+
+class Event(NamedTuple):
+    """A call: when it was due on the monotonic clock, its seconds, and the code it failed with."""
+
+    due: float
+    seconds: float
+    failed: str = ""
 
 
 @dataclass
@@ -66,6 +77,7 @@ class Outcome:
     why: str = ""  # the first reply that was wrong, or the first failure
     overwhelmed: bool = False
     latencies: Latencies = field(default_factory=Latencies)
+    timeline: list[Event] = field(default_factory=list)
 
     @property
     def answered(self) -> int:
@@ -97,6 +109,7 @@ class Outcome:
         self.why = self.why or other.why
         self.overwhelmed |= other.overwhelmed
         self.latencies.add(other.latencies)
+        self.timeline += other.timeline
 
 
 def arrivals(random: np.random.Generator, rate: float, seconds: float) -> NDArray[np.float64]:
@@ -165,10 +178,12 @@ class _Loop:
                 outcome.sent += 1
                 outcome.failed[failure.code] += 1
                 outcome.why = outcome.why or str(failure)
+                self._keep(began, time.monotonic() - began, failure.code)
             return False
         if counted:
             outcome.sent += 1
             self.spans.append(time.monotonic() - began)
+            self._keep(began, self.spans[-1])
         if self._check is not None and outcome.all_calls % CHECK_EVERY == 0:
             outcome.checked += 1
             try:
@@ -177,6 +192,10 @@ class _Loop:
                 outcome.wrong += 1
                 outcome.why = outcome.why or f"{type(error).__name__}: {error}"
         return True
+
+    def _keep(self, due: float, seconds: float, code: str = "") -> None:
+        if self._plan.timeline:
+            self.outcome.timeline.append(Event(due, seconds, code))
 
 
 class ClosedLoop(_Loop):
@@ -207,7 +226,7 @@ class OpenLoop(_Loop):
         random = np.random.default_rng([plan.seed, 1])
         times = arrivals(random, rate, plan.warm_up_s + plan.seconds).tolist()
         self.outcome.asked = sum(at >= plan.warm_up_s for at in times)
-        most = int(rate * BACKLOG_S) + 100
+        most = int(rate * plan.backlog_s) + 100
         waiting: dict[asyncio.Task[bool], float] = {}  # since when; -1 for the warm-up's
         began = time.monotonic()
         for at in times:
