@@ -10,6 +10,7 @@ from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from handlers.backends import EmbeddedBackend, TorchServeBackend
 from handlers.client import RankingClient
@@ -89,6 +90,24 @@ def test_the_page_is_all_there_is(page, method, path, status):
 def test_a_reader_who_says_nothing_holds_up_neither_others_nor_the_end(page):
     with socket.create_connection(("127.0.0.1", page)):
         assert value(scrape(page), "anirank_requests_in_flight") == 0
+
+
+def test_requests_are_answered_while_a_page_is_made(serve, observer, port):
+    making, made = threading.Event(), threading.Event()
+
+    class Slow(Collector):
+        def collect(self):
+            making.set()
+            assert made.wait(60)
+            return []
+
+    with RankingClient(serve(observer=observer)) as client, ThreadPoolExecutor(1) as thread:
+        observer.metrics.registry.register(Slow())
+        page = thread.submit(scrape, port)
+        assert making.wait(60)
+        client.rank([3])
+        made.set()
+        assert page.result(60)
 
 
 def test_the_process_is_on_the_page(page):
