@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ from handlers.errors import (
     AddressUnavailable,
     BackendUnavailable,
     CredentialsError,
+    ServingError,
     Unauthenticated,
 )
 from handlers.security import Security, opened, protected
@@ -378,3 +380,42 @@ def test_a_certificate_or_a_key_of_no_use_is_an_error_that_names_it(written, tmp
     ):
         with pytest.raises(CredentialsError, match=named):
             RankingClient("127.0.0.1:1", **shown | changed)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "torchserve"])
+def test_nothing_secret_is_written_at_the_lowest_level(serving, written, tmp_path, backend):
+    secrets = {TOKEN, OTHER, "a-token-that-nobody-knows-012345"}
+    for key in (written.key, written.my_key):
+        secrets |= {line for line in key.read_text().splitlines() if "-----" not in line}
+    theirs = {kind: {"key": f"{kind}-key-of-a-torchserve"} for kind in ("inference", "management")}
+    secrets |= {entry["key"] for entry in theirs.values()}
+    (tmp_path / "key_file.json").write_text(json.dumps(theirs))
+    options = ["--log-level", "debug", "--backend", backend]
+    if backend == "torchserve":  # one that is gone
+        options += ["--torchserve", "127.0.0.1:1", "--keys", str(tmp_path / "key_file.json")]
+    log = tmp_path / "log"
+    with serving(log, *options_of(written), *options, GRPC_VERBOSITY="debug") as (address, _):
+        shown = written.shown
+        for token in (TOKEN, "a-token-that-nobody-knows-012345", None):
+            with RankingClient(address, **shown, token=token) as client:
+                for ask in (client.recommend, client.model_info, lambda: client.rank([])):
+                    with contextlib.suppress(ServingError):
+                        ask()
+        with channel_to(address, written) as channel, contextlib.suppress(grpc.RpcError):
+            metadata = [("authorization", f"Bearer {TOKEN}"), ("x-long", TOKEN * 1_000)]
+            RankingServiceStub(channel).GetModelInfo(pb.GetModelInfoRequest(), metadata=metadata)
+        with (
+            RankingClient(address, ca=written.ca, token=TOKEN) as client,
+            contextlib.suppress(ServingError),  # it shows no certificate
+        ):
+            client.model_info()
+        written.certificate.write_bytes(written.key.read_bytes())  # mixed up
+        write_tokens(written.tokens, TOKEN, f"{OTHER} with a remark")
+        with (
+            RankingClient(address, **shown, token=TOKEN) as client,
+            contextlib.suppress(ServingError),
+        ):
+            client.model_info()
+    said = log.read_text()
+    assert "serves on" in said
+    assert [secret for secret in secrets if secret in said] == []

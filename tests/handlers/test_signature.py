@@ -1,3 +1,4 @@
+import asyncio
 import json
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from handlers import signature
 from handlers.bundle import Bundle
 from handlers.errors import BundleError, CredentialsError, SignatureError
+from handlers.loading import Loader
 from handlers.local import LocalRanker
+from handlers.settings import Settings
 from handlers.torchserve import TorchServe
 
 
@@ -128,6 +131,27 @@ def test_a_key_of_no_use_is_an_error_that_names_its_file(copy, ours, tmp_path):
     for path in (other[0], larger[0], junk, tmp_path / "absent.pem", ours[1]):
         with pytest.raises(CredentialsError, match=path.name):
             signature.sign_bundle(copy, path)
+
+
+def test_a_new_version_that_is_not_signed_is_not_switched_to(copy, ours):
+    signature.sign_bundle(copy, ours[0])
+    settings = Settings(store=copy.parents[1], name="toy", trust=(ours[1],))
+    loader = Loader(settings)
+
+    async def load(version):
+        await (await loader.load(version)).close()
+
+    asyncio.run(load("1"))
+    new = shutil.copytree(copy, copy.parent / "2")
+    manifest = json.loads((new / "manifest.json").read_text()) | {"version": "2"}
+    (new / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SignatureError, match=r"2/manifest\.json: manifest\.json\.sig is not its"):
+        asyncio.run(load("2"))
+    (new / "manifest.json.sig").unlink()
+    with pytest.raises(SignatureError, match=r"2/manifest\.json: is not signed"):
+        asyncio.run(load("2"))
+    signature.sign_bundle(new, ours[0])
+    asyncio.run(load("2"))
 
 
 def test_a_mar_that_is_not_signed_is_not_started(tmp_path, ours):
