@@ -13,7 +13,7 @@ from prometheus_client import (
 
 # From a small batch on an idle core to a queue that waits for a backend to come back.
 SECONDS = (
-    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
 QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CANDIDATES = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 65_536)
