@@ -1,24 +1,12 @@
-"""What computes the scores behind the façade: this process, or a TorchServe."""
+"""What computes the scores behind the façade, and the one that does so in this process."""
 
 import asyncio
-import logging
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Protocol
 
-import grpc
-from google.protobuf.empty_pb2 import Empty
-from pytorch_serve import inference_pb2 as pb
-from pytorch_serve.inference_pb2_grpc import InferenceAPIsServiceStub
-
-from handlers import wire
 from handlers.engine import Engine
-from handlers.errors import BackendUnavailable, InvalidQuery, WireError
-from handlers.keys import KeyFile
-from handlers.propagation import TRACE_HEADERS
+from handlers.errors import BackendUnavailable, InvalidQuery
 from handlers.query import Query, Ranking
-
-log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -68,7 +56,6 @@ class EmbeddedBackend:
         try:
             return await loop.run_in_executor(self._thread, self._engine.rank, queries)
         except Exception as error:  # of the graph's library, whichever it is
-            log.error("the graph failed (%s)", error)
             raise BackendUnavailable(f"the graph failed ({error})") from error
 
     async def ready(self) -> bool:
@@ -78,62 +65,3 @@ class EmbeddedBackend:
     async def close(self) -> None:
         """End the thread once its batch is done."""
         self._thread.shutdown()
-
-
-class TorchServeBackend:
-    """A TorchServe that serves the .mar of the same bundle; one call carries a whole batch."""
-
-    name = "torchserve"
-    in_flight = 1
-    largest_batch = 16_384  # a call takes 1 to 2 ms by itself
-
-    def __init__(self, address: str, name: str, version: str, key_file: Path) -> None:
-        """Call TorchServe's gRPC `address` for model `name` of `version`."""
-        self._address = address
-        self._model = {"model_name": name, "model_version": version}
-        self._keys = KeyFile(key_file)
-        # A batch is bounded in candidates, not in bytes: TorchServe's own limit is the one to meet.
-        unlimited = [("grpc.max_receive_message_length", -1)]
-        self._channel = grpc.aio.insecure_channel(address, options=unlimited)
-        self._stub = InferenceAPIsServiceStub(self._channel)
-
-    async def rank(
-        self, queries: list[Query], timeout_s: float | None = None
-    ) -> list[Ranking | InvalidQuery]:
-        """Answer every query, in order; see `Backend.rank`."""
-        # TorchServe hands no metadata on to the handler, only inputs.
-        traced = TRACE_HEADERS.get()
-        parts = {"body": wire.write_queries(queries)}
-        parts.update((name, value.encode()) for name, value in traced)
-        request = pb.PredictionsRequest(**self._model, input=parts)
-        try:
-            reply = await self._stub.Predictions(request, metadata=(*self._token(), *traced))
-            answers = wire.read_rankings(reply.prediction)
-        except grpc.RpcError as error:
-            raise self._unavailable(error) from error
-        except WireError as error:
-            raise BackendUnavailable(f"TorchServe at {self._address}: {error}") from error
-        if len(answers) != len(queries):
-            raise BackendUnavailable(
-                f"TorchServe at {self._address}: {len(answers)} answers to {len(queries)} queries"
-            )
-        return answers
-
-    async def ready(self) -> bool:
-        """Whether TorchServe says that every model has its workers."""
-        try:
-            reply = await self._stub.Ping(Empty(), metadata=self._token())
-        except (grpc.RpcError, BackendUnavailable):
-            return False
-        return '"Healthy"' in reply.health
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._channel.close()
-
-    def _token(self) -> tuple[tuple[str, str]]:
-        return (("authorization", f"Bearer {self._keys.key('inference')}"),)
-
-    def _unavailable(self, error: grpc.RpcError) -> BackendUnavailable:
-        said = " ".join((error.details() or "").split())[:300]
-        return BackendUnavailable(f"TorchServe at {self._address}: {error.code().name} {said}")

@@ -57,6 +57,22 @@ def serve(
     keys: Annotated[
         Path, typer.Option(help="torchserve: the key_file.json of the one that runs.")
     ] = DEFAULT.keys,
+    management: Annotated[
+        str | None,
+        typer.Option(
+            help="torchserve: URL of its management API, to renew its keys with. "
+            "[default: they are read again when the file changes]"
+        ),
+    ] = DEFAULT.management,
+    calls: Annotated[
+        int, typer.Option(help="torchserve: batches it is given at a time, one a worker.", min=1)
+    ] = DEFAULT.calls,
+    fallback: Annotated[
+        bool,
+        typer.Option(
+            "--fallback", help="torchserve: compute in this process what it does not answer."
+        ),
+    ] = DEFAULT.fallback,
     grace: Annotated[
         float, typer.Option(help="Seconds that what is in flight has to end in.", min=0)
     ] = DEFAULT.grace_s,
@@ -111,6 +127,9 @@ def serve(
         threads=threads,
         torchserve=torchserve,
         keys=keys,
+        management=management,
+        calls=calls,
+        fallback=fallback,
         grace_s=grace,
         trust=tuple(trust or ()),
         tls_cert=tls_cert,
@@ -135,6 +154,7 @@ def torchserve(
     """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
     import signal
 
+    from handlers.own_torchserve import RENEWAL_S, renew
     from handlers.torchserve import TorchServe
 
     archive = store / f"{name}.mar"
@@ -145,7 +165,8 @@ def torchserve(
             f"keys  {server.key_file}",
             soft_wrap=True,
         )
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        while signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, RENEWAL_S) is None:
+            renew(server)
 
 
 def _weights(given: list[str]) -> dict[str, float]:

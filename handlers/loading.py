@@ -5,18 +5,21 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from handlers.backends import Backend, EmbeddedBackend, TorchServeBackend
+from handlers.backends import Backend, EmbeddedBackend
 from handlers.bundle import ONNX, Bundle, natural_order, versions
 from handlers.engine import Engine
 from handlers.errors import BundleError, ServingError
+from handlers.fallback import FallbackBackend
 from handlers.graph import OnnxGraph
-from handlers.query import Query
+from handlers.own_torchserve import OwnTorchServe
 from handlers.reloading import Stamp, stamp_of
 from handlers.settings import NEWEST, Settings
 from handlers.torchserve import TorchServe, read_archive
+from handlers.torchserve_backend import CALL_S, TorchServeBackend
 from handlers.versions import ServedVersion
+
+# Seconds that a batch waits for TorchServe where there is a fallback, which is soon done itself.
+FALL_BACK_S = 2.0
 
 # By file; see `stamp_of`.
 Stamps = dict[Path, Stamp | None]
@@ -36,6 +39,7 @@ class Loader:
         """Open what `settings` say, for the backend they say."""
         self._settings = settings
         self._abandoned = threading.Event()
+        self._call_s = FALL_BACK_S if settings.fallback else CALL_S
         if settings.backend == "onnxruntime":
             self._open: Callable[[Bundle], Ready] = self._embedded
         elif settings.torchserve is not None:
@@ -68,9 +72,9 @@ class Loader:
         settings = self._settings
         if settings.backend == "onnxruntime" or settings.torchserve is None:
             return
-        backend = TorchServeBackend(settings.torchserve, settings.name, version, settings.keys)
+        backend = self._another(version)
         try:
-            await backend.rank([Query(candidate_ids=np.array([1]))])
+            await backend.check()
         finally:
             await backend.close()
 
@@ -97,7 +101,10 @@ class Loader:
         if bundle.manifest.version != version:
             said = f"version is {bundle.manifest.version!r}, the folder's name says {version!r}"
             raise BundleError(f"{bundle.folder / 'manifest.json'}: {said}")
-        return bundle, self._open(bundle)
+        if settings.backend == "onnxruntime" or not settings.fallback:
+            return bundle, self._open(bundle)
+        other, first = self._embedded(bundle), self._open(bundle)
+        return bundle, lambda: FallbackBackend(first(), other())
 
     def _folder(self, version: str) -> Path:
         return self._settings.store / self._settings.name / version
@@ -106,7 +113,7 @@ class Loader:
     def _archive(self) -> Path:
         return self._settings.store / f"{self._settings.name}.mar"
 
-    def _embedded(self, bundle: Bundle) -> Ready:
+    def _embedded(self, bundle: Bundle) -> Callable[[], EmbeddedBackend]:
         settings = self._settings
         file = bundle.graph_file(ONNX)
         graph = OnnxGraph(file, settings.device, settings.threads)
@@ -121,9 +128,19 @@ class Loader:
         return lambda: EmbeddedBackend(engine)
 
     def _over_another(self, bundle: Bundle) -> Ready:
-        manifest, settings = bundle.manifest, self._settings
-        address = str(settings.torchserve)
-        return lambda: TorchServeBackend(address, manifest.name, manifest.version, settings.keys)
+        return lambda: self._another(bundle.manifest.version)
+
+    def _another(self, version: str) -> TorchServeBackend:
+        settings = self._settings
+        return TorchServeBackend(
+            str(settings.torchserve),
+            settings.name,
+            version,
+            settings.keys,
+            settings.management,
+            settings.calls,
+            self._call_s,
+        )
 
     def _over_its_own(self, bundle: Bundle) -> Ready:
         archive, manifest = self._archive, bundle.manifest
@@ -131,18 +148,4 @@ class Loader:
         if held != manifest.version:
             raise BundleError(f"{archive}: holds version {held}, should be {manifest.version}")
         server = TorchServe(archive, trust=self._settings.trust, abandoned=self._abandoned)
-        return lambda: OwnTorchServe(server, manifest.version)
-
-
-class OwnTorchServe(TorchServeBackend):
-    """A TorchServe that runs for this backend alone, and goes with it."""
-
-    def __init__(self, server: TorchServe, version: str) -> None:
-        """Call `server`, and stop it at the end."""
-        super().__init__(server.grpc_address, server.name, version, server.key_file)
-        self._server = server
-
-    async def close(self) -> None:
-        """Close the connection, and stop the server."""
-        await super().close()
-        await asyncio.to_thread(self._server.stop)
+        return lambda: OwnTorchServe(server, manifest.version, self._call_s)

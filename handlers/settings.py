@@ -20,7 +20,10 @@ class Settings:
     versions: weight by version, or by NEWEST; the weights are relative to their sum.
     watch: whether to look for new versions without being asked to by SIGHUP.
     torchserve, keys: HOST:PORT of the gRPC of a TorchServe that runs, and its key_file.json; None
-    starts one. trust: PEM files of public keys, one of which must have signed what is served.
+    starts one. management: the URL of its management API, to renew its keys with; None: whoever
+    runs it does. calls: batches it is given at a time. fallback: compute in this process what
+    TorchServe does not answer. trust: PEM files of public keys, one of which must have signed what
+    is served.
     tls_cert, tls_key, tls_client_ca, tokens, insecure_public: see `handlers.security.protected`.
     metrics_address: HOST:PORT for Prometheus, None for none. tracing: send spans by OTLP to where
     the variables OTEL_… say.
@@ -36,6 +39,9 @@ class Settings:
     torchserve: str | None = None
     keys: Path = Path("key_file.json")
     watch: bool = False
+    management: str | None = None
+    calls: int = 1
+    fallback: bool = False
     grace_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
     trust: tuple[Path, ...] = ()

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from types import TracebackType
 
 from handlers import signature
 from handlers.errors import BackendUnavailable, TorchServeError
-from handlers.keys import KeyFile
+from handlers.keys import KeyFile, ask
 
 OLDEST_JAVA = 17
 CONFIGURATION = Path(__file__).parent.parent / "model_store"
@@ -58,7 +57,7 @@ class TorchServe:
 
     name: the model's, as the .mar says. pid: the process and its group.
     rest_address, management_address: the URLs of the inference and the management API.
-    grpc_address: HOST:PORT of the gRPC inference API. key_file: where the keys are.
+    grpc_address: HOST:PORT of the gRPC inference API. key_file: where the keys are; keys: those.
     logs: the folder of its logs, gone when the server goes.
     """
 
@@ -79,31 +78,27 @@ class TorchServe:
         any more, and it is given up. Raises TorchServeError where it does not start or does not
         load the model, with the last line it wrote, and SignatureError.
         """
-        if trust:
-            signature.check(mar, None, trust)
-        self.name, _ = read_archive(mar)
+        self._trust = trust
+        self.name, self._version = self._checked(mar)
+        self._mar, self._python, self._start_s = mar.resolve(), python, start_s
         self._abandoned = abandoned
+        self._stopping = threading.Event()
+        self._changing = threading.Lock()  # held by who starts or ends the process
         # Under /tmp whatever TMPDIR says: a path to a worker's socket may have 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))
         self.logs = self._folder / "logs"
         self.key_file = self._folder / "key_file.json"
-        self._keys = KeyFile(self.key_file)
         ports = _free_ports(len(_ADDRESSES) + len(_PORTS))
         ports[0], ports[len(_ADDRESSES)] = rest_port or ports[0], grpc_port or ports[3]
         urls = [f"http://127.0.0.1:{port}" for port in ports[: len(_ADDRESSES)]]
         self.rest_address, self.management_address, _ = urls
         self.grpc_address = f"127.0.0.1:{ports[len(_ADDRESSES)]}"
-        settings = dict(zip(_ADDRESSES + _PORTS, [*urls, *ports[3:]], strict=True))
+        self._settings = dict(zip(_ADDRESSES + _PORTS, [*urls, *ports[3:]], strict=True))
+        self.keys = KeyFile(self.key_file, self.management_address)
         try:
-            self._process = self._start(mar.resolve(), settings, python)
-            self.pid = self._process.pid
+            self._start()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise
-        try:
-            self._wait(start_s)
-        except BaseException:
-            self.stop()
             raise
 
     def __enter__(self) -> "TorchServe":
@@ -119,20 +114,60 @@ class TorchServe:
 
     def inference_key(self) -> str:
         """The key that the inference APIs ask for."""
-        return self._keys.key("inference")
+        return self.keys.key("inference")
+
+    def runs(self) -> bool:
+        """Whether the server's process lives."""
+        return self._process.poll() is None
+
+    def restart(self) -> None:
+        """Start it again, on the same ports and with new keys, once its process has ended.
+
+        Waits for the model as at first, and raises the same; may then be called again. Does nothing
+        once `stop` has been called, which ends the wait.
+        """
+        with self._changing:
+            if self._stopping.is_set():
+                return
+            self._end()  # workers may have outlived it
+            held = self._checked(self._mar)  # it may be another by now
+            if held != (self.name, self._version):
+                raise TorchServeError(
+                    f"{self._mar}: holds {' '.join(held)}, should be {self.name} {self._version}"
+                )
+            self._start()
 
     def stop(self) -> None:
         """End the server, its workers, and its folder; nothing else. May be called again."""
-        if not self._folder.exists():
-            return  # stopped before; the id may by now be another's
+        self._stopping.set()
+        with self._changing:
+            if self._folder.exists():  # else stopped before; the id may by now be another's
+                self._end()
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _checked(self, mar: Path) -> tuple[str, str]:
+        if self._trust:
+            signature.check(mar, None, self._trust)
+        return read_archive(mar)
+
+    def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
             if self._gone(STOP_S):
                 break
-        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(
+    def _start(self) -> None:
+        self.key_file.unlink(missing_ok=True)  # keys of an earlier process
+        self._process = self._launch(self._mar, self._settings, self._python)
+        self.pid = self._process.pid
+        try:
+            self._wait(self._start_s)
+        except BaseException:
+            self._end()
+            raise
+
+    def _launch(
         self, mar: Path, settings: dict[str, object], python: Path
     ) -> "subprocess.Popen[bytes]":
         config = CONFIGURATION / "config.properties"
@@ -140,9 +175,10 @@ class TorchServe:
         for path in (config, log_config):
             if not path.is_file():
                 raise TorchServeError(f"{path}: is missing")
-        self.logs.mkdir()
         temporary = self._folder / "tmp"
-        temporary.mkdir()
+        for folder in (self.logs, temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
         lines = [config.read_text(encoding="utf-8"), "# Of this server alone."]
         lines += [f"{key}={value}" for key, value in settings.items()]
         written = self._folder / "config.properties"
@@ -177,7 +213,7 @@ class TorchServe:
         while not self._ready():
             if self._process.poll() is not None:
                 raise TorchServeError(f"TorchServe ended at its start: {self._last_words()}")
-            if self._abandoned is not None and self._abandoned.is_set():
+            if self._stopping.is_set() or (self._abandoned and self._abandoned.is_set()):
                 raise TorchServeError(f"{self.name}: TorchServe is no longer wanted")
             if _FAILED in self._log("ts_log.log"):  # it would try again, with the same end
                 raise TorchServeError(f"{self.name} cannot be loaded: {self._last_words()}")
@@ -190,13 +226,9 @@ class TorchServe:
     def _ready(self) -> bool:
         """Whether every worker of the model has loaded it."""
         try:
-            request = urllib.request.Request(
-                f"{self.management_address}/models/{self.name}",
-                headers={"Authorization": f"Bearer {self._keys.key('management')}"},
-            )
-            with urllib.request.urlopen(request, timeout=5) as reply:
-                workers = json.load(reply)[0]["workers"]
-        except (OSError, ValueError, BackendUnavailable):
+            url = f"{self.management_address}/models/{self.name}"
+            workers = json.loads(ask(url, self.keys.key("management")))[0]["workers"]
+        except (ValueError, BackendUnavailable):
             return False  # not listening yet, or about to write its keys
         return bool(workers) and all(worker["status"] == "READY" for worker in workers)
 

@@ -11,7 +11,7 @@ import requests
 
 from export.bundle import Exported
 from handlers import wire
-from handlers.backends import EmbeddedBackend, TorchServeBackend
+from handlers.backends import EmbeddedBackend
 from handlers.bundle import ONNX, Bundle
 from handlers.document import write_ranking
 from handlers.engine import Engine
@@ -19,6 +19,7 @@ from handlers.graph import OnnxGraph
 from handlers.messages import write_reply
 from handlers.query import Query, Ranking
 from handlers.torchserve import TorchServe
+from handlers.torchserve_backend import TorchServeBackend
 
 
 @pytest.fixture(scope="module")

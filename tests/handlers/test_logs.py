@@ -16,9 +16,9 @@ from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from grpc_status import rpc_status
 
 from handlers import logs
-from handlers.backends import TorchServeBackend
 from handlers.client import RankingClient
 from handlers.errors import BackendUnavailable, InvalidQuery, Unauthenticated
+from handlers.torchserve_backend import TorchServeBackend
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,8 +212,9 @@ def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path,
             with pytest.raises(BackendUnavailable):
                 client.rank([3])
     grave = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [record.name for record in grave] == ["handlers.logs"]
-    assert "TorchServe at 127.0.0.1:1" in caplog.text
+    # That no call is made meanwhile, and that requests fail by it.
+    assert [record.name for record in grave] == ["handlers.torchserve_backend", "handlers.logs"]
+    assert all("TorchServe at 127.0.0.1:1" in record.message for record in grave)
     assert "s3cret-key" not in caplog.text
 
 

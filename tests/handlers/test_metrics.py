@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from handlers.backends import EmbeddedBackend, TorchServeBackend
+from handlers.backends import EmbeddedBackend
 from handlers.client import RankingClient
 from handlers.engine import Engine
 from handlers.errors import AddressRefused, AddressUnavailable, InvalidQuery, ServingError
@@ -20,6 +20,7 @@ from handlers.metrics import Metrics
 from handlers.metrics_server import MetricsServer
 from handlers.observer import Observer
 from handlers.query import Limits
+from handlers.torchserve_backend import TorchServeBackend
 
 
 def scrape(port):

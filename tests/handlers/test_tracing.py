@@ -15,11 +15,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from handlers.backends import EmbeddedBackend, TorchServeBackend
+from handlers.backends import EmbeddedBackend
 from handlers.client import RankingClient
 from handlers.engine import Engine
 from handlers.errors import BackendUnavailable
 from handlers.observer import Observer
+from handlers.torchserve_backend import TorchServeBackend
 from handlers.tracing import Tracing
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
