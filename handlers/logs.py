@@ -11,6 +11,7 @@ from pythonjsonlogger.json import JsonFormatter
 from handlers.settings import Level
 
 REPEAT_S = 30.0  # between two lines about one fault that goes on
+QUIET_S = 5.0  # without a request that meets it, and a fault may be over
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class _Standing:
     count: int = 0
     total: int = 0
     since: float = 0.0
+    last: float = 0.0
     next_line: float = float("-inf")
     said: bool = False  # that it is there; so its end is worth a line
     stands: bool = False
@@ -77,21 +79,22 @@ class Faults:
         if not standing.stands:
             standing.stands, standing.since, standing.total = True, now, 0
         self.any = True
+        standing.last = now
         standing.count += 1
         standing.total += 1
         if now >= standing.next_line:
             log.log(level, message, extra={"fault": fault, "requests": standing.count})
             standing.count, standing.next_line, standing.said = 0, now + REPEAT_S, True
 
-    def over(self, fault: str) -> None:
-        """Say that a fault, if it was there, is gone."""
+    def spared(self, fault: str) -> None:
+        """Take note of a request that did not meet a fault: it may be over, if it was there."""
         standing = self._faults.get(fault)
-        if standing is None or not standing.stands:
+        if standing is None or not standing.stands or self._clock() - standing.last < QUIET_S:
             return
         standing.stands = False
         self.any = any(each.stands for each in self._faults.values())
         if standing.said:
             standing.said = False
-            seconds = round(self._clock() - standing.since, 3)
+            seconds = round(standing.last - standing.since, 3)
             extra = {"fault": fault, "requests": standing.total, "seconds": seconds}
             log.warning("%s is over", fault, extra=extra)

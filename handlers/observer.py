@@ -183,8 +183,8 @@ class ObservedRequest:
         elif isinstance(self.failure, Overloaded):
             faults.met(_OVERLOAD, str(self.failure), logging.WARNING)
         elif self.ranking is not None and faults.any:
-            faults.over(backend)
-            faults.over(_OVERLOAD)
+            faults.spared(backend)
+            faults.spared(_OVERLOAD)
 
     def _fields(self) -> dict[str, object]:
         """What one line of the log says; who the user is it does not say, only whether known."""
