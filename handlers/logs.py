@@ -25,10 +25,10 @@ class _Formatter(JsonFormatter):  # type: ignore[misc]  # pythonjsonlogger's typ
 
 
 def formatter() -> logging.Formatter:
-    """Makes of a record one line: time, level, logger, message, and what `extra` holds."""
+    """Makes of a record one line: time, level, pid, logger, message, and what `extra` holds."""
     return _Formatter(
-        ["asctime", "levelname", "name", "message"],
-        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        ["asctime", "levelname", "process", "name", "message"],
+        rename_fields={"asctime": "time", "levelname": "level", "process": "pid", "name": "logger"},
     )
 
 
