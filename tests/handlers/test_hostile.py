@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from google.rpc import error_details_pb2
@@ -17,6 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 
 from handlers.bounds import METADATA_BYTES, RANK_STREAMS
+from handlers.bundle import Bundle
 
 SERVICE = "/anime.ranking.v1.RankingService"
 MIB = 2**20
@@ -158,6 +160,21 @@ WRONG = [
     ),
 ]  # fmt: skip
 
+BAD = [
+    *((method, body) for method, body, _ in WRONG),
+    # These reach the batch, and are refused there.
+    (
+        "Rank",
+        pb.RankRequest(
+            candidate_ids=[3], history=[pb.HistoryItem(anime_id=1, rating=11)]
+        ).SerializeToString(),
+    ),
+    (
+        "Rank",
+        pb.RankRequest(candidate_ids=[3], history=[pb.HistoryItem(rating=-1)]).SerializeToString(),
+    ),
+]
+
 
 @pytest.mark.parametrize(("method", "body", "field"), WRONG)
 def test_what_is_wrong_is_refused_with_its_path(channel, method, body, field):
@@ -259,17 +276,43 @@ async def flood(address: str, good, bad, rounds: int) -> list[list[bytes]]:
 
 def test_a_bad_request_does_not_touch_its_neighbours(channel, facade):
     alone = [told(ask(channel, method, body)) for method, body in GOOD]
-    beyond = pb.RankRequest(candidate_ids=[3], history=[pb.HistoryItem(anime_id=1, rating=11)])
-    infinite = pb.RankRequest(
-        candidate_ids=[3], profile=pb.Profile(numbers={"days_watched": float("inf")})
-    )
-    bad = [
-        *WRONG,
-        # These reach the batch, and are refused there.
-        ("Rank", beyond.SerializeToString()),
-        ("Rank", infinite.SerializeToString()),
-    ]
-    among = asyncio.run(flood(facade.address, GOOD, bad, rounds=60))
+    among = asyncio.run(flood(facade.address, GOOD, BAD, rounds=60))
+    for expected, answers in zip(alone, among, strict=True):
+        assert set(answers) == {expected}
+
+
+def of_every_kind(bundle: Bundle) -> list[tuple[str, bytes]]:
+    """Requests to a model, of many sizes, with histories and without, by users and visitors."""
+    chance = np.random.default_rng(3)
+    ids, users = bundle.catalogue.anime_id, bundle.histories.user_id
+    asked: list[tuple[str, bytes]] = []
+    for place in range(24):
+        watched = chance.choice(ids, chance.integers(0, 150), replace=False).tolist()
+        about = {
+            "user_id": int(chance.choice(users)) if place % 3 else None,
+            "history": [
+                pb.HistoryItem(anime_id=each, rating=each % 10 + 1 if each % 4 else None)
+                for each in watched
+            ],
+            "objective": place % 4,
+            "explain": place % 5 == 0,
+        }
+        some = chance.choice(ids, chance.integers(1, len(ids)), replace=False).tolist()
+        if place % 4:
+            asked.append(("Rank", pb.RankRequest(candidate_ids=some, **about).SerializeToString()))
+        else:
+            asked.append(("Recommend", pb.RecommendRequest(**about).SerializeToString()))
+    return asked
+
+
+def test_nor_does_it_with_a_trained_model(serving, personal_bundle, tmp_path):
+    """Whose scores are sums that another order would round differently."""
+    good = of_every_kind(Bundle.open(personal_bundle.folder))
+    store = personal_bundle.folder.parents[1]
+    with serving(tmp_path / "log", "--store", store, "--name", "anime") as facade:
+        with grpc.insecure_channel(facade.address) as channel:
+            alone = [told(ask(channel, method, body)) for method, body in good]
+        among = asyncio.run(flood(facade.address, good, BAD, rounds=8))
     for expected, answers in zip(alone, among, strict=True):
         assert set(answers) == {expected}
 
