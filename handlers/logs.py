@@ -42,8 +42,15 @@ def start(level: Level = "info") -> None:
     handler.setFormatter(formatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_metadata)
     logging.getLogger().setLevel(max(logging.INFO, getattr(logging, level.upper())))
     logging.getLogger("handlers").setLevel(level.upper())
+
+
+def _shows_no_metadata(record: logging.LogRecord) -> bool:
+    # gRPC writes out each value of a call's metadata that is no text, a token too, and so lets who
+    # sends such values fill the log.
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 @dataclass(slots=True)

@@ -2,11 +2,20 @@
 
 import ssl
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
 from handlers.errors import CredentialsError
 from handlers.reloading import Reloading
+
+
+class _Pem(NamedTuple):
+    """What the files hold; nothing of gRPC, which may not be touched before a process forks."""
+
+    certificate: bytes
+    key: bytes
+    authorities: bytes | None
 
 
 class ServerTls:
@@ -32,7 +41,9 @@ class ServerTls:
         """What a port is opened with."""
         self._greeted = self._files.current()
         return grpc.dynamic_ssl_server_credentials(
-            self._greeted, self._fetch, require_client_authentication=self._client_ca is not None
+            _configuration(self._greeted),
+            self._fetch,
+            require_client_authentication=self._client_ca is not None,
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
@@ -41,16 +52,23 @@ class ServerTls:
         if found is self._greeted:
             return None
         self._greeted = found
-        return found
+        return _configuration(found)
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
-        certificate, key = _content(self._certificate), _content(self._key)
-        authorities = _content(self._client_ca) if self._client_ca else None
+    def _read(self) -> _Pem:
+        found = _Pem(
+            _content(self._certificate),
+            _content(self._key),
+            _content(self._client_ca) if self._client_ca else None,
+        )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         _check_pair(context, self._certificate, self._key)
-        if self._client_ca is not None and authorities is not None:
-            _check_authorities(context, self._client_ca, authorities)
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
+        if self._client_ca is not None and found.authorities is not None:
+            _check_authorities(context, self._client_ca, found.authorities)
+        return found
+
+
+def _configuration(pem: _Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.authorities)
 
 
 def client_credentials(

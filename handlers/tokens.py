@@ -94,7 +94,7 @@ def read_tokens(path: Path) -> list[str]:
     """
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise CredentialsError(f"{path}: cannot be read ({error.strerror})") from error

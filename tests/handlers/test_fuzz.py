@@ -326,6 +326,9 @@ AT_THE_PORT = {
     "headers that never end": GREETING
     + frame(HEADERS_ONLY, 0, 1, HEADERS)
     + b"".join(frame(9, 0, 1, header(b"x-%d" % i, b"y" * 100)) for i in range(5_000)),
+    "a header that is no text": GREETING
+    + frame(HEADERS_ONLY, 4, 1, HEADERS + header(b"authorization", b"Bearer \xff\xfe\n"))
+    + frame(0, 1, 1, b"\0\0\0\0\x02\x20\x03"),
     "settings": GREETING + b"".join(frame(4, 0, 0, b"\0\x04\0\0\xff\xff") for _ in range(5_000)),
     "pings": GREETING + frame(PING, 0, 0, b"01234567") * 5_000,
     "a window that overflows": GREETING + frame(8, 0, 0, b"\x7f\xff\xff\xff") * 3,
