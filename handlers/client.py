@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from handlers.addresses import is_local
 from handlers.errors import (
     AddressUnavailable,
     BackendUnavailable,
@@ -24,7 +25,6 @@ from handlers.errors import (
 )
 from handlers.messages import OBJECTIVES
 from handlers.query import Objective
-from handlers.security import is_local
 from handlers.tls import client_credentials
 from handlers.tokens import bearer
 

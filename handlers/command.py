@@ -73,6 +73,9 @@ def serve(
             "--fallback", help="torchserve: compute in this process what it does not answer."
         ),
     ] = DEFAULT.fallback,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the address.", min=1)
+    ] = DEFAULT.workers,
     grace: Annotated[
         float, typer.Option(help="Seconds that what is in flight has to end in.", min=0)
     ] = DEFAULT.grace_s,
@@ -111,11 +114,14 @@ def serve(
     """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
     # gRPC's core would write a line of its own for every handshake that fails; it reads this once.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from handlers import serving
-
     weights = _weights(version) if version else DEFAULT.versions
     if watch and NEWEST not in weights:
         raise typer.BadParameter("--watch: has nothing to wait for; give --version newest as well")
+    if watch and workers > 1 and backend == "torchserve" and torchserve is None:
+        raise typer.BadParameter(
+            "--watch: several workers cannot change a TorchServe of their own; give --torchserve, "
+            "or leave out --workers"
+        )
     settings = Settings(
         store=store,
         name=name,
@@ -130,6 +136,7 @@ def serve(
         management=management,
         calls=calls,
         fallback=fallback,
+        workers=workers,
         grace_s=grace,
         trust=tuple(trust or ()),
         tls_cert=tls_cert,
@@ -141,7 +148,18 @@ def serve(
         log_level=log_level,
         tracing=tracing,
     )
-    serving.serve(settings, lambda line: console.print(line, soft_wrap=True))
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    if workers == 1:
+        from handlers import serving
+
+        serving.serve(settings, say)
+    else:  # and nothing of grpc in this process
+        from handlers import workers as parent
+
+        parent.serve(settings, say)
 
 
 def torchserve(

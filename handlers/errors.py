@@ -11,6 +11,7 @@
     ├── DeadlinePassed       the answer would come too late
     ├── BackendUnavailable   what computes the scores does not answer
     ├── TorchServeError      a TorchServe that does not start
+    ├── WorkerError          a process of several that does not start
     ├── TracingUnavailable   what tracing needs is not installed
     ├── AddressUnavailable   an address the façade cannot listen on
     ├── AddressRefused       an address open to more than what protects it allows
@@ -79,6 +80,10 @@ class DeadlinePassed(ServingError):
 
 class BackendUnavailable(ServingError):
     """The backend cannot be reached, or answered something that is no answer."""
+
+
+class WorkerError(ServingError):
+    """One of the processes that were to share an address ended at its start."""
 
 
 class TorchServeError(ServingError):

@@ -26,6 +26,7 @@ async def serve(
     security: Security | None = None,
     ending: Ending | None = None,
     observer: Observer | None = None,
+    shared: bool = False,
 ) -> None:
     """Serve on `address` (HOST:PORT, port 0 for a free one) until `ending`, by default a signal.
 
@@ -34,14 +35,15 @@ async def serve(
     has not ended by then, or is in flight when told so a second time, is cut off with UNAVAILABLE.
     Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
     `security`, by default none, is not enough for it. Closes the roster. observer: sees
-    every request.
+    every request. shared: other processes listen on the address as well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
     server = grpc.aio.server(
         interceptors=security.interceptors(observer.unauthenticated),
         options=[
-            ("grpc.so_reuseport", 0),  # an address in use is an error, not a share of its calls
+            # Unless shared, an address in use is an error, not a share of its calls.
+            ("grpc.so_reuseport", int(shared)),
             *bounds.options(limits),
         ],
         maximum_concurrent_rpcs=bounds.calls(limits),

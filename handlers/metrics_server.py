@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from prometheus_client import MetricsHandler
 from prometheus_client.registry import Collector
 
+from handlers.addresses import is_local
 from handlers.errors import AddressRefused, AddressUnavailable
-from handlers.security import is_local
 
 PATH = "/metrics"
 SILENCE_S = 10.0  # a reader who says nothing for so long is let go

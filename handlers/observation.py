@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from handlers import logs
+from handlers.addresses import opened
 from handlers.observer import Observer
 from handlers.settings import Settings
 
 
 @contextmanager
-def observation(settings: Settings) -> Iterator[tuple[Observer, list[str]]]:
+def observation(settings: Settings, worker: bool = False) -> Iterator[tuple[Observer, list[str]]]:
     """An observer, and lines that say where what it sees is shown; closes what it opens.
 
-    From here on the process writes its log as JSON to standard error. Raises AddressUnavailable and
-    AddressRefused for the address of the metrics, TracingUnavailable.
+    From here on the process writes its log as JSON to standard error. worker: the parent shows the
+    metrics. Raises AddressUnavailable and AddressRefused for their address, TracingUnavailable.
     """
     logs.start(settings.log_level)
     metrics = tracing = None
@@ -27,10 +28,11 @@ def observation(settings: Settings) -> Iterator[tuple[Observer, list[str]]]:
             stack.callback(tracing.close)
         if settings.metrics_address is not None:
             from handlers.metrics import Metrics
-            from handlers.metrics_server import PATH, MetricsServer
-            from handlers.security import opened
 
             metrics = Metrics()
+        if metrics is not None and settings.metrics_address is not None and not worker:
+            from handlers.metrics_server import PATH, MetricsServer
+
             page = stack.enter_context(
                 MetricsServer(settings.metrics_address, metrics.registry, settings.insecure_public)
             )

@@ -1,7 +1,5 @@
 """Who may call, and from where: what a server is opened with."""
 
-import ipaddress
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +7,10 @@ from typing import Any
 
 import grpc
 
+from handlers.addresses import is_local
 from handlers.errors import AddressRefused, AddressUnavailable, CredentialsError
 from handlers.tls import ServerTls
 from handlers.tokens import Tokens, TokensAsked
-
-_LOCAL_SOCKETS = ("unix:", "unix-abstract:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +84,3 @@ def protected(
         Tokens(tokens) if tokens else None,
         insecure_public,
     )
-
-
-def opened(address: str, port: int) -> str:
-    """Where a server answers that was to listen on `address` and got `port`."""
-    return address if address.startswith(_LOCAL_SOCKETS) else f"{address.rpartition(':')[0]}:{port}"
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine can reach `address`: HOST:PORT of loopback, or unix:PATH.
-
-    A name is local where all that it stands for is. Raises AddressUnavailable where it is no
-    address.
-    """
-    if address.startswith(_LOCAL_SOCKETS):
-        return True
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535:
-        raise AddressUnavailable(f"{address}: should be HOST:PORT, as in 127.0.0.1:50051")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host:
-        return False  # all of this machine's addresses
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except (OSError, UnicodeError) as error:
-        raise AddressUnavailable(f"{address}: nothing is known of {host!r}") from error
-    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)

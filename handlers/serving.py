@@ -2,27 +2,40 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 
 from handlers import facade
+from handlers.addresses import opened
 from handlers.ending import Ended, Ending
+from handlers.errors import ServingError
 from handlers.loading import Loader
 from handlers.observation import observation
-from handlers.security import opened, protected
+from handlers.security import protected
 from handlers.settings import Settings
-from handlers.versions import Roster
+from handlers.versions import Roster, ServedVersion
 from handlers.watching import LOOK_S, Watcher
 
+log = logging.getLogger(__name__)
 
-def serve(settings: Settings, say: Callable[[str], None]) -> None:
+
+def serve(
+    settings: Settings,
+    say: Callable[[str], None],
+    worker: bool = False,
+    lenient: bool = False,
+) -> None:
     """Serve until SIGTERM or SIGINT; `say` is given the lines that say what and where.
 
-    Raises ServingError where it cannot start.
+    worker: share the port with others. lenient: where the newest version cannot serve, take the
+    newest that can. Raises ServingError where it cannot start.
     """
-    asyncio.run(_serve(settings, say))
+    asyncio.run(_serve(settings, say, worker, lenient))
 
 
-async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings, say: Callable[[str], None], worker: bool, lenient: bool
+) -> None:
     security = protected(
         settings.tls_cert,
         settings.tls_key,
@@ -33,12 +46,12 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
     security.check(settings.address)  # before what takes long
     loader = Loader(settings)
     with (
-        observation(settings) as (observer, lines),
+        observation(settings, worker) as (observer, lines),
         Ending() as ending,
         Watcher(loader, LOOK_S if settings.watch else None) as watcher,
     ):
         try:
-            roster = await _load(loader, ending)
+            roster = await _load(loader, ending, lenient)
         except Ended:
             return
         watching = asyncio.create_task(_follow(watcher, roster, ending))
@@ -52,6 +65,7 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
                 security,
                 ending,
                 observer,
+                worker,
             )
         finally:
             ending.told.set()
@@ -64,17 +78,29 @@ async def _follow(watcher: Watcher, roster: Roster, ending: Ending) -> None:
         await ending.unless_told(watcher.follow(roster))
 
 
-async def _load(loader: Loader, ending: Ending) -> Roster:
-    weights = loader.wanted(loader.found())
-    versions = []
+async def _load(loader: Loader, ending: Ending, lenient: bool) -> Roster:
+    found = loader.found()
+    while True:
+        weights = loader.wanted(found)
+        try:
+            versions = await _load_all(loader, list(weights), ending)
+            return Roster(*versions, weights=list(weights.values()))
+        except ServingError as error:
+            if not lenient or len(found) == 1:
+                raise
+            log.error("version %s is refused: %s", found.pop(), error)
+
+
+async def _load_all(loader: Loader, names: list[str], ending: Ending) -> list[ServedVersion]:
+    versions: list[ServedVersion] = []
     try:
-        for version in weights:
-            versions.append(await ending.unless_told(loader.load(version)))
+        for name in names:
+            versions.append(await ending.unless_told(loader.load(name)))
     except BaseException:
         for loaded in versions:
             await loaded.close()
         raise
-    return Roster(*versions, weights=list(weights.values()))
+    return versions
 
 
 def _said(settings: Settings, roster: Roster, port: int) -> str:

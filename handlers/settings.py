@@ -19,6 +19,7 @@ class Settings:
 
     versions: weight by version, or by NEWEST; the weights are relative to their sum.
     watch: whether to look for new versions without being asked to by SIGHUP.
+    workers: processes that share the address.
     torchserve, keys: HOST:PORT of the gRPC of a TorchServe that runs, and its key_file.json; None
     starts one. management: the URL of its management API, to renew its keys with; None: whoever
     runs it does. calls: batches it is given at a time. fallback: compute in this process what
@@ -42,6 +43,7 @@ class Settings:
     management: str | None = None
     calls: int = 1
     fallback: bool = False
+    workers: int = 1
     grace_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
     trust: tuple[Path, ...] = ()

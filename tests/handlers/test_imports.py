@@ -28,6 +28,7 @@ MORE = {
     "graph.py": {"onnxruntime", "torch"},
     "ranking_handler.py": {"torch"},
     "signature.py": {"cryptography"},
+    "shared_page.py": {"prometheus_client"},
     "service.py": GRPC | STUBS,
     "tls.py": GRPC,
     "tokens.py": GRPC,

@@ -16,6 +16,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from handlers.addresses import opened
 from handlers.client import RankingClient
 from handlers.errors import (
     AddressRefused,
@@ -25,7 +26,7 @@ from handlers.errors import (
     ServingError,
     Unauthenticated,
 )
-from handlers.security import Security, opened, protected
+from handlers.security import Security, protected
 from handlers.tls import ServerTls
 from handlers.tokens import Tokens, client_token, read_tokens
 
