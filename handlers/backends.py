@@ -63,5 +63,5 @@ class EmbeddedBackend:
         return True
 
     async def close(self) -> None:
-        """End the thread once its batch is done."""
-        self._thread.shutdown()
+        """End the thread once its batch is done, which is not waited for."""
+        self._thread.shutdown(wait=False)

@@ -232,7 +232,8 @@ def _error(status: status_pb2.Status) -> ServingError:
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlinePassed(status.message)
-    if code is grpc.StatusCode.UNAVAILABLE:
+    # A call that the caller did not cancel met a server on its end.
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return BackendUnavailable(status.message)
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return Unauthenticated(status.message)

@@ -1,5 +1,6 @@
 """The gRPC façade: a server of anime.ranking.v1.RankingService, health checks and reflection."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 
@@ -15,6 +16,10 @@ from handlers.query import Limits
 from handlers.security import Security
 from handlers.service import RankingService
 from handlers.versions import Roster
+
+# For calls that are on their way: gRPC would end them as CANCELLED, which no client asks again for.
+LAST_CALLS_S = 0.1
+LAST_BATCH_S = 1.0  # that nobody waits for any more has to end in
 
 
 async def serve(
@@ -63,10 +68,12 @@ async def serve(
             if started is not None:
                 started(port)
             await watched.follow(roster, ending.told)
-            service.end_streams()
+            service.end()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ending.at_once.wait(), LAST_CALLS_S)
             await _stop(server, grace_s, ending)
     finally:
-        await roster.close()
+        await roster.close(LAST_BATCH_S)
 
 
 async def _stop(server: grpc.aio.Server, grace_s: float, ending: Ending) -> None:

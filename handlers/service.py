@@ -10,7 +10,13 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.message import DecodeError
 
 from handlers import bounds, messages
-from handlers.errors import DeadlinePassed, InvalidQuery, Overloaded, ServingError
+from handlers.errors import (
+    BackendUnavailable,
+    DeadlinePassed,
+    InvalidQuery,
+    Overloaded,
+    ServingError,
+)
 from handlers.observer import SERVICE, ObservedRequest, Observer
 from handlers.profile import ProfileField
 from handlers.query import Limits, Query
@@ -115,15 +121,18 @@ class RankingService:
                 seen.left_with(failure := error)
         return await abort(context, failure)
 
-    def end_streams(self) -> None:
-        """Let every stream answer what it has taken up, take up no more, and end."""
+    def end(self) -> None:
+        """Answer what has been taken up, streams included, and fail the rest with UNAVAILABLE."""
         self._ending = True
         for stream in self._streams:
             stream.end()
 
     async def _answer(self, kind: _Kind, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         with self._observer.request(kind.method, context) as seen:
-            outcome = await self._outcome(kind, body, context.time_remaining(), seen)
+            if self._ending:
+                outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
+            else:
+                outcome = await self._outcome(kind, body, context.time_remaining(), seen)
             seen.left_with(outcome)
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable
 
 from handlers import facade
@@ -31,6 +34,11 @@ def serve(
     newest that can. Raises ServingError where it cannot start.
     """
     asyncio.run(_serve(settings, say, worker, lenient))
+    if any(not thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"):
+        # A batch that was cut off still runs, and Python would wait for its thread.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 async def _serve(

@@ -1,5 +1,7 @@
 """The versions of a model that are served, and which of them answers a request."""
 
+import asyncio
+import contextlib
 import random
 from bisect import bisect
 from collections.abc import Mapping, Sequence
@@ -32,9 +34,13 @@ class ServedVersion:
         self.name = bundle.manifest.version
         self.info = messages.write_info(bundle, backend.name, limits)
 
-    async def close(self) -> None:
-        """Let go of the backend, once all that waits or is computed has its answer."""
-        await self.batcher.drained()
+    async def close(self, patience_s: float | None = None) -> None:
+        """Let go of the backend, once all that waits or is computed has its answer.
+
+        patience_s: after so many seconds, with or without; None waits for it.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.batcher.drained(), patience_s)
         await self.backend.close()
 
 
@@ -96,10 +102,9 @@ class Roster:
         """Whether a request would be answered now, whichever version it goes to."""
         return all([await version.backend.ready() for version in self.versions])
 
-    async def close(self) -> None:
-        """Let go of all versions."""
-        for version in self.versions:
-            await version.close()
+    async def close(self, patience_s: float | None = None) -> None:
+        """Let go of all versions; see `ServedVersion.close`."""
+        await asyncio.gather(*(version.close(patience_s) for version in self.versions))
 
 
 def _serve(versions: Sequence[ServedVersion], weights: Sequence[float]) -> _Served:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -313,6 +313,29 @@ def publish(bundle: Path, store: Path, version: str) -> Path:
     manifest = json.loads((scratch / "manifest.json").read_text())
     (scratch / "manifest.json").write_text(json.dumps(manifest | {"version": version}))
     return scratch.rename(folder)
+
+
+@contextmanager
+def run_serve(
+    store: Path, *options: Any, program: Sequence[Any] = ("-m", "anirank")
+) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
+    """`anirank serve` of toy: the process, its address, and what it said; it must end with 0."""
+    command = [sys.executable, *program, "serve", "--store", store, "--name", "toy"]
+    command += ["--address", "127.0.0.1:0", *options]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            found = re.search(r" on (\S+),", said)
+            assert found is not None, process.communicate(timeout=60)
+            yield process, found[1], said
+            process.terminate()
+            assert process.wait(60) == 0
+        except BaseException:
+            process.kill()
+            raise
 
 
 @pytest.fixture(scope="session")

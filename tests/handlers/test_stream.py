@@ -267,7 +267,7 @@ def test_at_the_end_of_the_server_what_was_taken_up_is_answered_and_no_more(engi
         for place in range(STREAMED):
             await call.write(recommend(place))
         await here.until_taken_up(1)
-        here.service.end_streams()
+        here.service.end()
         stopped = asyncio.create_task(here.server.stop(30))
         here.gate.open.set()
         answers = {(await call.read()).id for _ in range(STREAMED)}

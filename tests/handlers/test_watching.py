@@ -4,11 +4,8 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -22,29 +19,9 @@ from handlers.query import Query
 from handlers.settings import Settings
 from handlers.versions import Roster
 from handlers.watching import Watcher
-from tests.handlers.conftest import publish
+from tests.handlers.conftest import publish, run_serve
 
 USERS = range(0, 400, 10)
-
-
-@contextmanager
-def serving(store, *options):
-    """`anirank serve`: the process, its address, and what it said first; it must end with 0."""
-    command = [sys.executable, "-m", "anirank", "serve", "--store", store, "--name", "toy"]
-    command += ["--address", "127.0.0.1:0", *options]
-    with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            said = process.stdout.readline()
-            found = re.search(r" on (\S+),", said)
-            assert found is not None, process.communicate(timeout=60)
-            yield process, found[1], said
-        except BaseException:
-            process.kill()
-            raise
-        process.terminate()
-        assert process.wait(60) == 0
 
 
 def expected(worlds, user):
@@ -98,7 +75,7 @@ class Callers:
 
 
 def test_a_new_version_is_switched_to_without_a_failed_request(store, next_dir, answers):
-    with serving(store, "--watch") as (_, address, said):
+    with run_serve(store, "--watch") as (_, address, said):
         assert "toy 1 on" in said
         with Callers(address, answers, "2"):
             publish(next_dir, store, "2")
@@ -107,7 +84,7 @@ def test_a_new_version_is_switched_to_without_a_failed_request(store, next_dir, 
 
 
 def test_on_sighup_the_store_is_looked_at_once(store, next_dir, answers):
-    with serving(store) as (process, address, _):
+    with run_serve(store) as (process, address, _):
         publish(next_dir, store, "2")
         with Callers(address, answers, "2") as callers:
             assert not callers.switched.wait(0.5)
@@ -116,7 +93,7 @@ def test_on_sighup_the_store_is_looked_at_once(store, next_dir, answers):
 
 def test_two_versions_side_by_side_each_answer_as_their_own_engine(store, next_dir, answers):
     publish(next_dir, store, "2")
-    with serving(store, "--version", "1=3", "--version", "newest=1") as (_, address, said):
+    with run_serve(store, "--version", "1=3", "--version", "newest=1") as (_, address, said):
         assert "toy 1 (75.0%), 2 (25.0%) on" in said
         chosen = {}
         with RankingClient(address) as client:
