@@ -172,7 +172,7 @@ def torchserve(
     """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
     import signal
 
-    from handlers.own_torchserve import RENEWAL_S, renew
+    from handlers.keeping import RENEWAL_S, renew
     from handlers.torchserve import TorchServe
 
     archive = store / f"{name}.mar"

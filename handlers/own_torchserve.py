@@ -1,56 +1,10 @@
-"""A TorchServe that is kept for one façade: alive, and with keys that are good."""
+"""A TorchServe that is kept for one façade."""
 
 import asyncio
-import itertools
-import logging
 
-from handlers.errors import BackendUnavailable, ServingError
+from handlers.keeping import keep
 from handlers.torchserve import TorchServe
 from handlers.torchserve_backend import CALL_S, TorchServeBackend
-
-LOOK_S = 0.5  # between two looks at its process
-FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0  # before it is started again; each is twice the last
-# Keys are renewed when they have so many seconds left of the hour that TorchServe gives them:
-# early enough for a few attempts.
-RENEW_S = 20 * 60.0
-RENEWAL_S = 30.0  # between two looks at how long they have left
-
-log = logging.getLogger(__name__)
-
-
-async def keep(server: TorchServe) -> None:
-    """Start a TorchServe again whenever it ends, and renew its keys, until cancelled.
-
-    One that ends again and again is started less and less often; each second that it runs takes one
-    off the pause.
-    """
-    pause_s, looks = FIRST_PAUSE_S, itertools.cycle(range(int(RENEWAL_S / LOOK_S)))
-    while True:
-        if not server.runs():
-            log.error("%s: TorchServe has ended; it is started again", server.name)
-            try:
-                await asyncio.to_thread(server.restart)
-                log.warning("%s: TorchServe runs again", server.name)
-            except (ServingError, OSError) as error:
-                log.error("%s; tried again in %.0f s", error, pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LAST_PAUSE_S)
-        else:
-            if next(looks) == 0:
-                await asyncio.to_thread(renew, server)
-            await asyncio.sleep(LOOK_S)
-            pause_s = max(pause_s - LOOK_S, FIRST_PAUSE_S)
-
-
-def renew(server: TorchServe) -> None:
-    """Have a TorchServe write new keys in place of those that end soon."""
-    for kind in ("inference", "management"):
-        try:
-            if server.keys.left_s(kind) < RENEW_S:
-                server.keys.renew(kind)
-                log.info("%s: TorchServe has a new %s key", server.name, kind)
-        except BackendUnavailable as error:
-            log.error("the %s key could not be renewed: %s", kind, error)
 
 
 class OwnTorchServe(TorchServeBackend):

@@ -6,6 +6,7 @@ its files, so that all workers have them in memory once; ONNX Runtime's copy of 
 worker's own.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -24,6 +25,7 @@ from typing import NoReturn
 from handlers import logs
 from handlers.addresses import reserve
 from handlers.errors import ServingError, WorkerError
+from handlers.keeping import keep
 from handlers.settings import Settings
 from handlers.shared_page import shared_page
 from handlers.torchserve import TorchServe
@@ -55,7 +57,14 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
                     return
                 raise
             stack.callback(server.stop)
-            settings = replace(settings, torchserve=server.grpc_address, keys=server.key_file)
+            # In a thread, and with no part of gRPC: workers only see its address and its keys.
+            threading.Thread(target=asyncio.run, args=(keep(server),), daemon=True).start()
+            settings = replace(
+                settings,
+                torchserve=server.grpc_address,
+                keys=server.key_file,
+                management=server.management_address,
+            )
         lines, gone = stack.enter_context(shared_page(settings))
         lifeline = stack.enter_context(_pipe())
         _Parent(settings, signals, lifeline, gone).run(lambda line: say("\n".join([line, *lines])))

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from pytorch_serve import inference_pb2, inference_pb2_grpc
 
-from handlers import facade, own_torchserve, wire
+from handlers import facade, keeping, wire
 from handlers.backends import EmbeddedBackend
 from handlers.ending import Ending
 from handlers.errors import BackendUnavailable, DeadlinePassed
@@ -368,16 +368,16 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
         keys = victim.keys
         old = {kind: keys.key(kind) for kind in ("inference", "management", "API")}
         assert 50 * 60 < keys.left_s("inference") <= 60 * 60
-        own_torchserve.renew(victim)
+        keeping.renew(victim)
         assert keys.key("inference") == old["inference"]
         reading = backend_for(victim)
         asking = backend_for(victim, management=victim.management_address)
         await until(reading.ready)
         await until(asking.ready)
 
-        monkeypatch.setattr(own_torchserve, "RENEW_S", 61 * 60.0)
+        monkeypatch.setattr(keeping, "RENEW_S", 61 * 60.0)
         caplog.set_level("INFO")
-        own_torchserve.renew(victim)
+        keeping.renew(victim)
         for kind in ("inference", "management"):
             assert keys.key(kind) != old[kind]
         assert keys.key("API") == old["API"]
