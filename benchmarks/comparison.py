@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import floors, machine
+from benchmarks import floors, machine, reload
 from benchmarks.environments import default_cache
 from benchmarks.histogram import Latencies
 from benchmarks.measurement import IN_FLIGHT, LIMIT_MS, Effort, Measured, Say, measure
@@ -54,7 +54,10 @@ def main() -> None:
         status.update("raw ONNX Runtime, raw TorchScript and the engine")
         alone = _apart(bundle.folder, world, FLOOR_S if not options.quick else 1.0)
         found = compare(chosen, world, effort, lambda said: status.update(said))
-    judged = verdicts(found, alone)
+        judged = verdicts(found, alone)
+        if not options.only:
+            status.update("switching versions")
+            judged.append(_switching(bundle, options.quick))
     console.print(_table(found, alone), _verdict_table(judged))
     for each in found.values():
         if said := each.failed or each.faults():
@@ -88,6 +91,18 @@ def compare(
     return found
 
 
+def _switching(bundle: Bundle, quick: bool) -> Verdict:
+    promise = f"a new version at half load: p99 grows by at most {reload.MOST_TIMES:g} ×"
+    quiet_s, reloads = (1.5, 1) if quick else (5.0, 3)
+    try:
+        found = reload.measure(bundle, quiet_s, reloads, [])
+    except Exception as error:  # as for every system
+        return Verdict(promise, f"failed: {' '.join(str(error).split())[:300]}", None)
+    faults = sum(found.outcome.failed.values())
+    p99s = f"{found.before().ms(99):.1f} to {found.during().ms(99):.1f} ms"
+    return Verdict(promise, f"{found.times:.2f} × ({p99s}), {faults} failed", found.held)
+
+
 def _apart(folder: Path, world: World, seconds: float) -> dict[str, Latencies]:
     """The floors, in a process of their own: TorchScript sets threads for a whole process."""
     spawn = multiprocessing.get_context("spawn")
@@ -99,7 +114,7 @@ COLUMNS = (
     "p50 / p99 ms, answers/s",
     *(f"{in_flight} in flight" for in_flight in IN_FLIGHT),
     f"/s at p99 ≤ {LIMIT_MS:g} ms",
-    "µs of a core a call: server + client",
+    "core µs a call: server + client",
     "same answers",
 )
 
@@ -130,7 +145,7 @@ def rows(found: Mapping[str, Measured], alone: Mapping[str, Latencies]) -> list[
 def _table(found: Mapping[str, Measured], alone: Mapping[str, Latencies]) -> Table:
     table = Table()
     for at, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if at else "left", no_wrap=True)
+        table.add_column(column, justify="right" if at else "left", min_width=min(len(column), 24))
     for line in rows(found, alone):
         table.add_row(*line)
     return table

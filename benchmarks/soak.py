@@ -257,13 +257,15 @@ def _write(options: argparse.Namespace, found: Soak, about: dict[str, object]) -
     width = max(found.plan.seconds / 120, 0.5)
     answered = [(e.due - began, e.seconds * 1e3) for e in timeline if not e.failed]
     lines = windows(answered, width)
-    failed = Counter(int((event.due - began) / width) for event in timeline if event.failed)
     middles = [(number + 0.5) * width for number in range(int(found.plan.seconds / width) + 1)]
-    errors = [failed[number] / width for number in range(len(middles))]
+    errors = {}
+    for code in sorted(found.outcome.failed) or ["none"]:
+        counts = Counter(int((e.due - began) / width) for e in timeline if e.failed == code)
+        errors[code] = (middles, [counts[number] / width for number in range(len(middles))])
     over_time(
         {
             "milliseconds": {"p99": lines[99], "p50": lines[50]},
-            "errors a second": {"errors": (middles, errors)},
+            "errors a second": errors,
             "memory, MiB": {
                 "resident": (
                     [at - began for at, _ in found.memory],

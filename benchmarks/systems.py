@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -139,7 +140,9 @@ def _pytriton(world: World) -> Iterator[Running]:
     python = PYTRITON.python(world.cache)
     ports = free_ports(3)
     module, bundle = "benchmarks.peers.pytriton_server", world.bundle.folder.resolve()
-    with program([python, "-m", module, bundle, *map(str, ports)]) as server:
+    # Triton looks for libpython by its name, and may find that of another Python's release.
+    libraries = {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
+    with program([python, "-m", module, bundle, *map(str, ports)], libraries) as server:
         server.wait_for_line("(ready)")
         caller = GrpcCaller(f"127.0.0.1:{ports[0]}", MODEL_INFER)
         yield Running(caller, Tensors("ranker"), [server.pid])
