@@ -28,6 +28,18 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
+TlsCa = Annotated[
+    Path | None, typer.Option(help="PEM of the authorities that vouch for the façade: TLS.")
+]
+TlsCert = Annotated[
+    Path | None, typer.Option(help="PEM of a certificate to show a façade that asks.")
+]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM of its private key.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="File of the bearer token to show. [default: what ANIRANK_TOKEN holds]"),
+]
+
 
 @app.command()
 def synth(
@@ -272,17 +284,10 @@ def rank(
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
     trust: command.Trust = None,
-    tls_ca: Annotated[
-        Path | None, typer.Option(help="PEM of the authorities that vouch for the façade: TLS.")
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="PEM of a certificate to show a façade that asks.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM of its private key.")] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="File of the bearer token to show. [default: what ANIRANK_TOKEN holds]"),
-    ] = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Rank anime for a user, and show the best as a table."""
     if (address is None) == (bundle is None):
@@ -324,21 +329,29 @@ def bench(
     seed: Annotated[int, typer.Option(help="The same seed asks the same.", min=0)] = 0,
     json: Annotated[Path | None, typer.Option(help="Write figures and histogram here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw latency by percentile here.")] = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Measure the latency of a façade under load, from the time each request was due."""
     if rate is not None and (in_flight is not None or rate <= 0):
         raise typer.BadParameter("give either --rate, above 0, or --in-flight")
     from benchmarks import bench
+    from benchmarks.callers import Tls
     from benchmarks.load import Plan
     from benchmarks.workload import Lines, Workload, WorkloadError
+    from handlers.tokens import client_token
 
     closed = (in_flight or 1) if rate is None else None
     try:
         asked = Workload(Lines.read(candidates), Lines.read(history), top, zipf, seed)
     except WorkloadError as error:
         raise typer.BadParameter(str(error)) from None
+    plan = Plan(seconds, rate, closed, warm_up, seed)
+    tls = Tls(tls_ca, tls_cert, tls_key)
     with console.status(f"asking for {warm_up + seconds:g} s"):
-        measured = bench.measure(address, asked, Plan(seconds, rate, closed, warm_up, seed))
+        measured = bench.measure(address, asked, plan, tls, client_token(token_file))
     console.print(measured.table(), *measured.remarks(), sep="\n")
     if json is not None:
         json.write_text(measured.to_json(), encoding="utf-8")

@@ -9,14 +9,16 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks import machine
-from benchmarks.callers import GrpcCaller
+from benchmarks.callers import GrpcCaller, Tls
 from benchmarks.clients import Clients
 from benchmarks.forms import RANK, Checked, Proto
 from benchmarks.load import Outcome, Plan
 from benchmarks.workload import Workload
 from handlers.client import RankingClient
+from handlers.tokens import bearer
 
 USERS = 1_000_000  # ids that the requests are spread over; those that are not known are new users
+NO_TLS = Tls()
 PERCENTILES = (50, 90, 99, 99.9)
 
 
@@ -72,9 +74,11 @@ class Bench:
         return json.dumps(content | {"run": as_document(self.outcome, self.plan)}, indent=1)
 
 
-def measure(address: str, workload: Workload, plan: Plan) -> Bench:
+def measure(
+    address: str, workload: Workload, plan: Plan, tls: Tls = NO_TLS, token: str | None = None
+) -> Bench:
     """Load the façade at HOST:PORT; raises ServingError where it does not answer."""
-    with RankingClient(address) as client:
+    with RankingClient(address, token=token, **vars(tls)) as client:
         info = client.model_info()
         whole = client.recommend(
             top_k=info.catalogue_size, include_seen=True, include_adult=True
@@ -82,7 +86,8 @@ def measure(address: str, workload: Workload, plan: Plan) -> Bench:
     asks = workload.asks(range(1, USERS + 1), np.array([entry.anime_id for entry in whole]))
     form = Proto()
     check = Checked(form, [ask.candidate_ids for ask in asks], workload.top_k)
-    with Clients(GrpcCaller(address, RANK), [form.write(ask) for ask in asks], check) as clients:
+    caller = GrpcCaller(address, RANK, () if token is None else bearer(token), tls=tls)
+    with Clients(caller, [form.write(ask) for ask in asks], check) as clients:
         outcome = clients.run(plan)
     return Bench(f"{info.name} {info.version}", info.backend, plan, outcome)
 

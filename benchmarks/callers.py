@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
+from pathlib import Path
 from typing import Protocol
 
 import aiohttp
 import grpc
+
+from handlers.tls import client_credentials
 
 Call = Callable[[bytes], Awaitable[bytes]]
 
@@ -31,6 +34,18 @@ class Caller(Protocol):
 
 
 @dataclass(frozen=True)
+class Tls:
+    """PEM files: the authorities that vouch for the server, and what to show one that asks.
+
+    Without authorities there is no TLS.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
 class GrpcCaller:
     """Calls `method` ("/package.Service/Method") at HOST:PORT, over so many connections in turn.
 
@@ -41,6 +56,7 @@ class GrpcCaller:
     method: str
     metadata: tuple[tuple[str, str], ...] = ()
     connections: int = 1
+    tls: Tls = Tls()
     timeout_s: float = TIMEOUT_S
 
     @asynccontextmanager
@@ -54,7 +70,7 @@ class GrpcCaller:
         async with AsyncExitStack() as stack:
             methods = []
             for _ in range(self.connections):
-                channel = grpc.aio.insecure_channel(self.address, options=options)
+                channel = self._channel(options)
                 methods.append((await stack.enter_async_context(channel)).unary_unary(self.method))
             turn = cycle(methods)
 
@@ -68,6 +84,12 @@ class GrpcCaller:
                 return reply
 
             yield call
+
+    def _channel(self, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+        if self.tls.ca is None:
+            return grpc.aio.insecure_channel(self.address, options=options)
+        credentials = client_credentials(self.tls.ca, self.tls.certificate, self.tls.key)
+        return grpc.aio.secure_channel(self.address, credentials, options=options)
 
 
 @dataclass(frozen=True)

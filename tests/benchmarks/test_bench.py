@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from benchmarks.histogram import Latencies
+from tests.benchmarks.conftest import serving
 
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -38,6 +40,31 @@ def test_anirank_bench_measures_a_facade(
     read = Latencies.decode(run["histogram"])
     assert len(read) == run["answered"]
     assert read.ms(99) == run["ms"]["p99"]
+
+
+def test_a_facade_that_asks_for_tls_and_a_token_is_measured_too(
+    bundle_dir: Path, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "certificate.pem"))
+    (tmp_path / "token").touch(0o600)
+    (tmp_path / "token").write_text("a-token-of-this-test-0123456789-abcdef\n")
+    with serving(
+        bundle_dir.parents[1],
+        *("--tls-cert", tmp_path / "certificate.pem", "--tls-key", tmp_path / "key.pem"),
+        *("--tokens", tmp_path / "token"),
+    ) as address:
+        shown = ("--tls-ca", tmp_path / "ca.pem", "--token-file", tmp_path / "token")
+        few = ("--address", address, "--seconds", "0.5", "--warm-up", "0", "--candidates", "9")
+        figures = tmp_path / "figures.json"
+        done = bench(*few, *shown, "--json", figures)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(figures.read_text())["run"]["answered"] > 0
+        assert bench(*few).returncode == 2
+        assert bench(*few, "--tls-cert", tmp_path / "certificate.pem").returncode == 2
 
 
 def test_a_facade_that_is_not_there_is_one_line() -> None:
