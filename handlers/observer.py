@@ -178,7 +178,7 @@ class ObservedRequest:
 
     def _tell_faults(self, faults: Faults) -> None:
         backend = f"backend of version {self.version}"
-        if isinstance(self.failure, BackendUnavailable):
+        if isinstance(self.failure, BackendUnavailable) and self.version:  # else the server ends
             faults.met(backend, str(self.failure))
         elif isinstance(self.failure, Overloaded):
             faults.met(_OVERLOAD, str(self.failure), logging.WARNING)

@@ -30,4 +30,5 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships without
         address = settings.metrics_address
         with MetricsServer(address, registry, settings.insecure_public) as page:
+            os.register_at_fork(after_in_child=page.forget)
             yield [f"metrics on http://{opened(address, page.port)}{PATH}"], mark_process_dead

@@ -5,9 +5,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
 import grpc
 import pytest
@@ -19,8 +17,7 @@ from handlers import logs
 from handlers.client import RankingClient
 from handlers.errors import BackendUnavailable, InvalidQuery, Unauthenticated
 from handlers.torchserve_backend import TorchServeBackend
-
-ROOT = Path(__file__).parents[2]
+from tests.handlers.conftest import run_serve
 
 PROGRAM = """
 import asyncio, logging, sys, warnings
@@ -224,52 +221,37 @@ def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path,
     assert "s3cret-key" not in caplog.text
 
 
-@pytest.fixture
-def command(toy_dir):
-    """`anirank serve` with these options: the process, once it answers, and what it said."""
-    with ExitStack() as running:
-
-        def run(*options):
-            command = [sys.executable, ROOT / "anirank.py", "serve", "--name", "toy"]
-            command += ["--store", toy_dir.parent.parent, "--address", "127.0.0.1:0", *options]
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            process = running.enter_context(subprocess.Popen(command, **pipes))
-            running.callback(process.terminate)
-            return process, process.stdout.readline()
-
-        yield run
-
-
-def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(command, tmp_path):
+def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, tmp_path):
     tokens = tmp_path / "tokens"
     tokens.touch(0o600)
     tokens.write_text("a-secret-of-many-letters\n")
     options = ["--metrics-address", "127.0.0.1:0", "--log-level", "debug", "--tokens", str(tokens)]
-    process, said = command(*options)
-    address = re.fullmatch(r"toy 1 on (127.0.0.1:\d+), computed by onnxruntime\n", said)[1]
-    url = re.fullmatch(r"metrics on (http://127.0.0.1:\d+/metrics)\n", process.stdout.readline())[1]
-    with RankingClient(address, token="a-secret-of-many-letters") as client:
-        client.rank([3])
-    stranger = RankingClient(address, token="another-secret-of-theirs")
-    with stranger, pytest.raises(Unauthenticated):
-        stranger.rank([3])
-    with urllib.request.urlopen(url, timeout=30) as page:
-        text = page.read().decode()
-    assert 'anirank_requests_total{code="OK",method="Rank"} 1.0' in text
-    assert 'anirank_requests_total{code="UNAUTHENTICATED",method="Rank"} 1.0' in text
-    process.terminate()
-    _, log = process.communicate(timeout=60)
-    assert process.returncode == 0
+    with run_serve(store, *options) as (process, address, said):
+        assert said == f"toy 1 on {address}, computed by onnxruntime\n"
+        shown = process.stdout.readline()
+        url = re.fullmatch(r"metrics on (http://127.0.0.1:\d+/metrics)\n", shown)[1]
+        with RankingClient(address, token="a-secret-of-many-letters") as client:
+            client.rank([3])
+        stranger = RankingClient(address, token="another-secret-of-theirs")
+        with stranger, pytest.raises(Unauthenticated):
+            stranger.rank([3])
+        with urllib.request.urlopen(url, timeout=30) as page:
+            text = page.read().decode()
+        assert 'anirank_requests_total{code="OK",method="Rank"} 1.0' in text
+        assert 'anirank_requests_total{code="UNAUTHENTICATED",method="Rank"} 1.0' in text
+        process.terminate()
+        _, log = process.communicate(timeout=60)
     [line] = [json.loads(line) for line in log.splitlines()]
     assert (line["logger"], line["method"], line["code"]) == ("handlers.requests", "Rank", "OK")
     assert "secret" not in log + text
 
 
-def test_an_address_of_the_metrics_in_use_is_one_clear_error(command):
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_an_address_of_the_metrics_in_use_is_one_clear_error(store, workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        process, said = command("--metrics-address", address)
-        _, log = process.communicate(timeout=60)
-    assert said == ""
-    assert process.returncode == 2
-    assert log == f"anirank: {address}: in use, or not an address of this machine\n"
+        command = [sys.executable, "-m", "anirank", "serve", "--store", store, "--name", "toy"]
+        command += ["--address", "127.0.0.1:0", "--metrics-address", address, *workers]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"anirank: {address}: in use, or not an address of this machine\n"

@@ -1,9 +1,11 @@
 import http.client
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import psutil
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
@@ -21,6 +23,7 @@ from handlers.metrics_server import MetricsServer
 from handlers.observer import Observer
 from handlers.query import Limits
 from handlers.torchserve_backend import TorchServeBackend
+from tests.handlers.conftest import run_serve
 
 
 def scrape(port):
@@ -299,3 +302,26 @@ def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
     serve(observer=gone, backend=lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys))
     with MetricsServer("127.0.0.1:0", gone.metrics.registry) as server:
         assert value(scrape(server.port), "anirank_ready") == 0
+
+
+def test_what_a_worker_had_counted_stays_when_it_dies(store):
+    options = ("--workers", "2", "--metrics-address", "127.0.0.1:0")
+    with run_serve(store, *options) as (process, address, _):
+        port = int(re.search(r":(\d+)/metrics", process.stdout.readline())[1])
+        workers = psutil.Process(process.pid).children()
+        taken = {c.laddr.port for worker in workers for c in worker.net_connections()}
+        assert port not in taken  # which the parent alone holds
+        replies = []
+        for user in range(24):
+            with RankingClient(address) as client:
+                replies.append(client.recommend(user_id=user))
+        workers[0].kill()
+        workers[0].wait(60)
+        samples = settled(port, "anirank_ready", 1)
+        assert counted(samples) == {("Recommend", "OK"): 24}
+        assert value(samples, "anirank_requests_in_flight") == 0
+        assert value(samples, "anirank_model_share", name="toy", version="1") == 1
+        for kind in ("queue", "compute"):
+            times = [getattr(reply, f"{kind}_time").ToNanoseconds() / 1e9 for reply in replies]
+            found = value(samples, f"anirank_{kind}_seconds_sum", version="1")
+            assert found == pytest.approx(sum(times), abs=1e-6)
