@@ -306,9 +306,9 @@ def write_bundle(world: World, folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def publish(bundle: Path, store: Path, version: str) -> Path:
+def publish(bundle: Path, store: Path, version: str, name: str = "toy") -> Path:
     """Put a copy of a bundle into a store, as another version, at once and whole."""
-    scratch, folder = store / "toy" / f".{version}", store / "toy" / version
+    scratch, folder = store / name / f".{version}", store / name / version
     shutil.copytree(bundle, scratch)
     manifest = json.loads((scratch / "manifest.json").read_text())
     (scratch / "manifest.json").write_text(json.dumps(manifest | {"version": version}))

@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 
+from export.archive import pack
 from handlers.client import RankingClient
 from handlers.errors import BundleError, InvalidQuery
 from handlers.loading import Loader
@@ -311,3 +313,39 @@ def test_an_incompatible_version_is_refused_by_name(store, next_dir, caplog, cha
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert line.startswith("version 2 is refused, 1 serves on: ")
     assert re.search(said, line)
+
+
+def test_a_new_archive_is_served_by_a_torchserve_beside_the_old(store, next_dir, answers):
+    pack(store / "toy" / "1", store, "toy", "1")
+    with run_serve(store, "--backend", "torchserve") as (process, address, _):
+        with Callers(address, answers, "2"):
+            pack(next_dir, store, "toy", "2")
+            publish(next_dir, store, "2")
+            process.send_signal(signal.SIGHUP)
+        children = psutil.Process(process.pid).children(recursive=True)
+        with RankingClient(address) as client:
+            assert client.model_info().backend == "torchserve"
+        process.terminate()
+        assert process.wait(60) == 0
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_torchserve_that_is_another_s_is_switched_to_once_it_serves_the_version(
+    torchserve, bundle_dir, tmp_path, caplog
+):
+    (tmp_path / "anime").mkdir()
+
+    def come(version):
+        return lambda: publish(bundle_dir, tmp_path, version, "anime")
+
+    come("0")()
+    settings = Settings(
+        store=tmp_path,
+        backend="torchserve",
+        torchserve=torchserve.grpc_address,
+        keys=torchserve.key_file,
+    )
+    after = look_at(tmp_path, come("1"), come("2"), nothing, settings=settings)
+    assert after == [["1"], ["1"], ["1"]]
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert line.startswith("version 2 is refused, 1 serves on: TorchServe at ")
