@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import resource
 import socket
 import struct
 import threading
@@ -22,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.body import Body
+from handlers.bounds import CONNECTIONS
 from handlers.errors import InvalidQuery
 from handlers.query import Query
 
@@ -402,3 +404,21 @@ def test_many_who_say_nothing_keep_nobody_out(facade):
     waiting = threading.Event()
     while len(list(files.iterdir())) > 200:  # they are let go of, once they have gone
         waiting.wait(0.05)
+
+
+def test_connections_beyond_the_last_are_turned_away(serving, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * CONNECTIONS + 500
+    if hard < needed:
+        pytest.skip(f"needs {needed} open files, {hard} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+    try:
+        with serving(tmp_path / "log") as facade, ExitStack() as stack:
+            known = stack.enter_context(grpc.insecure_channel(facade.address))
+            assert isinstance(ask(known, "Rank", b"\x20\x03"), bytes)
+            for _ in range(CONNECTIONS + 300):
+                stack.enter_context(send(facade.address, PREFACE))
+            assert isinstance(ask(known, "Rank", b"\x20\x03"), bytes)
+            assert len(list(Path(f"/proc/{facade.pid}/fd").iterdir())) < CONNECTIONS + 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
