@@ -102,8 +102,9 @@ def measure(bundle: Bundle, quiet_s: float, reloads: int, options: list[str]) ->
     asks = workload.asks(bundle.histories.user_id, bundle.catalogue.anime_id)
     check = Checked(Proto(), [ask.candidate_ids for ask in asks], workload.top_k)
     pool = [Proto().write(ask) for ask in asks]
-    with tempfile.TemporaryDirectory(prefix="anirank-", dir=bundle.folder.parents[2]) as folder:
+    with tempfile.TemporaryDirectory(prefix="anirank-") as folder:
         copies = Copies(bundle, Path(folder))
+        copies.stage(reloads)
         with program(watching(copies, *options)) as facade:
             address = facade_address(facade)
             with Clients(GrpcCaller(address, RANK), pool, check) as clients:

@@ -149,7 +149,7 @@ def soak(
     asks = workload.asks(bundle.histories.user_id, bundle.catalogue.anime_id)
     check = Checked(Proto(), [ask.candidate_ids for ask in asks], workload.top_k)
     pool = [Proto().write(ask) for ask in asks]
-    with tempfile.TemporaryDirectory(prefix="anirank-", dir=bundle.folder.parents[2]) as folder:
+    with tempfile.TemporaryDirectory(prefix="anirank-") as folder:
         copies = Copies(bundle, Path(folder))
         with program(_command_line(copies, options)) as facade:
             caller = GrpcCaller(

@@ -17,12 +17,19 @@ def soaked(memory: list[tuple[float, float]] = FLAT, **given: object) -> Soak:
 
 
 def test_a_copy_is_a_whole_bundle_of_the_next_version(bundle_dir: Path, tmp_path: Path) -> None:
+    before = {path: path.stat() for path in bundle_dir.rglob("*")}
     copies = Copies(Bundle.open(bundle_dir), tmp_path)
+    copies.stage(1)
+    assert Bundle.latest(tmp_path, copies.name).manifest.version == "1"
     assert copies.publish() == "2"
     newest = Bundle.latest(tmp_path, copies.name)  # which verifies every file
     assert newest.manifest.version == "2"
     assert newest.manifest.files == Bundle.open(bundle_dir).manifest.files
     assert (tmp_path / f"{copies.name}.mar").is_file()
+    after = {path: path.stat() for path in bundle_dir.rglob("*")}
+    assert [each.st_ctime_ns for each in after.values()] == [
+        each.st_ctime_ns for each in before.values()
+    ]
     copies.withdraw("1")
     assert [path.name for path in (tmp_path / copies.name).iterdir()] == ["2"]
 
