@@ -1,5 +1,6 @@
 import http.client
 import re
+import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from handlers.metrics_server import MetricsServer
 from handlers.observer import Observer
 from handlers.query import Limits
 from handlers.torchserve_backend import TorchServeBackend
-from tests.handlers.conftest import run_serve
+from tests.handlers.conftest import publish, run_serve
 
 
 def scrape(port):
@@ -206,6 +207,25 @@ def test_the_replys_own_times_are_those_of_the_metrics(serve, observer, port):
     assert whole >= value(samples, "anirank_queue_seconds_sum", version="1")
 
 
+def test_the_times_that_torchserve_says_are_those_of_the_metrics(
+    serve, observer, port, torchserve, bundle
+):
+    version = bundle.manifest.version
+
+    def backend():
+        return TorchServeBackend(
+            torchserve.grpc_address, torchserve.name, version, torchserve.key_file
+        )
+
+    with RankingClient(serve(observer=observer, bundle=bundle, backend=backend)) as client:
+        replies = [client.recommend() for _ in range(10)]
+    samples = scrape(port)
+    for kind in ("queue", "compute"):
+        times = [getattr(reply, f"{kind}_time").ToNanoseconds() / 1e9 for reply in replies]
+        found = value(samples, f"anirank_{kind}_seconds_sum", version=version)
+        assert found == pytest.approx(sum(times), abs=1e-6)
+
+
 def test_batches_are_counted_in_queries_and_in_candidates(serve, toy, observer, port, held):
     address = serve(observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, held)))
     with RankingClient(address) as client, ThreadPoolExecutor(8) as threads:
@@ -302,6 +322,20 @@ def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
     serve(observer=gone, backend=lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys))
     with MetricsServer("127.0.0.1:0", gone.metrics.registry) as server:
         assert value(scrape(server.port), "anirank_ready") == 0
+
+
+def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
+    with run_serve(store, "--metrics-address", "127.0.0.1:0") as (process, address, _):
+        port = int(re.search(r":(\d+)/metrics", process.stdout.readline())[1])
+        with RankingClient(address) as client:
+            client.rank([3])
+            publish(next_dir, store, "2")
+            process.send_signal(signal.SIGHUP)
+            samples = settled(port, "anirank_model_share", 1, name="toy", version="2")
+            assert value(samples, "anirank_model_share", name="toy", version="1") == 0
+            client.rank([3])
+        for version in ("1", "2"):
+            assert value(scrape(port), "anirank_compute_seconds_count", version=version) == 1
 
 
 def test_what_a_worker_had_counted_stays_when_it_dies(store):
