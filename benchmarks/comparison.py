@@ -26,7 +26,7 @@ from benchmarks.measurement import IN_FLIGHT, LIMIT_MS, Effort, Measured, Say, m
 from benchmarks.plots import by_percentile, throughput_against_p99
 from benchmarks.programs import end_on_sigterm
 from benchmarks.systems import SYSTEMS, System, World
-from benchmarks.verdicts import Verdict, verdicts
+from benchmarks.verdicts import Verdict, noise, verdicts
 from benchmarks.workload import Lines, Workload
 from handlers.bundle import Bundle
 
@@ -58,7 +58,7 @@ def main() -> None:
         if not options.only:
             status.update("switching versions")
             judged.append(_switching(bundle, options.quick))
-    console.print(_table(found, alone), _verdict_table(judged))
+    console.print(_table(found, alone), noise(found), _verdict_table(judged), sep="\n")
     for each in found.values():
         if said := each.failed or each.faults():
             console.print(f"{each.system.name}: {said}", soft_wrap=True)
@@ -136,7 +136,7 @@ def rows(found: Mapping[str, Measured], alone: Mapping[str, Latencies]) -> list[
         server, client = each.cpu_us(IN_FLIGHT[-1])
         line.append(f"{server:.0f} + {client:.0f}" if server + client else "")
         line.append(f"{each.same[0]} of {each.same[1]}" if each.same else "")
-        if each.failed:
+        if each.failed and not line[1]:
             line[1] = "failed"
         lines.append(line)
     return [line + [""] * (len(COLUMNS) - len(line)) for line in lines]
@@ -215,7 +215,7 @@ def _markdown(
 
     table = [line(COLUMNS), line(["---"] + ["---:"] * (len(COLUMNS) - 1))]
     table += [line(each) for each in rows(found, alone)]
-    table += ["", line(("promise", "found", "")), line(["---"] * 3)]
+    table += ["", noise(found), "", line(("promise", "found", "")), line(["---"] * 3)]
     table += [line((each.promise, each.found, each.word)) for each in judged]
     faults = [(each.system.name, each.failed or each.faults()) for each in found.values()]
     table += ["", *(f"{name}: {said}" for name, said in faults if said)]

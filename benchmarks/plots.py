@@ -59,8 +59,9 @@ def throughput_against_p99(
         ends.append((rates[-1], p99s[-1], name, look["color"]))
     axes.axhline(limit_ms, color="#888888", linewidth=1)
     axes.annotate(
-        f"{limit_ms:g} ms", (0, limit_ms), (4, 3), textcoords="offset points", color="#666666"
-    )
+        f"{limit_ms:g} ms", (1, limit_ms), (-4, 3), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha="right", color="#666666",
+    )  # fmt: skip
     axes.set_xlim(left=0)
     axes.set_yscale("log")
     _milliseconds(axes, "p99, milliseconds")

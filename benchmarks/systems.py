@@ -196,9 +196,9 @@ def _archive(bundle: Bundle, folder: Path) -> Path:
 
 
 SYSTEMS = (
-    System("echo", "gRPC echo (floor)", _echo),
     System("facade", "façade", _facade()),
     System("again", "façade, again (A/A)", _facade()),
+    System("echo", "gRPC echo (floor)", _echo),
     System(
         "workers",
         f"façade, {WORKERS} workers",

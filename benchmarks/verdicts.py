@@ -31,7 +31,8 @@ class Verdict:
 
 def verdicts(measured: Mapping[str, Measured], floors: Mapping[str, Latencies]) -> list[Verdict]:
     """Every promise of the comparison, by the systems' keys and the floors' names."""
-    there = {key: each for key, each in measured.items() if each.closed and not each.failed}
+    # What failed in its second round still has its first.
+    there = {key: each for key, each in measured.items() if each.rate(1) and each.rate(32)}
     found = []
     for promise, needs, judge in _PROMISES:
         if all(key in there or key in floors for key in needs):
@@ -40,6 +41,20 @@ def verdicts(measured: Mapping[str, Measured], floors: Mapping[str, Latencies]) 
         else:
             found.append(Verdict(promise, "", None))
     return [*found, *_highest_rates(there)]
+
+
+def noise(measured: Mapping[str, Measured]) -> str:
+    """How far the façade is from itself: what a difference must exceed to be one."""
+    if not all(key in measured and measured[key].rate(32) for key in ("facade", "again")):
+        return "A/A: not measured"
+    one, two = measured["facade"], measured["again"]
+    figures = {
+        "p50 with 1": (one.ms(1, 50), two.ms(1, 50)),
+        "p99 with 32": (one.ms(32, 99), two.ms(32, 99)),
+        "answers/s with 32": (one.rate(32), two.rate(32)),
+    }
+    apart = ", ".join(f"{name} {max(a / b, b / a) - 1:.0%}" for name, (a, b) in figures.items())
+    return f"A/A: the façade is as far from itself as this: {apart}"
 
 
 _Judge = Callable[[Mapping[str, Measured], Mapping[str, Latencies]], tuple[str, bool]]

@@ -16,7 +16,7 @@ from benchmarks.load import Outcome, Plan
 from benchmarks.measurement import Effort, Measured, Run
 from benchmarks.programs import NotStarted, program
 from benchmarks.systems import SYSTEMS, Running, System, World
-from benchmarks.verdicts import verdicts
+from benchmarks.verdicts import noise, verdicts
 from benchmarks.workload import Lines, Workload
 from handlers.bundle import Bundle
 
@@ -73,7 +73,7 @@ def test_a_system_that_does_not_start_says_so_and_the_others_go_on(
     assert not found["facade"].failed
     assert found["facade"].same == (32, 32)
     assert found["facade"].rate(8) > 0
-    assert len(found["facade"].opened) == 2
+    assert 2 <= len(found["facade"].opened) <= 4  # a rate that is nearly held is tried again
     table = {line[0]: line for line in rows(found, {})}
     assert table["broken"][1] == "failed"
     content = json.loads(json.dumps({key: each.to_document() for key, each in found.items()}))
@@ -142,11 +142,25 @@ def test_each_promise_is_judged_by_its_ratio() -> None:
     assert "embedded: highest" in broken(plain=as_measured("plain", 2.0, 3_000))
 
 
+def test_the_facade_is_compared_with_itself() -> None:
+    facade, again = as_measured("facade", 1.0, 2_000), as_measured("again", 1.1, 1_600)
+    assert "p50 with 1 10%" in noise({"facade": facade, "again": again})
+    assert "answers/s with 32 25%" in noise({"facade": facade, "again": again})
+    assert "not measured" in noise({"facade": facade})
+
+
 def test_what_was_not_measured_is_not_judged() -> None:
-    failed = as_measured("pytriton", 2.0, 800)
-    failed.failed = "failed: not to be had"
+    failed = Measured(BY_KEY["pytriton"], failed="failed: not to be had")
     found = verdicts({"over": as_measured("over", 2.5, 1_900), "pytriton": failed}, {})
     assert {each.reached for each in found} == {None}
+
+
+def test_a_failure_in_a_later_round_leaves_what_was_measured_before() -> None:
+    over, plain = as_measured("over", 2.5, 1_900), as_measured("plain", 2.0, 300)
+    plain.failed = "failed: in the second round"
+    reached = [each.reached for each in verdicts({"over": over, "plain": plain}, {})]
+    assert reached.count(True) == 2  # the ratio of the two, and the highest rate
+    assert rows({"plain": plain}, {})[0][1].startswith("2.00")
 
 
 def test_a_rate_is_held_only_without_a_fault() -> None:
