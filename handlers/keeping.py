@@ -9,6 +9,10 @@ from handlers.torchserve import TorchServe
 
 LOOK_S = 0.5  # between two looks at its process
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0  # before it is started again; each is twice the last
+ASK_S = 10.0  # between two looks at whether it answers
+# What answers nothing for so long hangs: longer than TorchServe needs to see that a worker does
+# (`responseTimeout` of the .mar, 60 s) and to start another.
+HUNG_S = 120.0
 # Keys are renewed when they have so many seconds left of the hour that TorchServe gives them:
 # early enough for a few attempts.
 RENEW_S = 20 * 60.0
@@ -18,15 +22,27 @@ log = logging.getLogger(__name__)
 
 
 async def keep(server: TorchServe) -> None:
-    """Start a TorchServe again whenever it ends, and renew its keys, until cancelled.
+    """Start a TorchServe again whenever it ends or hangs, and renew its keys, until cancelled.
 
     One that ends again and again is started less and less often; each second that it runs takes one
     off the pause.
     """
+    loop = asyncio.get_running_loop()
     pause_s, looks = FIRST_PAUSE_S, itertools.cycle(range(int(RENEWAL_S / LOOK_S)))
+    asked_at = answered_at = loop.time()
     while True:
-        if not server.runs():
-            log.error("%s: TorchServe has ended; it is started again", server.name)
+        if server.runs() and loop.time() - answered_at < HUNG_S:
+            if next(looks) == 0:
+                await asyncio.to_thread(renew, server)
+            if loop.time() - asked_at >= ASK_S:
+                asked_at = loop.time()
+                if await asyncio.to_thread(server.answers):
+                    answered_at = loop.time()
+            await asyncio.sleep(LOOK_S)
+            pause_s = max(pause_s - LOOK_S, FIRST_PAUSE_S)
+        else:
+            said = "hangs" if server.runs() else "has ended"
+            log.error("%s: TorchServe %s; it is started again", server.name, said)
             try:
                 await asyncio.to_thread(server.restart)
                 log.warning("%s: TorchServe runs again", server.name)
@@ -34,11 +50,7 @@ async def keep(server: TorchServe) -> None:
                 log.error("%s; tried again in %.0f s", error, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
-        else:
-            if next(looks) == 0:
-                await asyncio.to_thread(renew, server)
-            await asyncio.sleep(LOOK_S)
-            pause_s = max(pause_s - LOOK_S, FIRST_PAUSE_S)
+            answered_at = loop.time()
 
 
 def renew(server: TorchServe) -> None:

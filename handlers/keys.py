@@ -102,14 +102,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def ask(url: str, key: str) -> bytes:
+def ask(url: str, key: str, body: bytes | None = None) -> bytes:
     """What a TorchServe's REST API answers within `ANSWER_S` seconds to who shows `key`.
 
-    Raises BackendUnavailable, without the key, where it answers nothing or an error.
+    body: JSON to be posted, None to get. Raises BackendUnavailable, without the key, where it
+    answers nothing or an error.
     """
     # Without the proxies of the environment as well, which it is nobody's business to tell a key.
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    headers = {"Authorization": f"Bearer {key}"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(url, body, headers)
     try:
         with opener.open(request, timeout=ANSWER_S) as reply:
             return bytes(reply.read())

@@ -120,8 +120,17 @@ class TorchServe:
         """Whether the server's process lives."""
         return self._process.poll() is None
 
+    def answers(self) -> bool:
+        """Whether a request for nothing is answered; may take `handlers.keys.ANSWER_S` seconds."""
+        url = f"{self.rest_address}/predictions/{self.name}"
+        try:
+            ask(url, self.inference_key(), b"[]")
+        except BackendUnavailable:
+            return False
+        return True
+
     def restart(self) -> None:
-        """Start it again, on the same ports and with new keys, once its process has ended.
+        """Start it again, on the same ports and with new keys; what is left of it is ended first.
 
         Waits for the model as at first, and raises the same; may then be called again. Does nothing
         once `stop` has been called, which ends the wait.
@@ -129,7 +138,7 @@ class TorchServe:
         with self._changing:
             if self._stopping.is_set():
                 return
-            self._end()  # workers may have outlived it
+            self._end()
             held = self._checked(self._mar)  # it may be another by now
             if held != (self.name, self._version):
                 raise TorchServeError(

@@ -10,40 +10,22 @@ from handlers.query import Limits, Query
 from handlers.waiting import MOST_QUERIES
 
 
-class Gate:
-    """A real backend behind a gate that the test opens; notes the batches that pass."""
+@pytest.fixture
+def waiting_at(gate):
+    """Makes a gate, a batcher before it, and a function that asks and lets the loop take it up."""
 
-    name = "gate"
+    def make(engine, limits=None, **of_the_gate):
+        here = gate(engine, **of_the_gate)
+        batcher = Batcher(here, len(engine.bundle.catalogue), limits or Limits())
 
-    def __init__(self, engine, largest_batch=4_000, in_flight=1):
-        self.largest_batch, self.in_flight = largest_batch, in_flight
-        self.backend, self.open = EmbeddedBackend(engine), asyncio.Event()
-        self.batches, self.timeouts = [], []
+        async def ask(query=None, timeout_s=None, patient=False):
+            task = asyncio.create_task(batcher.rank(query or Query(top_k=3), timeout_s, patient))
+            await asyncio.sleep(0.005)
+            return task
 
-    async def rank(self, queries, timeout_s=None):
-        self.batches.append(queries)
-        self.timeouts.append(timeout_s)
-        await self.open.wait()
-        return await self.backend.rank(queries, timeout_s)
+        return here, ask
 
-    async def ready(self):
-        return self.open.is_set()
-
-    async def close(self):
-        await self.backend.close()
-
-
-def waiting_at(engine, limits=None, **of_the_gate):
-    """A gate, a batcher before it, and a function that asks and lets the loop take it up."""
-    gate = Gate(engine, **of_the_gate)
-    batcher = Batcher(gate, len(engine.bundle.catalogue), limits or Limits())
-
-    async def ask(query=None, timeout_s=None, patient=False):
-        task = asyncio.create_task(batcher.rank(query or Query(top_k=3), timeout_s, patient))
-        await asyncio.sleep(0.01)
-        return task
-
-    return gate, ask
+    return make
 
 
 def of(candidates):
@@ -54,7 +36,9 @@ def sizes(gate):
     return [[len(query.candidate_ids) for query in batch] for batch in gate.batches]
 
 
-def test_a_free_backend_gets_a_query_at_once_and_what_arrives_meanwhile_goes_together(engine):
+def test_a_free_backend_gets_a_query_at_once_and_what_arrives_meanwhile_goes_together(
+    engine, waiting_at
+):
     async def check():
         gate, ask = waiting_at(engine)
         tasks = [await ask() for _ in range(5)]
@@ -69,7 +53,7 @@ def test_a_free_backend_gets_a_query_at_once_and_what_arrives_meanwhile_goes_tog
     asyncio.run(check())
 
 
-def test_everyone_gets_the_answer_to_what_they_asked(engine, world):
+def test_everyone_gets_the_answer_to_what_they_asked(engine, waiting_at, world):
     async def check():
         gate, ask = waiting_at(engine)
         queries = [Query(user_id=user) for user in range(0, 400, 7)]
@@ -82,7 +66,7 @@ def test_everyone_gets_the_answer_to_what_they_asked(engine, world):
     asyncio.run(check())
 
 
-def test_a_bad_query_is_answered_in_its_place(engine):
+def test_a_bad_query_is_answered_in_its_place(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine)
         tasks = [await ask(), await ask(Query(top_k=0)), await ask()]
@@ -95,7 +79,7 @@ def test_a_bad_query_is_answered_in_its_place(engine):
     asyncio.run(check())
 
 
-def test_a_batch_is_bounded_in_candidates_and_in_queries(engine):
+def test_a_batch_is_bounded_in_candidates_and_in_queries(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=1_000))
         fifth = gate.largest_batch // 5
@@ -112,7 +96,7 @@ def test_a_batch_is_bounded_in_candidates_and_in_queries(engine):
     asyncio.run(check())
 
 
-def test_a_query_over_the_whole_catalogue_weighs_as_much(engine):
+def test_a_query_over_the_whole_catalogue_weighs_as_much(engine, waiting_at):
     async def check():
         size = len(engine.bundle.catalogue)
         gate, ask = waiting_at(engine, largest_batch=5 * size)
@@ -125,7 +109,7 @@ def test_a_query_over_the_whole_catalogue_weighs_as_much(engine):
     asyncio.run(check())
 
 
-def test_batches_of_large_and_of_small_queries_alternate(engine):
+def test_batches_of_large_and_of_small_queries_alternate(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, largest_batch=400)
         asked = [1, *[101] * 8, 500, *[100] * 12]
@@ -141,7 +125,7 @@ def test_batches_of_large_and_of_small_queries_alternate(engine):
 
 @pytest.mark.parametrize(("size", "flood"), [(1, 1_000), (1_000, 1)])
 def test_however_many_of_the_other_size_keep_coming_a_query_waits_for_two_batches(
-    engine, size, flood
+    engine, waiting_at, size, flood
 ):
     async def check():
         gate, ask = waiting_at(engine, largest_batch=1_000)
@@ -159,7 +143,7 @@ def test_however_many_of_the_other_size_keep_coming_a_query_waits_for_two_batche
     asyncio.run(check())
 
 
-def test_large_queries_leave_half_of_the_places_to_small_ones(engine):
+def test_large_queries_leave_half_of_the_places_to_small_ones(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=8), largest_batch=100)
         tasks = [await ask(of(101)) for _ in range(5)]
@@ -176,7 +160,7 @@ def test_large_queries_leave_half_of_the_places_to_small_ones(engine):
     asyncio.run(check())
 
 
-def test_patient_queries_wait_for_a_place_and_take_no_more_than_a_quarter(engine):
+def test_patient_queries_wait_for_a_place_and_take_no_more_than_a_quarter(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=8))
         first = await ask()
@@ -191,7 +175,7 @@ def test_patient_queries_wait_for_a_place_and_take_no_more_than_a_quarter(engine
     asyncio.run(check())
 
 
-def test_a_patient_query_gets_the_next_free_place_however_many_ask(engine):
+def test_a_patient_query_gets_the_next_free_place_however_many_ask(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=4))
         tasks = [await ask() for _ in range(5)]
@@ -207,7 +191,7 @@ def test_a_patient_query_gets_the_next_free_place_however_many_ask(engine):
     asyncio.run(check())
 
 
-def test_who_leaves_is_out_of_the_queue_at_once(engine):
+def test_who_leaves_is_out_of_the_queue_at_once(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=3))
         first = await ask()
@@ -227,7 +211,7 @@ def test_who_leaves_is_out_of_the_queue_at_once(engine):
     asyncio.run(check())
 
 
-def test_the_backend_is_told_the_longest_time_that_anyone_of_the_batch_has(engine):
+def test_the_backend_is_told_the_longest_time_that_anyone_of_the_batch_has(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine)
         tasks = [await ask(timeout_s=9)]
@@ -244,7 +228,7 @@ def test_the_backend_is_told_the_longest_time_that_anyone_of_the_batch_has(engin
     asyncio.run(check())
 
 
-def test_as_many_batches_are_at_the_backend_as_it_takes_and_no_more(engine):
+def test_as_many_batches_are_at_the_backend_as_it_takes_and_no_more(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, in_flight=3)
         tasks = [await ask() for _ in range(7)]
@@ -257,7 +241,7 @@ def test_as_many_batches_are_at_the_backend_as_it_takes_and_no_more(engine):
     asyncio.run(check())
 
 
-def test_a_full_queue_refuses_the_next_and_says_when_to_come_back(engine):
+def test_a_full_queue_refuses_the_next_and_says_when_to_come_back(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=2))
         tasks = [await ask() for _ in range(4)]
@@ -271,7 +255,7 @@ def test_a_full_queue_refuses_the_next_and_says_when_to_come_back(engine):
     asyncio.run(check())
 
 
-def test_who_left_or_ran_out_of_time_is_not_computed_and_frees_the_place(engine):
+def test_who_left_or_ran_out_of_time_is_not_computed_and_frees_the_place(engine, waiting_at):
     async def check():
         gate, ask = waiting_at(engine, Limits(queued=2))
         first, gone, late = await ask(), await ask(), await ask(timeout_s=0.001)
@@ -288,7 +272,7 @@ def test_who_left_or_ran_out_of_time_is_not_computed_and_frees_the_place(engine)
     asyncio.run(check())
 
 
-def test_a_backend_that_fails_fails_its_batch_and_serves_the_next(engine):
+def test_a_backend_that_fails_fails_its_batch_and_serves_the_next(engine, waiting_at):
     class Broken:
         def rank(self, queries):
             if len(queries) > 1:

@@ -4,80 +4,13 @@ import itertools
 import grpc
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from google.protobuf.duration_pb2 import Duration
 
-from handlers.backends import EmbeddedBackend
 from handlers.client import RankingClient
 from handlers.errors import InvalidQuery
 from handlers.query import Limits, Query
-from handlers.service import RankingService
-from handlers.versions import Roster, ServedVersion
 
 STREAMED = 8
-
-
-class Gate:
-    """A real backend behind a gate that the test opens; counts what passes."""
-
-    name = "gate"
-    in_flight = 1
-    largest_batch = 4_000
-
-    def __init__(self, engine):
-        self.backend, self.open, self.arrived = EmbeddedBackend(engine), asyncio.Event(), []
-        self.open.set()
-
-    async def rank(self, queries, timeout_s=None):
-        self.arrived += queries
-        await self.open.wait()
-        return await self.backend.rank(queries, timeout_s)
-
-    async def ready(self):
-        return True
-
-    async def close(self):
-        await self.backend.close()
-
-
-class Served:
-    """A service on a real port of this loop, its gate, and a stub to call it with."""
-
-    def __init__(self, engine, limits):
-        self.gate = Gate(engine)
-        roster = Roster(ServedVersion(engine.bundle, self.gate, limits))
-        self.service = RankingService(roster, limits)
-        self.server = grpc.aio.server()
-        self.server.add_generic_rpc_handlers((self.service.handler(),))
-        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-        self.channel = grpc.aio.insecure_channel(self.address)
-        self.stub = RankingServiceStub(self.channel)
-
-    async def until_taken_up(self, count):
-        """Wait until the gate has seen so many requests, and a little for those it should not."""
-        while len(self.gate.arrived) < count:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        return len(self.gate.arrived)
-
-    async def until_streams_ended(self):
-        while any("Stream._" in repr(task) for task in asyncio.all_tasks()):
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(0.1)
-
-
-def served(engine, check, limits=None):
-    async def run():
-        here = Served(engine, limits or Limits(streamed=STREAMED))
-        await here.server.start()
-        try:
-            return await check(here)
-        finally:
-            await here.channel.close()
-            await here.server.stop(None)
-            await here.gate.close()
-
-    return asyncio.run(run())
 
 
 def recommend(place, user=None, **more):
@@ -89,7 +22,7 @@ def ids(reply):
     return [entry.anime_id for entry in reply.ranking]
 
 
-def test_thousands_are_answered_each_with_their_own(toy, engine, world):
+def test_thousands_are_answered_each_with_their_own(gated, world):
     users = [user % 410 for user in range(3_000)]
 
     def ask(address):
@@ -98,9 +31,10 @@ def test_thousands_are_answered_each_with_their_own(toy, engine, world):
             return dict(client.stream(requests))
 
     async def check(here):
+        here.gate.open.set()
         return await asyncio.to_thread(ask, here.address)
 
-    answers = served(engine, check)
+    answers = gated(check, Limits(streamed=STREAMED))
     assert sorted(answers) == list(range(3_000))
     expected = {
         user: world.rank(Query(user_id=user, top_k=3)).anime_ids.tolist() for user in set(users)
@@ -108,7 +42,7 @@ def test_thousands_are_answered_each_with_their_own(toy, engine, world):
     assert all(ids(answers[place]) == expected[user] for place, user in enumerate(users))
 
 
-def test_a_request_that_cannot_be_answered_fails_in_its_place_and_the_stream_goes_on(engine):
+def test_a_request_that_cannot_be_answered_fails_in_its_place_and_the_stream_goes_on(gated):
     requests = [
         pb.RankRequest(candidate_ids=[3, 6]),
         pb.RankRequest(),
@@ -121,18 +55,20 @@ def test_a_request_that_cannot_be_answered_fails_in_its_place_and_the_stream_goe
             return dict(client.stream(requests))
 
     async def check(here):
+        here.gate.open.set()
         return await asyncio.to_thread(ask, here.address)
 
-    answers = served(engine, check)
+    answers = gated(check, Limits(streamed=STREAMED))
     assert len(answers[0].ranking) == len(answers[3].ranking) == 2
     assert isinstance(answers[1], InvalidQuery)
     assert (answers[1].field, answers[2].field) == ("candidate_ids", "model_version")
 
 
-def test_a_stream_fails_as_the_call_of_its_own_would_have(engine):
+def test_a_stream_fails_as_the_call_of_its_own_would_have(gated):
     bad = pb.RankRequest(candidate_ids=[3], objective=9)
 
     async def check(here):
+        here.gate.open.set()
         call = here.stub.RankStream(iter([pb.RankStreamRequest(id=7, rank=bad)]))
         [answer] = [answer async for answer in call]
         with pytest.raises(grpc.RpcError) as caught:
@@ -141,20 +77,22 @@ def test_a_stream_fails_as_the_call_of_its_own_would_have(engine):
         assert answer.id == 7
         assert answer.status.SerializeToString() == detail
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
 
 
-def test_a_request_of_neither_kind_is_named(engine):
+def test_a_request_of_neither_kind_is_named(gated):
     async def check(here):
+        here.gate.open.set()
         call = here.stub.RankStream(iter([pb.RankStreamRequest(id=1)]))
         [answer] = [answer async for answer in call]
         assert answer.status.message.startswith("request: none given, should be one of rank")
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
 
 
-def test_bytes_that_are_no_request_end_the_stream_after_what_was_taken_up(engine):
+def test_bytes_that_are_no_request_end_the_stream_after_what_was_taken_up(gated):
     async def check(here):
+        here.gate.open.set()
         method = f"/{pb.DESCRIPTOR.package}.RankingService/RankStream"
         call = here.channel.stream_stream(method)(iter([recommend(1).SerializeToString(), b"\xff"]))
         answer = pb.RankStreamReply.FromString(await call.read())
@@ -163,24 +101,25 @@ def test_bytes_that_are_no_request_end_the_stream_after_what_was_taken_up(engine
             await call.read()
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
 
 
-def test_no_more_are_taken_up_than_one_stream_may_have(engine):
+def test_no_more_are_taken_up_than_one_stream_may_have(gated):
     async def check(here):
-        here.gate.open.clear()
         call = here.stub.RankStream(recommend(place) for place in range(100))
-        # One batch is at the gate; what else was taken up waits in the queue.
-        await here.until_taken_up(1)
+        await here.until_at_the_gate()
+        taken_up = ["Stream._take_up" in repr(task) for task in asyncio.all_tasks()]
         here.gate.open.set()
+        assert sum(taken_up) == STREAMED
         answers = [answer.id async for answer in call]
         assert sorted(answers) == list(range(100))
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
 
 
-def test_who_does_not_read_the_answers_is_not_read_from(engine, caplog):
+def test_who_does_not_read_the_answers_is_not_read_from(gated, caplog):
     async def check(here):
+        here.gate.open.set()
         sent = itertools.count()
         reasons = pb.RecommendRequest(top_k=60, include_seen=True, include_adult=True, explain=True)
 
@@ -191,8 +130,8 @@ def test_who_does_not_read_the_answers_is_not_read_from(engine, caplog):
         call = here.stub.RankStream(requests())
         await call.wait_for_connection()
         seen = -1
-        while seen != len(here.gate.arrived) or seen < STREAMED:
-            seen = len(here.gate.arrived)
+        while seen != here.arrived or seen < STREAMED:
+            seen = here.arrived
             await asyncio.sleep(0.5)
         assert (await here.stub.Recommend(pb.RecommendRequest())).ranking
         await call.read()
@@ -200,15 +139,14 @@ def test_who_does_not_read_the_answers_is_not_read_from(engine, caplog):
         await here.until_streams_ended()
         return seen
 
-    assert served(engine, check) < 5_000
+    assert gated(check, Limits(streamed=STREAMED)) < 5_000
     assert not caplog.records  # that the caller left is nobody's error
 
 
-def test_a_stream_waits_where_the_queue_is_full_and_calls_still_find_places(engine):
+def test_a_stream_waits_where_the_queue_is_full_and_calls_still_find_places(gated):
     async def check(here):
-        here.gate.open.clear()
         call = here.stub.RankStream(recommend(place) for place in range(60))
-        await here.until_taken_up(1)
+        await here.until_at_the_gate()
         calls = [here.stub.Recommend(pb.RecommendRequest(top_k=1)) for _ in range(3)]
         await asyncio.sleep(0.1)
         here.gate.open.set()
@@ -217,12 +155,11 @@ def test_a_stream_waits_where_the_queue_is_full_and_calls_still_find_places(engi
         assert all(answer.HasField("reply") for answer in answers)
         assert len(answers) == 60
 
-    served(engine, check, Limits(queued=4, streamed=50))
+    gated(check, Limits(queued=4, streamed=50))
 
 
-def test_a_request_has_its_own_timeout(engine):
+def test_a_request_has_its_own_timeout(gated):
     async def check(here):
-        here.gate.open.clear()
         short, long = Duration(nanos=50_000_000), Duration(seconds=315_576_000_000)
         requests = [recommend(1, timeout=short), recommend(2, timeout=long)]
         requests += [recommend(3), recommend(4, timeout=Duration(seconds=-1))]
@@ -237,36 +174,34 @@ def test_a_request_has_its_own_timeout(engine):
         assert {answer.id for answer in answers if answer.HasField("reply")} == {2, 3}
         assert await call.read() is grpc.aio.EOF
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
 
 
 @pytest.mark.parametrize("how", ["cancelled", "late"])
-def test_who_leaves_or_runs_out_of_time_leaves_nothing_in_the_queue(engine, how):
+def test_who_leaves_or_runs_out_of_time_leaves_nothing_in_the_queue(gated, how):
     async def check(here):
-        here.gate.open.clear()
         timeout = 1.0 if how == "late" else None
         call = here.stub.RankStream((recommend(n) for n in range(40)), timeout=timeout)
-        await here.until_taken_up(1)
+        await here.until_at_the_gate()
         if how == "cancelled":
             call.cancel()
         with pytest.raises((grpc.RpcError, asyncio.CancelledError)):
             await call.read()
         await here.until_streams_ended()
-        at_the_gate = len(here.gate.arrived)
+        at_the_gate = here.arrived
         here.gate.open.set()
         assert (await here.stub.Recommend(pb.RecommendRequest(top_k=1))).ranking
-        assert len(here.gate.arrived) == at_the_gate + 1
+        assert here.arrived == at_the_gate + 1
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
 
 
-def test_at_the_end_of_the_server_what_was_taken_up_is_answered_and_no_more(engine):
+def test_at_the_end_of_the_server_what_was_taken_up_is_answered_and_no_more(gated):
     async def check(here):
-        here.gate.open.clear()
         call = here.stub.RankStream()
         for place in range(STREAMED):
             await call.write(recommend(place))
-        await here.until_taken_up(1)
+        await here.until_at_the_gate()
         here.service.end()
         stopped = asyncio.create_task(here.server.stop(30))
         here.gate.open.set()
@@ -277,4 +212,19 @@ def test_at_the_end_of_the_server_what_was_taken_up_is_answered_and_no_more(engi
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await stopped
 
-    served(engine, check)
+    gated(check, Limits(streamed=STREAMED))
+
+
+def test_a_client_that_stops_listening_ends_its_stream(gated):
+    def ask(address):
+        with RankingClient(address) as client:
+            answers = client.stream(pb.RecommendRequest() for _ in itertools.count())
+            next(answers)
+            answers.close()
+
+    async def check(here):
+        here.gate.open.set()
+        await asyncio.to_thread(ask, here.address)
+        await here.until_streams_ended()
+
+    gated(check, Limits(streamed=STREAMED))

@@ -19,13 +19,15 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from pytorch_serve import inference_pb2, inference_pb2_grpc
 
-from handlers import facade, keeping, wire
+from handlers import facade, keeping, keys, torchserve, wire
 from handlers.backends import EmbeddedBackend
 from handlers.ending import Ending
 from handlers.errors import BackendUnavailable, DeadlinePassed
 from handlers.fallback import FallbackBackend
+from handlers.loading import Loader
 from handlers.own_torchserve import OwnTorchServe
 from handlers.query import Limits, Query
+from handlers.settings import Settings
 from handlers.torchserve import TorchServe
 from handlers.torchserve_backend import TorchServeBackend
 from handlers.versions import Roster, ServedVersion
@@ -243,6 +245,26 @@ def test_a_key_that_is_refused_without_another_is_one_clear_error_that_does_not_
     assert caplog.text
 
 
+def test_without_a_torchserve_at_all_the_fallback_serves(toy_dir, key_file):
+    settings = Settings(
+        store=toy_dir.parents[1],
+        name="toy",
+        backend="torchserve",
+        torchserve="127.0.0.1:1",
+        keys=key_file,
+        fallback=True,
+    )
+
+    async def check():
+        version = await Loader(settings).load("1")
+        assert version.backend.name == "torchserve"
+        assert await version.backend.ready()
+        assert len((await version.batcher.rank(Query(top_k=3))).result.anime_ids) == 3
+        await version.close()
+
+    asyncio.run(check())
+
+
 # From here on with a real one.
 
 
@@ -365,11 +387,11 @@ def test_a_worker_that_is_killed_fails_its_batch_in_time_and_the_next_one_is_fou
 
 def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, caplog):
     async def check():
-        keys = victim.keys
-        old = {kind: keys.key(kind) for kind in ("inference", "management", "API")}
-        assert 50 * 60 < keys.left_s("inference") <= 60 * 60
+        held = victim.keys
+        old = {kind: held.key(kind) for kind in ("inference", "management", "API")}
+        assert 50 * 60 < held.left_s("inference") <= 60 * 60
         keeping.renew(victim)
-        assert keys.key("inference") == old["inference"]
+        assert held.key("inference") == old["inference"]
         reading = backend_for(victim)
         asking = backend_for(victim, management=victim.management_address)
         await until(reading.ready)
@@ -379,8 +401,8 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
         caplog.set_level("INFO")
         keeping.renew(victim)
         for kind in ("inference", "management"):
-            assert keys.key(kind) != old[kind]
-        assert keys.key("API") == old["API"]
+            assert held.key(kind) != old[kind]
+        assert held.key("API") == old["API"]
         assert len(await reading.rank([Query()])) == 1
 
         renewed = victim.key_file.read_text()
@@ -393,7 +415,7 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
         await until(reading.ready)
         await reading.close()
         await asking.close()
-        said = [*old.values(), *(keys.key(kind) for kind in ("inference", "management", "API"))]
+        said = [*old.values(), *(held.key(kind) for kind in ("inference", "management", "API"))]
         assert "new inference key" in caplog.text
         assert not any(key in caplog.text for key in said)
 
@@ -401,25 +423,35 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
 
 
 # Last, as it ends what the others use.
-def test_one_of_ones_own_that_is_killed_is_started_again_and_found(
-    victim, archive, onnx_engine, caplog
+def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
+    victim, archive, onnx_engine, monkeypatch, caplog
 ):
+    monkeypatch.setattr(keeping, "HUNG_S", 1.0)
+    monkeypatch.setattr(keeping, "ASK_S", 0.0)
+    monkeypatch.setattr(keys, "ANSWER_S", 1.0)
+    monkeypatch.setattr(torchserve, "STOP_S", 0.5)  # what is stopped hears no SIGTERM
+
     async def check():
-        backend = OwnTorchServe(victim, "1")
+        backend = OwnTorchServe(victim, "1", call_s=1.0)
         await until(backend.ready)
         pid, key = victim.pid, victim.inference_key()
+        os.kill(process_of(victim, JAVA), signal.SIGSTOP)
+        with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
+            await backend.rank([Query()])
+        await until(backend.ready)
+        assert victim.pid != pid
+        assert victim.inference_key() != key
+
         away = archive.rename(archive.with_suffix(".away"))
         os.kill(process_of(victim, JAVA), signal.SIGKILL)
         with pytest.raises(BackendUnavailable, match="UNAVAILABLE"):
             await backend.rank([Query()])
-        assert not await backend.ready()
-        while "tried again in 1 s" not in caplog.text:  # the .mar cannot be read
+        while "cannot be read (No such file or directory); tried again in" not in caplog.text:
             await asyncio.sleep(0.1)
         away.rename(archive)
         await until(backend.ready)
-        assert victim.pid != pid
-        assert victim.inference_key() != key
         assert_same(await backend.rank([Query()]), onnx_engine.rank([Query()]))
+
         folder = victim.key_file.parent
         await backend.close()
         assert not folder.exists()
@@ -427,5 +459,6 @@ def test_one_of_ones_own_that_is_killed_is_started_again_and_found(
         assert not victim.runs()
 
     asyncio.run(check())
-    assert "answers again" in caplog.text
+    assert "TorchServe hangs" in caplog.text
     assert "TorchServe has ended" in caplog.text
+    assert "answers again" in caplog.text
