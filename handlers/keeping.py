@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 async def keep(server: TorchServe) -> None:
-    """Start a TorchServe again whenever it ends or hangs, and renew its keys, until cancelled.
+    """Start a TorchServe again whenever it ends or hangs, and renew its keys, until `stop`.
 
     One that ends again and again is started less and less often; each second that it runs takes one
     off the pause.
@@ -30,7 +30,7 @@ async def keep(server: TorchServe) -> None:
     loop = asyncio.get_running_loop()
     pause_s, looks = FIRST_PAUSE_S, itertools.cycle(range(int(RENEWAL_S / LOOK_S)))
     asked_at = answered_at = loop.time()
-    while True:
+    while not server.stopped:
         if server.runs() and loop.time() - answered_at < HUNG_S:
             if next(looks) == 0:
                 await asyncio.to_thread(renew, server)
@@ -45,9 +45,12 @@ async def keep(server: TorchServe) -> None:
             log.error("%s: TorchServe %s; it is started again", server.name, said)
             try:
                 await asyncio.to_thread(server.restart)
-                log.warning("%s: TorchServe runs again", server.name)
             except (ServingError, OSError) as error:
                 log.error("%s; tried again in %.0f s", error, pause_s)
+            else:
+                log.warning("%s: TorchServe runs again", server.name)
+            if server.stopped:
+                return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
             answered_at = loop.time()

@@ -120,6 +120,11 @@ class TorchServe:
         """Whether the server's process lives."""
         return self._process.poll() is None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` has been called."""
+        return self._stopping.is_set()
+
     def answers(self) -> bool:
         """Whether a request for nothing is answered; may take `handlers.keys.ANSWER_S` seconds."""
         url = f"{self.rest_address}/predictions/{self.name}"
