@@ -2,9 +2,11 @@
 
 from collections.abc import Sized
 from pathlib import Path
+from tokenize import TokenError  # raised for some headers that NumPy cannot read
 from typing import TypeVar, cast
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from handlers.errors import BundleError
@@ -56,10 +58,10 @@ def find(ascending: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int
 def load(path: Path, dtype: type[Kind], dimensions: int = 1) -> NDArray[Kind]:
     """An array of a bundle, memory-mapped; raises BundleError where it is of another type."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = open_memmap(path, mode="r")  # unlike np.load, takes no archive and no pickle
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError, TokenError) as error:
         raise BundleError(f"{path}: not a NumPy array ({error})") from error
     if array.ndim != dimensions or not np.issubdtype(array.dtype, dtype):
         kind = "vector" if dimensions == 1 else "matrix"

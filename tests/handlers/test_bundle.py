@@ -1,13 +1,20 @@
+import contextlib
+import io
 import json
 import os
 import shutil
+import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from handlers.bundle import ONNX, TORCHSCRIPT, Bundle
 from handlers.errors import BundleError
+from handlers.manifest import Manifest
 
 
 @pytest.fixture
@@ -226,3 +233,71 @@ def test_a_model_or_version_that_is_not_in_the_store_is_an_error(copy):
     for name in ("other", "../store/toy", ""):
         with pytest.raises(BundleError, match="no model named"):
             Bundle.latest(store, name)
+
+
+def archive(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, array)
+    return file.getvalue()
+
+
+def pickled(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array.astype(object), allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("written", [archive, pickled, lambda array: b"", lambda array: b"junk"])
+def test_an_array_is_never_read_from_an_archive_or_a_pickle(copy, written):
+    path = copy / "catalogue" / "anime_id.npy"
+    path.write_bytes(written(np.load(path)))
+    with pytest.raises(BundleError, match=r"anime_id\.npy: not a NumPy array"):
+        Bundle.open(copy, verify=False)
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=3)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.data(), changes=CHANGES, of_the_head=st.booleans())
+def test_a_bundle_that_lies_opens_or_is_refused_but_never_anything_else(
+    toy_dir, data, changes, of_the_head
+):
+    """One whose files are as its manifest says, and do not hold what they should."""
+    names = [name for name in files(toy_dir) if name.endswith(".npy")]
+    name = data.draw(st.sampled_from([*names, *["manifest.json"] * 5]))
+    with tempfile.TemporaryDirectory() as folder:
+        lying = shutil.copytree(toy_dir, Path(folder) / "toy" / "1")
+        content = bytearray((lying / name).read_bytes())
+        for place, byte in changes:  # a .npy begins with its type and shape, in 128 bytes
+            content[place % (128 if of_the_head else len(content))] = byte
+        (lying / name).write_bytes(content)
+        with contextlib.suppress(BundleError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of a header as of old versions
+            Bundle.open(lying, verify=False)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=3,
+) | st.sampled_from([10**400, "../x", "\ud800"])
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.data(), value=VALUES)
+def test_a_manifest_of_any_shape_is_read_or_refused(toy_dir, data, value):
+    document = json.loads((toy_dir / "manifest.json").read_text())
+    place = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            place[key] = value
+            break
+        place = place[key]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.json"
+        path.write_text(json.dumps(document))
+        with contextlib.suppress(BundleError):
+            Manifest.read(path)

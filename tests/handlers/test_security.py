@@ -234,6 +234,14 @@ def test_without_a_known_token_no_method_answers_but_health_checks(address, file
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_tokens_alone_guard_this_machines_own_address(serving, written, tmp_path):
+    with serving(tmp_path / "log", "--tokens", written.tokens) as (address, _):
+        with RankingClient(address, token=TOKEN) as client:
+            assert client.model_info().name == "toy"
+        with RankingClient(address) as client, pytest.raises(Unauthenticated):
+            client.model_info()
+
+
 def test_the_schemes_case_is_the_callers(address, files):
     with channel_to(address, files) as channel:
         for scheme in ("bearer", "BEARER"):
