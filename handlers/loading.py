@@ -33,11 +33,14 @@ class Loader:
 
     loader = Loader(settings)
     version = await loader.load(loader.found()[-1])
+
+    folder: where the versions are.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Open what `settings` say, for the backend they say."""
         self._settings = settings
+        self.folder = settings.store / settings.name
         self._abandoned = threading.Event()
         self._call_s = FALL_BACK_S if settings.fallback else CALL_S
         if settings.backend == "onnxruntime":
@@ -64,7 +67,7 @@ class Loader:
 
     def stamps(self, version: str) -> Stamps:
         """What changes whenever a file that `load` reads of a version does."""
-        paths = [path for path in self._folder(version).rglob("*") if path.is_file()]
+        paths = [path for path in (self.folder / version).rglob("*") if path.is_file()]
         return {path: stamp_of(path) for path in [*paths, self._archive]}
 
     async def probe(self, version: str) -> None:
@@ -105,9 +108,6 @@ class Loader:
             return bundle, self._open(bundle)
         other, first = self._embedded(bundle), self._open(bundle)
         return bundle, lambda: FallbackBackend(first(), other())
-
-    def _folder(self, version: str) -> Path:
-        return self._settings.store / self._settings.name / version
 
     @property
     def _archive(self) -> Path:

@@ -1,8 +1,13 @@
 """New versions in the store: verified and warmed up beside the old, then switched to."""
 
 import asyncio
+import contextlib
+import fcntl
 import logging
+import os
 import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
 from types import TracebackType
 
 from handlers.errors import BackendUnavailable, BundleError
@@ -10,6 +15,7 @@ from handlers.loading import Loader, Stamps
 from handlers.versions import Roster, ServedVersion
 
 LOOK_S = 1.0  # between two looks at the store
+TURN_S, _TRY_S = 60.0, 0.05  # how long to wait for a turn to load, and between two tries
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +101,8 @@ class Watcher:
             return None
         try:
             await self._loader.probe(name)
-            return await self._loader.load(name)
+            async with _turn(self._loader.folder):
+                return await self._loader.load(name)
         except BackendUnavailable as error:  # it may come without a change in the store
             self._complain(f"version {name} is refused, {_named(roster)} serves on: {error}")
         except Exception as error:  # whatever is wrong with it, the old one serves on
@@ -131,6 +138,27 @@ class Watcher:
         if line != self._said:
             log.error("%s", line)
         self._said = line
+
+
+@contextlib.asynccontextmanager
+async def _turn(folder: Path) -> AsyncIterator[None]:
+    """Wait until no other process of this machine loads from `folder`, for a minute at most.
+
+    Loading takes a core; the workers of one façade would all take theirs at the same time.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(int(TURN_S / _TRY_S)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(_TRY_S)
+            except OSError:
+                break  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)  # which ends the turn
 
 
 def _named(roster: Roster) -> str:

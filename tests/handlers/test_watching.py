@@ -1,6 +1,8 @@
 import asyncio
+import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -223,6 +225,25 @@ def test_requests_in_flight_end_with_the_version_they_began_with(store, next_dir
             query = Query(user_id=user, top_k=10)
             ranked = task.result().result.anime_ids.tolist()
             assert ranked == world.rank(query).anime_ids.tolist()
+        await roster.close()
+
+    asyncio.run(watch())
+
+
+def test_processes_of_one_machine_load_one_after_another(store, next_dir):
+    async def watch():
+        loader = Loader(Settings(store=store, name="toy"))
+        roster, watcher = Roster(await loader.load("1")), Watcher(loader, None)
+        publish(next_dir, store, "2")
+        other = os.open(store / "toy", os.O_RDONLY)
+        fcntl.flock(other, fcntl.LOCK_EX)  # as another worker does while it loads
+        looking = asyncio.create_task(watcher.look(roster, patient=False))
+        assert not (await asyncio.wait({looking}, timeout=0.5))[0]
+        assert roster.choose("").name == "1"
+        os.close(other)
+        assert await looking
+        assert roster.choose("").name == "2"
+        await watcher.close()
         await roster.close()
 
     asyncio.run(watch())
