@@ -4,6 +4,7 @@ import asyncio
 
 from handlers.backends import Backend
 from handlers.errors import BackendUnavailable, DeadlinePassed, InvalidQuery
+from handlers.observer import fell_back
 from handlers.query import Query, Ranking
 
 
@@ -30,6 +31,7 @@ class FallbackBackend:
         try:
             return await self._first.rank(queries, None if timeout_s is None else timeout_s / 2)
         except (BackendUnavailable, DeadlinePassed):
+            fell_back()
             left_s = None if timeout_s is None else timeout_s - (loop.time() - started)
             return await self._other.rank(queries, left_s)
 

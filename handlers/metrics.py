@@ -74,6 +74,11 @@ class Metrics:
         self._batch_candidates = self._histogram(
             "anirank_batch_candidates", "Candidates in a batch, of all its queries.", CANDIDATES
         )
+        self._fallbacks = Counter(
+            "anirank_fallback_batches",
+            "Batches that the fallback computed, for the backend did not.",
+            registry=self.registry,
+        )
         self._queue_length = Gauge(
             "anirank_queue_length",
             "Requests that wait for a batch.",
@@ -141,6 +146,10 @@ class Metrics:
         """Take the size of a batch that is handed to the backend."""
         self._batch_queries.observe(queries)
         self._batch_candidates.observe(candidates)
+
+    def fell_back(self) -> None:
+        """Count a batch that the fallback computes."""
+        self._fallbacks.inc()
 
     def queued(self, length: int) -> None:
         """Say how many requests wait now."""

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ SERVICE = _SERVICE.full_name
 REQUEST_ID = "x-request-id"  # in the metadata of a call and in the trailing metadata of its end
 LONGEST_ID = 128  # characters
 _OVERLOAD = "overload"
+
+# Who sees the batch of this task.
+_SEES: "ContextVar[Observer | None]" = ContextVar("sees", default=None)
 
 log = logging.getLogger("handlers.requests")
 
@@ -221,11 +225,19 @@ def at_backend(
     if not requests:
         return nullcontext()
     observer = requests[0].observer
+    _SEES.set(observer)  # in the task of this batch alone
     if observer.metrics is not None:
         observer.metrics.batch(len(requests), candidates)
     if observer.tracing is not None:
         return observer.tracing.batch(requests, candidates, backend)
     return nullcontext()
+
+
+def fell_back() -> None:
+    """Count the batch of this task as one that another backend than its own computes."""
+    observer = _SEES.get()
+    if observer is not None and observer.metrics is not None:
+        observer.metrics.fell_back()
 
 
 def _ms(seconds: float) -> float:

@@ -19,6 +19,7 @@ from handlers.backends import EmbeddedBackend
 from handlers.client import RankingClient
 from handlers.engine import Engine
 from handlers.errors import AddressRefused, AddressUnavailable, InvalidQuery, ServingError
+from handlers.fallback import FallbackBackend
 from handlers.metrics import Metrics
 from handlers.metrics_server import MetricsServer
 from handlers.observer import Observer
@@ -244,6 +245,23 @@ def test_batches_are_counted_in_queries_and_in_candidates(serve, toy, observer, 
     assert value(samples, "anirank_batch_queries_sum") == 5
     assert value(samples, "anirank_batch_queries_count") <= 3
     assert value(samples, "anirank_batch_candidates_sum") == 1 + 3 * 2 + len(toy.catalogue)
+
+
+def test_batches_of_the_fallback_are_counted(serve, engine, observer, port, tmp_path):
+    keys = tmp_path / "key_file.json"
+    keys.write_text('{"inference": {"key": "k"}}')
+
+    def backend():
+        gone = TorchServeBackend("127.0.0.1:1", "toy", "1", keys)
+        return FallbackBackend(gone, EmbeddedBackend(engine))
+
+    with RankingClient(serve(observer=observer, backend=backend)) as client:
+        assert value(scrape(port), "anirank_fallback_batches_total") == 0
+        for _ in range(3):
+            client.rank([3])
+    samples = scrape(port)
+    assert value(samples, "anirank_fallback_batches_total") == 3
+    assert counted(samples) == {("Rank", "OK"): 3}
 
 
 def test_what_ends_without_an_answer_is_counted_by_how_it_ended(serve, toy, observer, port, held):
