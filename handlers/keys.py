@@ -62,8 +62,15 @@ class KeyFile:
         """
         with self._renewing:  # so that who comes second finds the first one's
             self._stamp = None
+            if self.key(kind) != refused:
+                return
+            self.renew(kind)
             if self.key(kind) == refused:
-                self.renew(kind)
+                asked, self._management = self._management, None  # it would write one each time
+                raise BackendUnavailable(
+                    f"{self.path}: holds the old {kind} key after {asked} wrote a new one; "
+                    "should be the file that this TorchServe writes"
+                )
 
     def renew(self, kind: Kind) -> None:
         """Have the management API write a new key; may take `ANSWER_S` seconds.
@@ -113,9 +120,11 @@ def ask(url: str, key: str, body: bytes | None = None) -> bytes:
     headers = {"Authorization": f"Bearer {key}"}
     if body is not None:
         headers["Content-Type"] = "application/json"
-    request = urllib.request.Request(url, body, headers)
     try:
+        request = urllib.request.Request(url, body, headers)
         with opener.open(request, timeout=ANSWER_S) as reply:
             return bytes(reply.read())
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer as well
         raise BackendUnavailable(f"{url}: {error}") from error
