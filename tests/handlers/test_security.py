@@ -159,6 +159,8 @@ def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
         (("--tls-cert", "c.pem", "--tls-key", "k.pem"), "c.pem: cannot be read"),
         (("--tls-client-ca", "a.pem"), "a.pem: --tls-client-ca needs"),
         (("--tokens", "t"), "t: cannot be read"),
+        (("--workers", "2", "--address", "[::]:0"), "is open to other machines"),
+        (("--workers", "2", "--tokens", "t"), "t: cannot be read"),
     ],
 )
 def test_bad_protection_is_one_line_and_exit_code_2(tmp_path, options, named):
@@ -274,10 +276,11 @@ def test_the_command_line_takes_the_token_from_a_file_or_the_environment(address
         assert not {TOKEN, "short"} & set(re.findall(r"[\w-]+", done.stderr))
 
 
-def test_files_are_read_again_when_they_change(serving, written, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_are_read_again_when_they_change(serving, written, tmp_path, workers):
     log = tmp_path / "log"
     with (
-        serving(log, *options_of(written)) as (address, _),
+        serving(log, *options_of(written), "--workers", workers) as (address, _),
         RankingClient(address, **written.shown, token=TOKEN) as before,
     ):
         before.rank([3])
