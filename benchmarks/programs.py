@@ -136,13 +136,18 @@ def cpu_s(pids: Iterable[int]) -> float:
     return total
 
 
-def memory_mib(pids: Iterable[int]) -> float:
-    """Resident memory of processes and their descendants; what they share counts for each."""
-    total = 0
-    for each in relatives(pids):
-        with suppress(psutil.NoSuchProcess):
-            total += each.memory_info().rss
-    return total / 2**20
+def command_line(process: psutil.Process) -> str:
+    """What a process was started with; empty where it has ended."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def memory_mib(process: psutil.Process) -> float:
+    """Resident memory, what it shares with others included; 0 where it has ended."""
+    with suppress(psutil.Error):
+        return float(process.memory_info().rss) / 2**20
+    return 0.0
 
 
 def free_ports(count: int) -> list[int]:

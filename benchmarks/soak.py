@@ -35,9 +35,15 @@ from benchmarks.copies import Copies
 from benchmarks.forms import RANK, Checked, Proto
 from benchmarks.load import Event, Outcome, Plan
 from benchmarks.plots import over_time
-from benchmarks.programs import Program, end_on_sigterm, memory_mib, program, relatives
+from benchmarks.programs import (
+    Program,
+    end_on_sigterm,
+    program,
+    relatives,
+)
 from benchmarks.reload import watching, windows
 from benchmarks.systems import CONNECTIONS, WORKERS, facade_address, facade_command
+from benchmarks.weight import FACADE, WORKER, Weight, growth, kind_of, weighed
 from benchmarks.workload import Lines, Workload
 from handlers.bundle import Bundle
 
@@ -47,7 +53,6 @@ SAMPLE_S = 1.0
 SETTLED = 0.25  # of the time, after which memory should not grow any more
 GROWTH = 0.05  # of its median that memory may grow by over the rest, and still be flat
 KEPT = 2  # versions that stay in the store
-TORCHSERVE_WORKER = "model_service_worker"  # in its command line
 
 console = Console(highlight=False, width=120)
 
@@ -59,22 +64,13 @@ class Soak:
     plan: Plan
     outcome: Outcome
     capacity: float
-    memory: list[tuple[float, float]] = field(default_factory=list)
+    memory: list[Weight] = field(default_factory=list)
     events: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def growth(self) -> float:
-        """How much memory grew after it had settled, as a share of its median.
-
-        By Theil and Sen's slope, which restarted workers do not bend.
-        """
-        if len(self.memory) < 4:
-            return 0.0
-        settled = self.memory[int(len(self.memory) * SETTLED) :]
-        at, mib = (np.array(column) for column in zip(*settled, strict=True))
-        first, second = np.triu_indices(len(at), 1)
-        slope = float(np.median((mib[second] - mib[first]) / (at[second] - at[first])))
-        return slope * float(at[-1] - at[0]) / float(np.median(mib))
+        """How much memory grew after it had settled, as a share of its median."""
+        return growth(self.memory[int(len(self.memory) * SETTLED) :])
 
     def faults(self) -> list[str]:
         """What did not hold; empty where all did."""
@@ -98,7 +94,7 @@ class Trouble:
     def __init__(self, pid: int, kill_every_s: float, reload_every_s: float) -> None:
         """For the façade of this process id; 0 seconds is never."""
         self.events: list[tuple[float, str]] = []
-        self.memory: list[tuple[float, float]] = []
+        self.memory: list[Weight] = []
         self._pid = pid
         self._kill_every_s, self._reload_every_s = kill_every_s, reload_every_s
         self._random = random.Random(0)
@@ -109,7 +105,7 @@ class Trouble:
         kills = reloads = 1
         while not ended.wait(SAMPLE_S):
             now = time.monotonic()
-            self.memory.append((now, memory_mib([self._pid])))
+            self.memory.append(weighed(self._pid))
             if self._kill_every_s and now - began > kills * self._kill_every_s:
                 kills += 1
                 self._kill()
@@ -130,15 +126,8 @@ class Trouble:
 def _workers(pid: int) -> list[psutil.Process]:
     """The workers of a façade: TorchServe's where it has one, else its own processes."""
     children = [each for each in relatives([pid]) if each.pid != pid]
-    theirs = [each for each in children if TORCHSERVE_WORKER in _command(each)]
-    own = [each for each in children if each.ppid() == pid and "java" not in _command(each)]
-    return theirs or own
-
-
-def _command(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
+    kinds = {kind: [c for c in children if kind_of(c) == kind] for kind in (WORKER, FACADE)}
+    return kinds[WORKER] or [each for each in kinds[FACADE] if each.ppid() == pid]
 
 
 def soak(
@@ -228,7 +217,7 @@ def main() -> None:
         f"failed: {dict(outcome.failed) or 'none'}\n"
         f"p50 {outcome.latencies.ms(50):.1f}, p99 {outcome.latencies.ms(99):.1f}, "
         f"p99.9 {outcome.latencies.ms(99.9):.1f} ms\n"
-        f"memory {np.median([mib for _, mib in found.memory] or [0]):,.0f} MiB, "
+        f"memory {np.median([each.total for each in found.memory] or [0]):,.0f} MiB, "
         f"{found.growth:+.1%} after it had settled\n"
         f"{'held' if not faults else 'not held: ' + '; '.join(faults)}",
         soft_wrap=True,
@@ -249,7 +238,7 @@ def _write(options: argparse.Namespace, found: Soak, about: dict[str, object]) -
         "capacity": found.capacity,
         "run": as_document(found.outcome, found.plan),
         "events": [(at - began, kind) for at, kind in found.events],
-        "memory_mib": [(at - began, mib) for at, mib in found.memory],
+        "memory_mib": [(each.at - began, each.mib, each.processes) for each in found.memory],
         "growth": found.growth,
         "faults": found.faults(),
     }
@@ -262,15 +251,17 @@ def _write(options: argparse.Namespace, found: Soak, about: dict[str, object]) -
     for code in sorted(found.outcome.failed) or ["none"]:
         counts = Counter(int((e.due - began) / width) for e in timeline if e.failed == code)
         errors[code] = (middles, [counts[number] / width for number in range(len(middles))])
+    kinds = sorted({kind for each in found.memory for kind in each.mib})
     over_time(
         {
             "milliseconds": {"p99": lines[99], "p50": lines[50]},
             "errors a second": errors,
             "memory, MiB": {
-                "resident": (
-                    [at - began for at, _ in found.memory],
-                    [mib for _, mib in found.memory],
+                kind: (
+                    [each.at - began for each in found.memory],
+                    [each.mib.get(kind, 0.0) for each in found.memory],
                 )
+                for kind in kinds
             },
         },
         [(at - began, kind) for at, kind in found.events],

@@ -1,19 +1,30 @@
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.copies import Copies
 from benchmarks.load import Event, Outcome, Plan
+from benchmarks.programs import program
 from benchmarks.reload import Reload, Switch, windows
 from benchmarks.soak import Soak
+from benchmarks.weight import Weight, weighed
 from handlers.bundle import Bundle
 
+PARENT = """
+import subprocess, sys
+ballast = bytearray(b"x" * 32 * 2**20)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("ready", flush=True)
+child.wait()
+"""
 FLAT = [(float(at), 300.0 + at % 7) for at in range(100)]
 
 
 def soaked(memory: list[tuple[float, float]] = FLAT, **given: object) -> Soak:
     outcome = Outcome(**({"seconds": 100.0, "sent": 1000} | given))  # type: ignore[arg-type]
-    return Soak(Plan(100, rate=10), outcome, 14.0, memory)
+    weights = [Weight(at, {"façade": mib}, 2 if mib > 200 else 1) for at, mib in memory]
+    return Soak(Plan(100, rate=10), outcome, 14.0, weights)
 
 
 def test_a_copy_is_a_whole_bundle_of_the_next_version(bundle_dir: Path, tmp_path: Path) -> None:
@@ -46,7 +57,7 @@ def test_memory_is_flat_or_it_is_not() -> None:
     assert "memory grew" in soaked(growing).faults()[0]
     # It may grow until it has settled, and a restarted worker may dent it.
     settling = [(at, 100.0 + 8 * at if at < 24 else mib) for at, mib in FLAT]
-    dented = [(at, 150.0 if at % 20 == 0 else mib) for at, mib in FLAT]
+    dented = [(at, 150.0 if at % 30 < 14 else mib) for at, mib in FLAT]
     assert soaked(settling).faults() == []
     assert soaked(dented).faults() == []
 
@@ -69,3 +80,11 @@ def test_windows_part_calls_by_when_they_were_due() -> None:
     middles, p99 = windows([(0.1, 5.0), (0.2, 7.0), (1.4, 9.0)], 1.0)[99]
     assert middles == [0.5, 1.5]
     assert p99 == [5.0, 9.0] or p99 == [7.0, 9.0]
+
+
+def test_processes_are_weighed_with_all_that_they_started() -> None:
+    with program([sys.executable, "-c", PARENT]) as parent:
+        parent.wait_for_line("(ready)")
+        weight = weighed(parent.pid)
+    assert weight.processes == 2
+    assert weight.total > 32
