@@ -17,6 +17,7 @@ from matplotlib import pyplot as plt
 # Okabe and Ito (2008), told apart by colour-blind readers; the yellow is too pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":")
+HIGHEST = 0.98  # of the axes, that a line's name may stand at
 NINES = (50, 90, 99, 99.9, 99.99, 99.999)
 
 
@@ -134,12 +135,17 @@ def _name_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None
     axes.figure.canvas.draw()
     height = axes.bbox.height
     room = 13 * axes.figure.dpi / 72 / height  # of one line of text, as a share of the axes
-    at = -1.0
-    for x, y, name, colour in sorted(ends, key=lambda end: end[1]):
-        _, share = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
-        at = max(share, at + room)
+    ends = sorted(ends, key=lambda end: end[1])
+    into = axes.transData + axes.transAxes.inverted()
+    places = [float(into.transform((x, y))[1]) for x, y, _, _ in ends]
+    for at in range(1, len(places)):
+        places[at] = max(places[at], places[at - 1] + room)
+    for at in reversed(range(len(places))):  # down again, where the top is full
+        places[at] = min(places[at], places[at + 1] - room if at + 1 < len(places) else HIGHEST)
+    for (x, y, name, colour), level in zip(ends, places, strict=True):
         axes.annotate(
-            name, (x, y), (1.02, at), textcoords="axes fraction", va="center", fontsize=9,
+            name, (x, y), (1.02, level), textcoords="axes fraction", va="center", fontsize=9,
             color=colour, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6},
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6,
+                        "relpos": (0, 0.5)},
         )  # fmt: skip
