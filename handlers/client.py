@@ -161,10 +161,13 @@ class RankingClient:
         server takes up so many at a time (`Limits.streamed`), and `requests` is read as it does; it
         holds back who does not read the answers. Each answer has `timeout_s` seconds, the stream as
         long as it takes; left early, it is cancelled. Raises what ends the stream itself.
+
+        From asyncio, hand an async generator of RankStreamRequest to `RankStream` of the stub of a
+        grpc.aio channel, and iterate over the call it gives.
         """
         timeout = Duration()
         timeout.FromNanoseconds(int(self._timeout_s * 1e9))
-        call = self._stub.RankStream(
+        taken = (
             pb.RankStreamRequest(
                 id=place,
                 timeout=timeout,
@@ -173,6 +176,7 @@ class RankingClient:
             )
             for place, request in enumerate(requests)
         )
+        call = self._stub.RankStream(taken, metadata=self._metadata)
         try:
             for answer in call:
                 ok = answer.HasField("reply")

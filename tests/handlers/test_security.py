@@ -176,6 +176,8 @@ def test_who_shows_a_certificate_and_a_token_is_answered(address, files):
         with RankingClient(address, **files.shown, token=token) as client:
             assert len(client.rank([3, 6]).ranking) == 2
             assert client.model_info().name == "toy"
+            [(_, reply)] = client.stream([pb.RankRequest(candidate_ids=[3, 6])])
+            assert len(reply.ranking) == 2
 
 
 def test_who_shows_no_certificate_or_another_authoritys_is_not_let_in(address, files, tmp_path):
@@ -240,8 +242,11 @@ def test_tokens_alone_guard_this_machines_own_address(serving, written, tmp_path
     with serving(tmp_path / "log", "--tokens", written.tokens) as (address, _):
         with RankingClient(address, token=TOKEN) as client:
             assert client.model_info().name == "toy"
-        with RankingClient(address) as client, pytest.raises(Unauthenticated):
-            client.model_info()
+        with RankingClient(address) as client:
+            with pytest.raises(Unauthenticated):
+                client.model_info()
+            with pytest.raises(Unauthenticated):
+                list(client.stream([pb.RankRequest(candidate_ids=[3])]))
 
 
 def test_the_schemes_case_is_the_callers(address, files):
