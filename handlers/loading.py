@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from handlers.backends import Backend, EmbeddedBackend
-from handlers.bundle import ONNX, Bundle, natural_order, versions
+from handlers.bundle import ONNX, Bundle, versions
 from handlers.engine import Engine
 from handlers.errors import BundleError, ServingError
 from handlers.fallback import FallbackBackend
 from handlers.graph import OnnxGraph
 from handlers.own_torchserve import OwnTorchServe
 from handlers.reloading import Stamp, stamp_of
-from handlers.settings import NEWEST, Settings
-from handlers.torchserve import TorchServe, read_archive
+from handlers.settings import Settings
+from handlers.torchserve import TorchServe, check_archive
 from handlers.torchserve_backend import CALL_S, TorchServeBackend
 from handlers.versions import ServedVersion
 
@@ -55,15 +55,8 @@ class Loader:
         return versions(self._settings.store, self._settings.name)
 
     def wanted(self, found: list[str]) -> dict[str, float]:
-        """Weight by version of what the settings ask for, the newest last.
-
-        found: the versions in the store.
-        """
-        weights: dict[str, float] = {}
-        for version, weight in self._settings.versions.items():
-            named = found[-1] if version == NEWEST else version
-            weights[named] = weights.get(named, 0.0) + weight
-        return {version: weights[version] for version in sorted(weights, key=natural_order)}
+        """Weight by version of what the settings ask for; see `Settings.wanted`."""
+        return self._settings.wanted(found)
 
     def stamps(self, version: str) -> Stamps:
         """What changes whenever a file that `load` reads of a version does."""
@@ -143,9 +136,7 @@ class Loader:
         )
 
     def _over_its_own(self, bundle: Bundle) -> Ready:
-        archive, manifest = self._archive, bundle.manifest
-        _, held = read_archive(archive)
-        if held != manifest.version:
-            raise BundleError(f"{archive}: holds version {held}, should be {manifest.version}")
+        archive, version = self._archive, bundle.manifest.version
+        check_archive(archive, version)
         server = TorchServe(archive, trust=self._settings.trust, abandoned=self._abandoned)
-        return lambda: OwnTorchServe(server, manifest.version, self._call_s)
+        return lambda: OwnTorchServe(server, version, self._call_s)

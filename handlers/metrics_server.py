@@ -66,10 +66,6 @@ class MetricsServer:
     ) -> None:
         self.close()
 
-    def forget(self) -> None:
-        """Let go of the port in a process forked from this one, which shows nothing."""
-        self._server.socket.close()
-
     def close(self) -> None:
         """Listen no more; a page on its way is not waited for."""
         self._server.shutdown()

@@ -1,10 +1,11 @@
 """What `anirank serve` is told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from handlers.bundle import natural_order
 from handlers.query import Limits
 
 NEWEST = "newest"  # in place of a version: whichever is the newest in the store
@@ -55,3 +56,11 @@ class Settings:
     metrics_address: str | None = None
     log_level: Level = "info"
     tracing: bool = False
+
+    def wanted(self, found: Sequence[str]) -> dict[str, float]:
+        """Weight by version, the newest last, where `found` are in the store, the newest last."""
+        weights: dict[str, float] = {}
+        for version, weight in self.versions.items():
+            named = found[-1] if version == NEWEST else version
+            weights[named] = weights.get(named, 0.0) + weight
+        return {version: weights[version] for version in sorted(weights, key=natural_order)}

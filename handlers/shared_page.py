@@ -11,7 +11,7 @@ from handlers.settings import Settings
 
 @contextmanager
 def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int], None]]]:
-    """Show what all workers forked from here on count: lines that say where, and a function.
+    """Show what all workers started from here on count: lines that say where, and a function.
 
     The function is to be called with the id of each process that is gone, whose gauges then count
     no more. Raises AddressUnavailable and AddressRefused as `MetricsServer` does.
@@ -30,5 +30,4 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships without
         address = settings.metrics_address
         with MetricsServer(address, registry, settings.insecure_public) as page:
-            os.register_at_fork(after_in_child=page.forget)
             yield [f"metrics on http://{opened(address, page.port)}{PATH}"], mark_process_dead

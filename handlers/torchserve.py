@@ -283,6 +283,13 @@ def read_archive(mar: Path) -> tuple[str, str]:
     return name, version
 
 
+def check_archive(mar: Path, version: str) -> None:
+    """Raise TorchServeError where a .mar does not hold this version."""
+    _, held = read_archive(mar)
+    if held != version:
+        raise TorchServeError(f"{mar}: holds version {held}, should be {version}")
+
+
 def _free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]

@@ -1,9 +1,9 @@
 """Several processes that share one port, and the parent that keeps them running.
 
-The parent never imports grpc, whose threads do not outlive a fork: each worker does, after it. The
-kernel hands each connection to one of them (SO_REUSEPORT). The arrays of a bundle are mapped from
-its files, so that all workers have them in memory once; ONNX Runtime's copy of the graph is each
-worker's own.
+Each worker is a program of its own, started by a parent that never imports grpc; so, whatever
+threads the parent has, a worker takes none of their locks along. The kernel hands each connection
+to one of them (SO_REUSEPORT). The arrays of a bundle are mapped from its files, so that all workers
+have them in memory once; ONNX Runtime's copy of the graph is each worker's own.
 """
 
 import asyncio
@@ -11,24 +11,25 @@ import contextlib
 import json
 import logging
 import os
+import pickle
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
 from handlers import logs
 from handlers.addresses import reserve
+from handlers.bundle import versions
 from handlers.errors import ServingError, WorkerError
 from handlers.keeping import keep
 from handlers.settings import Settings
 from handlers.shared_page import shared_page
-from handlers.torchserve import TorchServe
+from handlers.torchserve import TorchServe, check_archive
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a worker that died is started again
 STEADY_S = 30.0  # a worker that ran for so long had a good start
@@ -50,6 +51,8 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         settings = replace(settings, address=stack.enter_context(reserve(settings.address)))
         if settings.backend == "torchserve" and settings.torchserve is None:
             archive = settings.store / f"{settings.name}.mar"
+            for version in settings.wanted(versions(settings.store, settings.name)):
+                check_archive(archive, version)
             try:
                 server = TorchServe(archive, trust=settings.trust, abandoned=signals.told)
             except ServingError:
@@ -109,9 +112,9 @@ class _Signals:
 
 @dataclass(eq=False)
 class _Worker:
-    """A process: its id, the pipe it tells of itself by, and what it has told."""
+    """A process, the pipe it tells of itself by, and what it has told."""
 
-    pid: int
+    process: "subprocess.Popen[bytes]"
     pipe: int
     begun: float = field(default_factory=time.monotonic)
     written: bytes = b""
@@ -150,8 +153,8 @@ class _Parent:
                 self._step(starting=False)
         finally:
             for worker in self._workers:  # left only by an error
-                _kill(worker.pid, signal.SIGKILL)
-                os.waitpid(worker.pid, 0)
+                worker.process.kill()
+                worker.process.wait()
 
     def _step(self, starting: bool) -> None:
         """Wait for something to happen, and see to it."""
@@ -165,29 +168,29 @@ class _Parent:
         while self._signals.came:
             self._pass_on(self._signals.came.popleft())
         for worker in list(self._workers):
-            pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            if pid:
+            code = worker.process.poll()
+            if code is not None:
                 self._read(worker)
-                self._bury(worker, os.waitstatus_to_exitcode(status), starting)
+                self._bury(worker, code, starting)
         now = time.monotonic()
         if self._kill_at is not None and now >= self._kill_at:
-            self._send(signal.SIGKILL)
+            self._send(signal.SIGKILL, self._workers)
             self._kill_at = None
         for moment in [moment for moment in self._due if moment <= now]:
             self._due.remove(moment)
             self._start(again=True)
 
     def _pass_on(self, number: int) -> None:
-        if number == signal.SIGHUP:
-            self._send(signal.SIGHUP)
+        if number == signal.SIGHUP:  # which would end one that does not listen for it yet
+            self._send(signal.SIGHUP, [each for each in self._workers if each.said is not None])
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._due.clear()
-            self._send(signal.SIGTERM)
+            self._send(signal.SIGTERM, self._workers)
             self._kill_at = time.monotonic() + self._settings.grace_s + PATIENCE_S
 
-    def _send(self, number: int) -> None:
-        for worker in self._workers:
-            _kill(worker.pid, number)
+    def _send(self, number: int, workers: list[_Worker]) -> None:
+        for worker in workers:
+            worker.process.send_signal(number)
 
     def _read(self, worker: _Worker) -> None:
         """Take in what a worker tells; the end of its pipe is that of the worker."""
@@ -200,7 +203,7 @@ class _Parent:
         """Let go of a worker that has ended, and have another started unless all are to end."""
         self._workers.remove(worker)
         os.close(worker.pipe)
-        self._gone(worker.pid)
+        self._gone(worker.process.pid)
         if self._signals.told.is_set():
             return
         fault = _fault(worker, code)
@@ -214,74 +217,27 @@ class _Parent:
 
     def _start(self, again: bool) -> None:
         read, write = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A signal that came between the fork and the child's own ways with it would be lost.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            os.close(read)
-            _work(self._settings, write, self._lifeline, again, before)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        told = pickle.dumps((self._settings, write, self._lifeline[0], again))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "handlers.worker"],
+            stdin=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            pass_fds=(write, self._lifeline[0]),
+            process_group=0,  # Ctrl-C is the parent's, which says so to each worker once
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(told)
         os.close(write)
         os.set_blocking(read, False)
-        self._workers.append(_Worker(pid, read))
-
-
-def _work(
-    settings: Settings,
-    pipe: int,
-    lifeline: tuple[int, int],
-    again: bool,
-    mask: "set[int | signal.Signals]",
-) -> NoReturn:
-    """The whole life of a worker; it ends here, and nothing of the parent's runs in it."""
-    code = 1
-
-    def tell(**told: str) -> None:
-        os.write(pipe, json.dumps(told).encode())
-
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look for
-        os.setpgrp()  # Ctrl-C is the parent's, which says so to each worker once
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(lifeline[1])
-        threading.Thread(target=_end_with, args=(lifeline[0],), daemon=True).start()
-        from handlers import serving
-
-        serving.serve(settings, lambda line: tell(said=line), worker=True, lenient=again)
-        code = 0
-    except ServingError as error:
-        tell(error=str(error))
-        code = 2
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
-def _end_with(lifeline: int) -> None:
-    """End this process when the parent does, however it does: nobody else holds the other end."""
-    os.read(lifeline, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+        self._workers.append(_Worker(process, read))
 
 
 def _fault(worker: _Worker, code: int) -> str:
     with contextlib.suppress(ValueError, KeyError):
         return str(json.loads(worker.written)["error"])
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-    return f"worker {worker.pid} {how}"
-
-
-def _kill(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    return f"worker {worker.process.pid} {how}"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
+from export.archive import pack
 from handlers.client import RankingClient
 from handlers.errors import BackendUnavailable
 from handlers.query import Query
@@ -132,6 +133,34 @@ def test_workers_end_with_a_parent_that_is_killed(store):
         process.kill()
     _, alive = psutil.wait_procs(workers, 60)
     assert not alive
+
+
+def test_workers_share_one_torchserve_that_their_parent_starts(store, world):
+    pack(store / "toy" / "1", store, "toy", "1")
+    with run_serve(store, "--workers", "2", "--backend", "torchserve") as (process, address, _):
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert sum(child.name() == "java" for child in children) == 1
+        with connections(address, 8) as stubs:
+            for user, stub in enumerate(stubs):
+                reply = stub.Recommend(pb.RecommendRequest(user_id=user * 10), timeout=60)
+                expected = world.rank(Query(user_id=user * 10, top_k=10)).anime_ids.tolist()
+                assert [entry.anime_id for entry in reply.ranking] == expected
+    assert not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_told_to_end_while_its_torchserve_starts_it_leaves_nothing_behind(store, count):
+    pack(store / "toy" / "1", store, "toy", "1")
+    command = [sys.executable, "-m", "anirank", "serve", "--store", str(store), "--name", "toy"]
+    command += ["--address", "127.0.0.1:0", "--backend", "torchserve", "--workers", count]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        parent = psutil.Process(process.pid)
+        until(lambda: any(child.name() == "java" for child in parent.children(recursive=True)))
+        children = parent.children(recursive=True)
+        process.terminate()
+        assert process.communicate(timeout=60)[0] == ""
+        assert process.returncode == 0
+    assert not any(child.is_running() for child in children)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "reuse_port"])
