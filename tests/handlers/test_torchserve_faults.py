@@ -452,9 +452,13 @@ def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
         await until(backend.ready)
         assert_same(await backend.rank([Query()]), onnx_engine.rank([Query()]))
 
-        folder = victim.key_file.parent
-        await backend.close()
+        pid, folder = victim.pid, victim.key_file.parent
+        os.kill(process_of(victim, JAVA), signal.SIGKILL)
+        while victim.pid == pid:
+            await asyncio.sleep(0.05)
+        await backend.close()  # while it starts again
         assert not folder.exists()
+        assert not victim.runs()
         victim.restart()  # of no effect once it was stopped
         assert not victim.runs()
 
