@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from handlers.bundle import Bundle
 from handlers.errors import BundleError, InvalidQuery
 from handlers.graph import Arrays, Graph
+from handlers.manifest import OUTPUTS
 from handlers.plans import Plan, Planner, groups
 from handlers.query import (
     HIGHEST_RATING,
@@ -22,6 +23,11 @@ from handlers.query import (
 )
 from handlers.reasons import Reasons, no_reasons, reasons
 from handlers.shortlist import WIDE, Shortlist, best, rated_at_first
+
+# Times the cells of a call (`Graph.cells`) that one query's candidates may fill of one. With 4,096
+# candidates a slice on a CPU, the whole catalogue of 24,905 takes three quarters of the time it takes
+# in one call (half with TorchScript), and a sixth of the room.
+SLICE = 4
 
 
 class _Scored(NamedTuple):
@@ -64,7 +70,7 @@ class Engine:
         while plans:
             widened = []
             for group in groups(plans, self._graph.cells):
-                outputs = self._graph.run(self._inputs(group))
+                outputs = self._run(self._inputs(group))
                 for row, plan in enumerate(group):
                     scored = self._scored(plan, row, outputs)
                     shortlist = shortlists.get(plan.place)
@@ -82,7 +88,7 @@ class Engine:
         with a number that is not finite.
         """
         whole = self._planner.plan(0, Query(include_seen=True, include_adult=True))
-        outputs = self._graph.run(self._inputs([whole]))
+        outputs = self._run(self._inputs([whole]))
         unknown = self._catalogue.anime_id[~outputs["known"][0]]
         if len(unknown):
             raise BundleError(
@@ -94,6 +100,21 @@ class Engine:
         for size in (1, 1, 2, 2):  # TorchScript settles on a shape's code at its second call
             self.rank([few] * size)
             self.rank([Query(top_k=RECOMMENDED)])
+
+    def _run(self, inputs: Arrays) -> Arrays:
+        """The graph's outputs; many candidates go in slices, which are faster and need less room.
+
+        A slice pays for the user's side again, so it has more candidates than a call that is shared.
+        """
+        most = SLICE * self._graph.cells
+        ids = inputs["candidate_ids"]
+        if ids.shape[1] <= most:
+            return self._graph.run(inputs)
+        slices = [
+            np.ascontiguousarray(ids[:, at : at + most]) for at in range(0, ids.shape[1], most)
+        ]
+        parts = [self._graph.run(inputs | {"candidate_ids": each}) for each in slices]
+        return {name: np.concatenate([part[name] for part in parts], 1) for name in OUTPUTS}
 
     def _shortlists(self, plans: Sequence[Plan]) -> dict[int, Shortlist]:
         """By place in the batch; of the plans of which most candidates need no rating."""

@@ -186,6 +186,17 @@ def test_no_call_of_the_graph_outgrows_the_bound_and_small_ones_share(toy, graph
     assert len(spy.shapes) < 10
 
 
+def test_many_candidates_are_scored_in_slices_as_they_are_in_one_call(toy, graph):
+    spy = Spy(graph)
+    spy.cells = 4
+    query = Query(user_id=10, include_seen=True, include_adult=True, objective=Objective.RATING)
+    [sliced], [whole] = Engine(toy, spy).rank([query]), Engine(toy, graph).rank([query])
+    widths = [candidates[1] for candidates, _ in spy.shapes]
+    assert widths == [16, 16, 16, 12]
+    assert sliced.anime_ids.tolist() == whole.anime_ids.tolist()
+    assert sliced.scores.tolist() == whole.scores.tolist()
+
+
 def test_the_bundles_own_model_knows_its_whole_catalogue(bundle_dir):
     bundle = Bundle.open(bundle_dir)
     graph = TorchScriptGraph(bundle.graph_file(TORCHSCRIPT))
