@@ -24,9 +24,9 @@ from handlers.query import (
 from handlers.reasons import Reasons, no_reasons, reasons
 from handlers.shortlist import WIDE, Shortlist, best, rated_at_first
 
-# Times the cells of a call (`Graph.cells`) that one query's candidates may fill of one. With 4,096
-# candidates a slice on a CPU, the whole catalogue of 24,905 takes three quarters of the time it takes
-# in one call (half with TorchScript), and a sixth of the room.
+# Times the cells of a call (`Graph.cells`) that one query's candidates may fill. In slices of 4,096
+# candidates, on a CPU, the catalogue of 24,905 takes three quarters of the time that it takes in one
+# call (half with TorchScript), and a sixth of the room.
 SLICE = 4
 
 
@@ -104,7 +104,7 @@ class Engine:
     def _run(self, inputs: Arrays) -> Arrays:
         """The graph's outputs; many candidates go in slices, which are faster and need less room.
 
-        A slice pays for the user's side again, so it has more candidates than a call that is shared.
+        A slice pays for the user's side again, so it is larger than a call that is shared.
         """
         most = SLICE * self._graph.cells
         ids = inputs["candidate_ids"]

@@ -1,7 +1,8 @@
 """What `anirank serve` is told."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ NEWEST = "newest"  # in place of a version: whichever is the newest in the store
 
 Level = Literal["debug", "info", "warning", "error"]
 BackendName = Literal["onnxruntime", "torchserve"]
+_PATHS = ("store", "keys", "tls_cert", "tls_key", "tls_client_ca", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,18 @@ class Settings:
     metrics_address: str | None = None
     log_level: Level = "info"
     tracing: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> "Settings":
+        """The settings that `written` wrote."""
+        said = json.loads(text)
+        paths = {name: None if said[name] is None else Path(said[name]) for name in _PATHS}
+        trust, limits = tuple(map(Path, said["trust"])), Limits(**said["limits"])
+        return cls(**said | paths | {"trust": trust, "limits": limits})
+
+    def written(self) -> str:
+        """The settings as text, for another process of this machine."""
+        return json.dumps(asdict(self), default=str)
 
     def wanted(self, found: Sequence[str]) -> dict[str, float]:
         """Weight by version, the newest last, where `found` are in the store, the newest last."""

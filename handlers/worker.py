@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -11,25 +10,28 @@ import traceback
 from typing import NoReturn
 
 from handlers.errors import ServingError
+from handlers.settings import Settings
 
 
 def main() -> NoReturn:
     """Serve what the parent says on standard input; tell it by a pipe what it should know.
 
-    That is, as JSON: what to say once requests are answered, or why there is nothing to say.
+    Both as JSON: the settings and the files of the pipes; and what to say once requests are
+    answered, or why there is nothing to say.
     """
-    settings, pipe, lifeline, lenient = pickle.load(sys.stdin.buffer)  # of nobody else's making
+    asked = json.load(sys.stdin)
+    settings = Settings.read(asked["settings"])
 
     def tell(**told: str) -> None:
         with contextlib.suppress(BrokenPipeError):
-            os.write(pipe, json.dumps(told).encode())
+            os.write(asked["pipe"], json.dumps(told).encode())
 
     code = 1
     try:
-        threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(asked["lifeline"],), daemon=True).start()
         from handlers import serving
 
-        serving.serve(settings, lambda line: tell(said=line), worker=True, lenient=lenient)
+        serving.serve(settings, lambda line: tell(said=line), worker=True, lenient=asked["lenient"])
         code = 0
     except ServingError as error:
         tell(error=str(error))

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import pickle
 import select
 import signal
 import subprocess
@@ -217,7 +216,12 @@ class _Parent:
 
     def _start(self, again: bool) -> None:
         read, write = os.pipe()
-        told = pickle.dumps((self._settings, write, self._lifeline[0], again))
+        told = {
+            "settings": self._settings.written(),
+            "pipe": write,
+            "lifeline": self._lifeline[0],
+            "lenient": again,
+        }
         process = subprocess.Popen(
             [sys.executable, "-m", "handlers.worker"],
             stdin=subprocess.PIPE,
@@ -227,7 +231,7 @@ class _Parent:
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(told)
+            process.stdin.write(json.dumps(told).encode())
         os.close(write)
         os.set_blocking(read, False)
         self._workers.append(_Worker(process, read))
