@@ -25,8 +25,8 @@ from handlers.reasons import Reasons, no_reasons, reasons
 from handlers.shortlist import WIDE, Shortlist, best, rated_at_first
 
 # Times the cells of a call (`Graph.cells`) that one query's candidates may fill. In slices of 4,096
-# candidates, on a CPU, the catalogue of 24,905 takes three quarters of the time that it takes in one
-# call (half with TorchScript), and a sixth of the room.
+# candidates, on a CPU, the catalogue of 24,905 takes three quarters of the time that it takes in
+# one call (half with TorchScript), and a sixth of the room.
 SLICE = 4
 
 
