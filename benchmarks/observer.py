@@ -15,11 +15,11 @@ import grpc
 import numpy as np
 from opentelemetry.sdk.trace import SpanProcessor
 
-from handlers import logs
-from handlers.metrics import Metrics
-from handlers.observer import Observer, at_backend
+from handlers.facade import logs
+from handlers.facade.metrics import Metrics
+from handlers.facade.observer import Observer, at_backend
+from handlers.facade.tracing import Tracing
 from handlers.query import Familiarity, Query, Ranking
-from handlers.tracing import Tracing
 
 REQUESTS, ROUNDS = 2_000, 7
 QUERY = Query(candidate_ids=np.arange(200), top_k=10)

@@ -14,6 +14,7 @@ from training.errors import ExportError
 
 HANDLER = "ranking_handler.py"
 LEFT_OUT = ("ranker.onnx",)  # TorchServe runs ranker.ts
+NOT_PACKED = ("__pycache__", "facade")  # it stands before TorchServe, not in it
 # One worker batches what is in flight; the façade sends whole batches, so TorchServe waits for
 # none itself beyond a millisecond.
 MODEL_CONFIG = {
@@ -35,7 +36,7 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
         stage = Path(scratch) / "stage"
         shutil.copytree(bundle, stage / "bundle", ignore=shutil.ignore_patterns(*LEFT_OUT))
         handlers = _handlers()
-        shutil.copytree(handlers, stage / "handlers", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(handlers, stage / "handlers", ignore=shutil.ignore_patterns(*NOT_PACKED))
         config = Path(scratch) / "model-config.yaml"
         config.write_text(yaml.safe_dump(MODEL_CONFIG, sort_keys=False), "utf-8")
         # The archiver works in TMPDIR/NAME: a folder of its own keeps two exports apart.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from handlers.settings import NEWEST, BackendName, Level, Settings
+from handlers.facade.settings import NEWEST, BackendName, Level, Settings
 
 DEFAULT = Settings()
 console = Console(highlight=False)
@@ -153,11 +153,11 @@ def serve(
         console.print(line, soft_wrap=True)
 
     if workers == 1:
-        from handlers import serving
+        from handlers.facade import serving
 
         serving.serve(settings, say)
     else:  # and nothing of grpc in this process
-        from handlers import workers as parent
+        from handlers.facade import workers as parent
 
         parent.serve(settings, say)
 

@@ -34,17 +34,17 @@ from packaging.requirements import Requirement
 from torch import Tensor, nn
 
 from export import graphs
-from handlers import facade
-from handlers.backends import EmbeddedBackend
 from handlers.bundle import ONNX, Bundle
-from handlers.ending import Ending
 from handlers.engine import Engine
+from handlers.facade.backends import EmbeddedBackend
+from handlers.facade.ending import Ending
+from handlers.facade.server import serve as serve_facade
+from handlers.facade.service import RankingService
+from handlers.facade.versions import Roster, ServedVersion
 from handlers.graph import OnnxGraph
 from handlers.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.reasons import Reasons
-from handlers.service import RankingService
 from handlers.torchserve import TorchServe
-from handlers.versions import Roster, ServedVersion
 
 ANIME, USERS, DAYS_WEIGHT, BETA, MEAN = 60, 40, 4.0, 0.5, 7.0
 GENRES, GENRE_WEIGHT = ("Action", "Sci-Fi"), 0.125
@@ -439,7 +439,7 @@ def _served(
         bounds = limits or Limits()
         computes = backend() if backend is not None else EmbeddedBackend(engine)
         roster = Roster(ServedVersion(bundle, computes, bounds))
-        await facade.serve(roster, "127.0.0.1:0", bounds, ports.put, ending=told, **options)
+        await serve_facade(roster, "127.0.0.1:0", bounds, ports.put, ending=told, **options)
 
     with ThreadPoolExecutor(1) as thread:
         ended = thread.submit(asyncio.run, answer())

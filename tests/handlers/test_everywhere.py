@@ -11,15 +11,15 @@ import requests
 
 from export.bundle import Exported
 from handlers import wire
-from handlers.backends import EmbeddedBackend
 from handlers.bundle import ONNX, Bundle
 from handlers.document import write_ranking
 from handlers.engine import Engine
+from handlers.facade.backends import EmbeddedBackend
+from handlers.facade.torchserve_backend import TorchServeBackend
 from handlers.graph import OnnxGraph
 from handlers.messages import write_reply
 from handlers.query import Query, Ranking
 from handlers.torchserve import TorchServe
-from handlers.torchserve_backend import TorchServeBackend
 
 
 @pytest.fixture(scope="module")

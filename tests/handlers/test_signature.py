@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from handlers import signature
 from handlers.bundle import Bundle
 from handlers.errors import BundleError, CredentialsError, SignatureError
-from handlers.loading import Loader
+from handlers.facade.loading import Loader
+from handlers.facade.settings import Settings
 from handlers.local import LocalRanker
-from handlers.settings import Settings
 from handlers.torchserve import TorchServe
 
 

@@ -13,9 +13,9 @@ import requests
 from handlers import wire
 from handlers.document import write_error, write_ranking
 from handlers.errors import BackendUnavailable, InvalidQuery, TorchServeError
+from handlers.facade.torchserve_backend import TorchServeBackend
 from handlers.query import Query, Ranking
 from handlers.torchserve import TorchServe, java_home
-from handlers.torchserve_backend import TorchServeBackend
 
 
 def post(server, content=None, *, body=None, key=None, path="predictions"):

@@ -1,0 +1,1 @@
+"""The gRPC façade: settings → versions → server; a request → queue → backend → reply."""

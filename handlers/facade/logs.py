@@ -1,0 +1,107 @@
+"""The log: one JSON object a line on standard error."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pythonjsonlogger.json import JsonFormatter
+
+from handlers.facade.settings import Level
+
+REPEAT_S = 30.0  # between two lines about one fault that goes on
+QUIET_S = 5.0  # without a request that meets it, and a fault may be over
+
+log = logging.getLogger(__name__)
+
+
+class _Formatter(JsonFormatter):  # type: ignore[misc]  # pythonjsonlogger's types are not read
+    def formatTime(  # noqa: N802 - logging's name
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def formatter() -> logging.Formatter:
+    """Makes of a record one line: time, level, pid, logger, message, and what `extra` holds."""
+    return _Formatter(
+        ["asctime", "levelname", "process", "name", "message"],
+        rename_fields={"asctime": "time", "levelname": "level", "process": "pid", "name": "logger"},
+    )
+
+
+def start(level: Level = "info") -> None:
+    """Write all logs of this process, those of libraries too, as JSON to standard error.
+
+    Libraries speak from `info` upwards at most: at `debug` they would write lines by themselves for
+    each request.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_metadata)
+    logging.getLogger().setLevel(max(logging.INFO, getattr(logging, level.upper())))
+    logging.getLogger("handlers").setLevel(level.upper())
+
+
+def _shows_no_metadata(record: logging.LogRecord) -> bool:
+    # gRPC writes out each value of a call's metadata that is no text, a token too, and so lets who
+    # sends such values fill the log.
+    return not str(record.msg).startswith("Invalid encoding on")
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A fault: how often since the last line about it, and when the next may be written."""
+
+    count: int = 0
+    total: int = 0
+    since: float = 0.0
+    last: float = 0.0
+    next_line: float = float("-inf")
+    said: bool = False  # that it is there; so its end is worth a line
+    stands: bool = False
+
+
+class Faults:
+    """Faults that many requests meet at once, each written when it begins, and when it is over.
+
+    While it goes on, or comes and goes, there is at most one line about it in `REPEAT_S`, with how
+    many requests met it since the last.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take seconds from `clock`."""
+        self._clock = clock
+        self._faults: dict[str, _Standing] = {}
+        self.any = False  # whether there may be one that is not over
+
+    def met(self, fault: str, message: str, level: int = logging.ERROR) -> None:
+        """Count a request that met a fault, and write it down if it is time to."""
+        standing = self._faults.setdefault(fault, _Standing())
+        now = self._clock()
+        if not standing.stands:
+            standing.stands, standing.since, standing.total = True, now, 0
+        self.any = True
+        standing.last = now
+        standing.count += 1
+        standing.total += 1
+        if now >= standing.next_line:
+            log.log(level, message, extra={"fault": fault, "requests": standing.count})
+            standing.count, standing.next_line, standing.said = 0, now + REPEAT_S, True
+
+    def spared(self, fault: str) -> None:
+        """Take note of a request that did not meet a fault: it may be over, if it was there."""
+        standing = self._faults.get(fault)
+        if standing is None or not standing.stands or self._clock() - standing.last < QUIET_S:
+            return
+        standing.stands = False
+        self.any = any(each.stands for each in self._faults.values())
+        if standing.said:
+            standing.said = False
+            seconds = round(standing.last - standing.since, 3)
+            extra = {"fault": fault, "requests": standing.total, "seconds": seconds}
+            log.warning("%s is over", fault, extra=extra)

@@ -1,0 +1,424 @@
+"""Whatever is sent, the answer is a reply that holds together, or an error that says why not."""
+
+import json
+import math
+import re
+import resource
+import socket
+import struct
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from anime.ranking.v1 import ranking_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_status import rpc_status
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers.body import Body
+from handlers.errors import InvalidQuery
+from handlers.facade.bounds import CONNECTIONS
+from handlers.query import Query
+
+SERVICE = "/anime.ranking.v1.RankingService"
+# Where in a request something can be wrong.
+PATH = re.compile(
+    r"request|candidate_ids|top_k|objective|model_version|history(\[\d+\]\.rating)?"
+    r'|profile\.(numbers|categories)\["[\s\S]*"\]'
+)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+IDS = st.one_of(st.integers(0, 64).map(lambda i: 3 * i), st.integers(-3, 300), INT64)
+FLOAT32 = st.floats(width=32)
+TEXT = st.text(max_size=20)
+# Enough to meet each kind of fault hundreds of times, and within half a minute in all.
+MANY = settings(max_examples=300, deadline=None, derandomize=True)
+SOME = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def optional(strategy):
+    return st.none() | strategy
+
+
+HISTORY = st.lists(
+    st.builds(
+        pb.HistoryItem,
+        anime_id=IDS,
+        rating=optional(st.one_of(st.floats(1, 10, width=32), st.floats(1, 10, width=32), FLOAT32)),
+    ),
+    max_size=12,
+)
+PROFILES = st.builds(
+    pb.Profile,
+    numbers=st.dictionaries(st.just("days_watched") | TEXT, FLOAT32, max_size=2),
+    categories=st.dictionaries(
+        st.just("gender") | TEXT, st.sampled_from(["Male", "Female"]) | TEXT, max_size=2
+    ),
+)
+USUAL = {
+    "user_id": optional(st.integers(0, 45).map(lambda i: 10 * i) | INT64),
+    "history": HISTORY,
+    "profile": st.none() | st.none() | PROFILES,
+    "top_k": st.integers(0, 70) | st.integers(0, 2**32 - 1),
+    "objective": st.integers(0, 3) | st.integers(-(2**31), 2**31 - 1),
+    "explain": st.booleans(),
+    "model_version": st.sampled_from(["", "", "", "1"]) | TEXT,
+}
+RANKS = st.builds(pb.RankRequest, candidate_ids=st.lists(IDS, max_size=80), **USUAL)
+RECOMMENDS = st.builds(
+    pb.RecommendRequest, include_seen=st.booleans(), include_adult=st.booleans(), **USUAL
+)
+
+
+@pytest.fixture(scope="module")
+def facade(serving, tmp_path_factory):
+    log = tmp_path_factory.mktemp("log") / "stderr"
+    with serving(log) as facade:
+        yield facade
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def channel(facade):
+    with grpc.insecure_channel(facade.address) as channel:
+        yield channel
+
+
+def ask(channel, method: str, body: bytes) -> bytes | error_details_pb2.BadRequest:
+    """The reply, or what the caller did wrong; anything else fails."""
+    try:
+        return channel.unary_unary(f"{SERVICE}/{method}")(body, timeout=60)
+    except grpc.RpcError as error:
+        caught = error
+    assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT, caught
+    [detail] = rpc_status.from_call(caught).details
+    bad = error_details_pb2.BadRequest()
+    assert detail.Unpack(bad)
+    [violation] = bad.field_violations
+    assert PATH.fullmatch(violation.field), violation
+    assert 0 < len(violation.description) < 400
+    return bad
+
+
+def check(reply: pb.RankReply, asked: list[int] | None, top_k: int, catalogue: set[int]) -> None:
+    """Fail unless the reply holds together with itself and with what was asked."""
+    ranked = [entry.anime_id for entry in reply.ranking]
+    scores = [entry.score for entry in reply.ranking]
+    assert len(set(ranked)) == len(ranked)
+    assert set(ranked) <= catalogue
+    assert scores == sorted(scores, reverse=True)
+    for entry in reply.ranking:
+        numbers = (entry.score, entry.rating, entry.affinity, entry.wide, entry.rest)
+        assert all(map(math.isfinite, numbers))
+        assert 1 <= entry.rating <= 10
+    if asked is None:
+        assert not reply.unknown_candidates
+        assert len(ranked) <= (top_k or 10)
+    else:
+        distinct = list(dict.fromkeys(asked))
+        known = [each for each in distinct if each in catalogue]
+        assert list(reply.unknown_candidates) == [e for e in distinct if e not in catalogue]
+        assert len(ranked) == min(len(known), top_k or len(known))
+        assert set(ranked) <= set(known)
+
+
+def told(body: bytes) -> pb.RankReply:
+    reply = pb.RankReply.FromString(body)
+    reply.ClearField("queue_time")
+    reply.ClearField("compute_time")
+    return reply
+
+
+@MANY
+@given(request=RANKS)
+def test_whatever_is_asked_of_rank_is_answered_or_refused_by_its_path(channel, toy, request):
+    body = request.SerializeToString()
+    answer = ask(channel, "Rank", body)
+    if isinstance(answer, bytes):
+        reply = told(answer)
+        catalogue = set(toy.catalogue.anime_id.tolist())
+        check(reply, list(request.candidate_ids), request.top_k, catalogue)
+        assert told(ask(channel, "Rank", body)) == reply  # the same, however often it is asked
+
+
+@MANY
+@given(request=RECOMMENDS)
+def test_whatever_is_asked_of_recommend_is_answered_or_refused_by_its_path(channel, toy, request):
+    body = request.SerializeToString()
+    answer = ask(channel, "Recommend", body)
+    if isinstance(answer, bytes):
+        reply = told(answer)
+        check(reply, None, request.top_k, set(toy.catalogue.anime_id.tolist()))
+        assert told(ask(channel, "Recommend", body)) == reply
+
+
+STREAMED = st.builds(
+    pb.RankStreamRequest,
+    id=st.integers(0, 2**64 - 1),
+    rank=st.none() | RANKS,
+    timeout=st.none()
+    | st.builds(
+        Duration,
+        seconds=st.integers(10, 2**63 - 1) | INT64,
+        nanos=st.integers(-(2**31), 2**31 - 1),
+    ),
+) | st.builds(pb.RankStreamRequest, id=st.integers(0, 9), recommend=RECOMMENDS)
+
+
+@MANY
+@given(requests=st.lists(STREAMED, max_size=8))
+def test_whatever_is_asked_over_a_stream_is_answered_in_its_place(channel, requests):
+    call = channel.stream_stream(f"{SERVICE}/RankStream")(
+        (request.SerializeToString() for request in requests), timeout=60
+    )
+    replies = [pb.RankStreamReply.FromString(reply) for reply in call]
+    assert sorted(reply.id for reply in replies) == sorted(request.id for request in requests)
+    codes = {reply.status.code for reply in replies if reply.HasField("status")}
+    refused = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert codes <= {code.value[0] for code in refused}
+
+
+@MANY
+@given(bodies=st.lists(st.binary(max_size=60) | STREAMED.map(lambda r: r.SerializeToString())))
+def test_a_stream_of_bytes_that_are_no_message_is_refused(channel, bodies):
+    try:
+        list(channel.stream_stream(f"{SERVICE}/RankStream")(iter(bodies), timeout=60))
+    except grpc.RpcError as error:
+        caught = error
+    else:
+        return
+    assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT, caught
+
+
+METHODS = st.sampled_from(["Rank", "Recommend", "GetModelInfo"])
+
+
+@MANY
+@given(method=METHODS, body=st.binary(max_size=200))
+def test_bytes_that_are_no_message_are_answered_or_refused(channel, method, body):
+    ask(channel, method, body)
+
+
+@st.composite
+def damaged(draw):
+    """A message with some of its bytes changed, left out or doubled."""
+    body = bytearray(draw(RANKS | RECOMMENDS).SerializeToString())
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(body)))
+        body[place : place + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
+    return bytes(body)
+
+
+@MANY
+@given(method=METHODS, body=damaged())
+def test_damaged_messages_are_answered_or_refused(channel, method, body):
+    ask(channel, method, body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+ITEMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "user_id": IDS | JSON,
+        "candidate_ids": st.lists(IDS, max_size=20) | JSON,
+        "history": st.lists(
+            st.fixed_dictionaries({"anime_id": IDS}, optional={"rating": FLOAT32 | JSON}),
+            max_size=5,
+        )
+        | JSON,
+        "profile": st.fixed_dictionaries(
+            {}, optional={"gender": TEXT | JSON, "days_watched": FLOAT32 | JSON}
+        )
+        | JSON,
+        "top_k": st.integers() | JSON,
+        "objective": st.sampled_from(["rating", "affinity", "blended"]) | JSON,
+        "include_seen": st.booleans() | JSON,
+        "explain": st.booleans() | JSON,
+    },
+)
+DEEP = st.sampled_from([b"[" * 50_000, b'{"profile":' * 50_000, b"[[" + b'{"a":[' * 20_000])
+BODIES = st.one_of(
+    ITEMS.map(json.dumps).map(str.encode),
+    st.lists(ITEMS, max_size=4).map(json.dumps).map(str.encode),
+    JSON.map(json.dumps),
+    JSON,
+    st.binary(max_size=300),
+    DEEP,
+)
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+@MANY
+@given(content=BODIES)
+def test_whatever_is_sent_over_rest_is_answered_or_refused_by_its_path(toy, engine, content):
+    body = Body(content, toy)
+    assert all(isinstance(item, Query | InvalidQuery) for item in body.items)
+    ranked = iter(engine.rank([item for item in body.items if isinstance(item, Query)]))
+    answers = [next(ranked) if isinstance(item, Query) else item for item in body.items]
+    reply = body.write(answers)
+    if body.content_type != "application/json":
+        return
+    documents = json.loads(reply, parse_constant=refuse_constant)
+    for document, answer in zip(
+        documents if isinstance(documents, list) else [documents], answers, strict=True
+    ):
+        if isinstance(answer, InvalidQuery):
+            assert document["error"]["field"]
+            assert len(document["error"]["field"]) < 200
+            assert 0 < len(document["error"]["reason"]) < 400
+        else:
+            scores = [np.float32(entry["score"]) for entry in document["ranking"]]
+            assert scores == sorted(scores, reverse=True)
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def header(name: bytes, value: bytes) -> bytes:
+    """As it is, in no table (RFC 7541, 6.2.2); both shorter than 127."""
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+HEADERS = b"".join(
+    header(name, value)
+    for name, value in (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", f"{SERVICE}/Rank".encode()),
+        (b":authority", b"localhost"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+    )
+)
+GREETING = PREFACE + frame(4, 0, 0)
+HEADERS_ONLY, PING, RESET = 1, 6, 3
+AT_THE_PORT = {
+    "nothing": b"",
+    "half a preface": PREFACE[:10],
+    "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x07" * 600,
+    "a frame without end": GREETING + b"\xff\xff\xff" + b"\0" * 1_000,
+    "a frame of no known kind": GREETING + frame(200, 255, 1, b"x" * 50),
+    "data of no stream": GREETING + frame(0, 0, 1, b"x" * 50),
+    "headers that are none": GREETING + frame(HEADERS_ONLY, 4, 1, b"\xff" * 200),
+    "calls taken back at once": GREETING
+    + b"".join(
+        frame(HEADERS_ONLY, 4, stream, HEADERS) + frame(RESET, 0, stream, b"\0\0\0\x08")
+        for stream in range(1, 4_001, 2)
+    ),
+    "calls without messages": GREETING
+    + b"".join(frame(HEADERS_ONLY, 4, stream, HEADERS) for stream in range(1, 2_001, 2)),
+    "headers that never end": GREETING
+    + frame(HEADERS_ONLY, 0, 1, HEADERS)
+    + b"".join(frame(9, 0, 1, header(b"x-%d" % i, b"y" * 100)) for i in range(5_000)),
+    "a header that is no text": GREETING
+    + frame(HEADERS_ONLY, 4, 1, HEADERS + header(b"authorization", b"Bearer \xff\xfe\n"))
+    + frame(0, 1, 1, b"\0\0\0\0\x02\x20\x03"),
+    "settings": GREETING + b"".join(frame(4, 0, 0, b"\0\x04\0\0\xff\xff") for _ in range(5_000)),
+    "pings": GREETING + frame(PING, 0, 0, b"01234567") * 5_000,
+    "a window that overflows": GREETING + frame(8, 0, 0, b"\x7f\xff\xff\xff") * 3,
+    "a message longer than said": GREETING
+    + frame(HEADERS_ONLY, 4, 1, HEADERS)
+    + frame(0, 1, 1, b"\0\0\0\0\x02" + b"x" * 100),
+    "a message of a length that cannot be": GREETING
+    + frame(HEADERS_ONLY, 4, 1, HEADERS)
+    + frame(0, 1, 1, b"\0\xff\xff\xff\xff" + b"x" * 100),
+    "a message said to be compressed": GREETING
+    + frame(HEADERS_ONLY, 4, 1, HEADERS)
+    + frame(0, 1, 1, b"\x01\0\0\0\x64" + b"x" * 100),
+}
+
+
+def send(address: str, content: bytes) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    opened = socket.create_connection((host, int(port)), timeout=20)
+    with suppress(OSError):  # cut off meanwhile, as it may be
+        opened.sendall(content)
+    return opened
+
+
+def serves(address: str) -> bool:
+    """Whether who comes anew is answered, and health says so."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(address, options=options) as channel:
+        health = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
+        body = pb.RankRequest(candidate_ids=[3]).SerializeToString()
+        ranked = channel.unary_unary(f"{SERVICE}/Rank")(body, timeout=60)
+    return (
+        health.status == health_pb2.HealthCheckResponse.SERVING
+        and len(pb.RankReply.FromString(ranked).ranking) == 1
+    )
+
+
+@pytest.mark.parametrize("content", AT_THE_PORT.values(), ids=AT_THE_PORT.keys())
+def test_whatever_comes_to_the_port_the_server_serves_on(facade, content):
+    with send(facade.address, content):  # one of them cannot take every place
+        assert serves(facade.address)
+    assert serves(facade.address)
+
+
+@SOME
+@given(
+    start=st.sampled_from([b"", PREFACE, GREETING, GREETING + frame(HEADERS_ONLY, 4, 1, HEADERS)]),
+    frames=st.lists(
+        st.builds(
+            frame,
+            st.integers(0, 12),
+            st.integers(0, 255),
+            st.integers(0, 9),
+            st.binary(max_size=60) | st.just(HEADERS),
+        )
+        | st.binary(max_size=60),
+        max_size=6,
+    ),
+)
+def test_random_bytes_at_the_port_leave_the_server_serving(facade, channel, start, frames):
+    send(facade.address, start + b"".join(frames)).close()
+    ask(channel, "Rank", b"\x20\x03")
+
+
+def test_many_who_say_nothing_keep_nobody_out(facade):
+    with ExitStack() as stack:
+        for place in range(300):
+            stack.enter_context(send(facade.address, PREFACE[: place % len(PREFACE)]))
+        assert serves(facade.address)
+    assert serves(facade.address)
+    files = Path(f"/proc/{facade.pid}/fd")
+    waiting = threading.Event()
+    while len(list(files.iterdir())) > 200:  # they are let go of, once they have gone
+        waiting.wait(0.05)
+
+
+def test_connections_beyond_the_last_are_turned_away(serving, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * CONNECTIONS + 500
+    if hard < needed:
+        pytest.skip(f"needs {needed} open files, {hard} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+    try:
+        with serving(tmp_path / "log") as facade, ExitStack() as stack:
+            known = stack.enter_context(grpc.insecure_channel(facade.address))
+            assert isinstance(ask(known, "Rank", b"\x20\x03"), bytes)
+            for _ in range(CONNECTIONS + 300):
+                stack.enter_context(send(facade.address, PREFACE))
+            assert isinstance(ask(known, "Rank", b"\x20\x03"), bytes)
+            assert len(list(Path(f"/proc/{facade.pid}/fd").iterdir())) < CONNECTIONS + 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,383 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from anime.ranking.v1 import ranking_pb2 as pb
+from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from grpc_status import rpc_status
+
+from handlers.client import RankingClient
+from handlers.errors import (
+    AddressUnavailable,
+    BackendUnavailable,
+    DeadlinePassed,
+    InvalidQuery,
+    Overloaded,
+    ServingError,
+)
+from handlers.facade.backends import EmbeddedBackend
+from handlers.facade.observer import SERVICE
+from handlers.facade.server import serve
+from handlers.facade.torchserve_backend import TorchServeBackend
+from handlers.facade.versions import Roster, ServedVersion
+from handlers.query import Familiarity, Limits, Objective, Query
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+# A façade over ONNX Runtime whose batches take as long as the test says.
+PROGRAM = """
+import asyncio, sys, time
+from pathlib import Path
+from handlers.facade.server import serve
+from handlers.facade.backends import EmbeddedBackend
+from handlers.bundle import ONNX, Bundle
+from handlers.engine import Engine
+from handlers.graph import OnnxGraph
+from handlers.query import Limits
+from handlers.facade.versions import Roster, ServedVersion
+
+class Slow:
+    def __init__(self, graph, seconds):
+        self.graph, self.seconds, self.cells = graph, seconds, graph.cells
+    def run(self, inputs):
+        time.sleep(self.seconds)
+        return self.graph.run(inputs)
+
+folder, address, seconds, queued = sys.argv[1:]
+bundle = Bundle.open(Path(folder))
+graph = Slow(OnnxGraph(bundle.graph_file(ONNX)), float(seconds))
+limits = Limits(candidates=100, history=20, message_bytes=10_000, queued=int(queued))
+backend = EmbeddedBackend(Engine(bundle, graph, limits))
+started = lambda port: print(port, flush=True)
+roster = Roster(ServedVersion(bundle, backend, limits))
+asyncio.run(serve(roster, address, limits, started))
+"""
+
+
+@contextmanager
+def running(folder: Path, seconds: float = 0.0, queued: int = 256):
+    """A façade in a process of its own: the process and its address."""
+    command = [sys.executable, "-c", PROGRAM, str(folder), "127.0.0.1:0", str(seconds), str(queued)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, f"127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def address(toy_dir):
+    with running(toy_dir) as (_, address):
+        yield address
+
+
+@pytest.fixture
+def client(address):
+    with RankingClient(address) as client:
+        yield client
+
+
+@pytest.fixture
+def channel(address):
+    with grpc.insecure_channel(address) as channel:
+        yield channel
+
+
+def assert_same(reply, ranking):
+    assert [entry.anime_id for entry in reply.ranking] == ranking.anime_ids.tolist()
+    assert [entry.score for entry in reply.ranking] == ranking.scores.tolist()
+    assert [entry.rating for entry in reply.ranking] == ranking.ratings.tolist()
+    assert [entry.affinity for entry in reply.ranking] == ranking.affinities.tolist()
+    assert [entry.wide for entry in reply.ranking] == ranking.wides.tolist()
+    assert all(entry.HasField("rest") == (ranking.reasons is not None) for entry in reply.ranking)
+    if ranking.reasons is not None:
+        assert_same_reasons(reply, ranking.reasons)
+    assert list(reply.unknown_candidates) == ranking.unknown_candidates.tolist()
+    assert reply.familiarity == ranking.familiarity
+
+
+def assert_same_reasons(reply, reasons):
+    said = [reason for entry in reply.ranking for reason in entry.reasons]
+    assert [len(entry.reasons) for entry in reply.ranking] == np.diff(reasons.offsets).tolist()
+    assert [entry.rest for entry in reply.ranking] == reasons.rests.tolist()
+    assert [reason.contribution for reason in said] == reasons.contributions.tolist()
+    assert [reason.anime.anime_id for reason in said] == reasons.anime_ids.tolist()
+    rated = [reason.anime.HasField("rating") for reason in said]
+    assert rated == (~np.isnan(reasons.ratings)).tolist()
+    assert [bool(reason.genre) for reason in said] == (reasons.genres >= 0).tolist()
+
+
+@pytest.mark.parametrize("user", [10, None])
+def test_every_recommendation_says_what_it_comes_from(client, world, user):
+    history = {3: 9.0, 6: None, 9: 1.0, 12: 10.0, 15: 8.0, 18: 10.0}
+    reply = client.recommend(user_id=user, history=history, top_k=40, explain=True)
+    query = Query(
+        user_id=user,
+        history_ids=np.array(list(history)),
+        history_ratings=np.array([9, np.nan, 1, 10, 8, 10], np.float32),
+        top_k=40,
+        explain=True,
+    )
+    assert_same(reply, world.rank(query))
+    for entry in reply.ranking:
+        assert sum(reason.contribution for reason in entry.reasons) + entry.rest == entry.wide
+        for reason in entry.reasons:
+            if reason.WhichOneof("source") == "anime":
+                assert reason.anime.title == f"Title {reason.anime.anime_id} ・ 題"
+                assert reason.anime.rating == (history[reason.anime.anime_id] or 0)
+            else:
+                assert reason.genre in entry.genres
+
+
+def test_a_known_users_reasons_come_from_the_stored_history(client, world):
+    assert_same(
+        client.rank(range(1, 60), user_id=20, explain=True),
+        world.rank(Query(user_id=20, candidate_ids=np.arange(1, 60), explain=True)),
+    )
+
+
+def test_candidates_are_ranked_as_reckoned(client, world):
+    history, profile = {3: 9.0, 6: None}, {"gender": "Male", "days_watched": 0.5}
+    query = Query(
+        user_id=10,
+        candidate_ids=np.array([30, 9, 4, 9, 12]),
+        history_ids=np.array(list(history)),
+        history_ratings=np.array([9, np.nan], np.float32),
+        profile=np.array([2, 0.5], np.float32),
+        objective=Objective.AFFINITY,
+    )
+    reply = client.rank(
+        [30, 9, 4, 9, 12],
+        user_id=10,
+        history=history,
+        profile=profile,
+        objective=Objective.AFFINITY,
+    )
+    assert_same(reply, world.rank(query))
+    assert reply.unknown_candidates == [4]
+    assert ("Title 9 ・ 題", "Action, Sci-Fi") in {
+        (entry.title, entry.genres) for entry in reply.ranking
+    }
+    assert reply.model_version == "1"
+    assert reply.compute_time.ToNanoseconds() > 0
+    assert reply.queue_time.ToNanoseconds() >= 0
+
+
+def test_the_catalogue_is_recommended_from_as_reckoned(client, world):
+    assert_same(client.recommend(user_id=20), world.rank(Query(user_id=20, top_k=10)))
+    query = Query(include_seen=True, include_adult=True, top_k=60, objective=Objective.RATING)
+    reply = client.recommend(
+        include_seen=True, include_adult=True, top_k=60, objective=Objective.RATING
+    )
+    assert_same(reply, world.rank(query))
+    assert reply.familiarity == Familiarity.NEW
+
+
+def test_the_model_says_what_it_is_and_what_it_takes(client):
+    info = client.model_info()
+    assert (info.name, info.version, info.preset, info.backend) == (
+        "toy",
+        "1",
+        "toy",
+        "onnxruntime",
+    )
+    assert info.limits == pb.Limits(
+        candidates=100, history=20, message_bytes=10_000, queued=256, streamed=64
+    )
+    assert info.categories == [pb.ProfileField(name="gender", values=["Female", "Male", "unknown"])]
+    assert info.numbers == [pb.ProfileField(name="days_watched")]
+    assert info.metrics["test"]["rmse"] == 1.25
+    assert info.catalogue_size == 60
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "reason"),
+    [
+        ({}, "candidate_ids", "0 given, should be 1 to 100"),
+        ({"candidate_ids": range(101)}, "candidate_ids", "101 given"),
+        ({"history": {3: 11}}, "history[0].rating", "11.0 is outside 1..10"),
+        ({"history": {3: None, 6: 0}}, "history[1].rating", "0.0 is outside 1..10"),
+        ({"history": {3: 9, 6: float("nan")}}, "history[1].rating", "nan is outside 1..10"),
+        ({"history": {3: float("inf")}}, "history[0].rating", "inf is outside 1..10"),
+        ({"history": dict.fromkeys(range(21))}, "history", "21 given"),
+        ({"profile": {"gender": "male"}}, 'profile.categories["gender"]', "'Female', 'Male'"),
+        ({"profile": {"gender": "題" * 2_000}}, 'profile.categories["gender"]', "題…"),
+        ({"profile": {"gender": 1}}, 'profile.numbers["gender"]', "known are days_watched"),
+        ({"profile": {"age": "x"}}, 'profile.categories["age"]', "known are gender"),
+        (
+            {"profile": {"days_watched": float("inf")}},
+            'profile.numbers["days_watched"]',
+            "not a finite number",
+        ),
+    ],
+)
+def test_a_bad_request_names_the_field_and_what_would_be_right(client, request_, field, reason):
+    candidates = {} if field == "candidate_ids" else {"candidate_ids": [3]}
+    with pytest.raises(InvalidQuery) as caught:
+        client.rank(**{"candidate_ids": [], **candidates, **request_})
+    assert caught.value.field == field
+    assert reason in caught.value.reason
+
+
+def test_a_bad_request_carries_a_field_violation_any_client_can_read(channel):
+    with pytest.raises(grpc.RpcError) as caught:
+        RankingServiceStub(channel).Rank(pb.RankRequest(candidate_ids=[3], objective=9))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    [detail] = rpc_status.from_call(caught.value).details
+    bad = error_details_pb2.BadRequest()
+    assert detail.Unpack(bad)
+    assert [violation.field for violation in bad.field_violations] == ["objective"]
+
+
+def test_a_message_too_large_is_refused_and_the_next_is_answered(client):
+    with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
+        client.rank(range(2**60, 2**60 + 5_000))
+    assert len(client.rank([3]).ranking) == 1
+
+
+def test_many_callers_each_get_their_own_answer(client, world):
+    users = list(range(0, 400, 3))
+    with ThreadPoolExecutor(32) as threads:
+        replies = list(threads.map(lambda user: client.recommend(user_id=user), users))
+    for user, reply in zip(users, replies, strict=True):
+        assert_same(reply, world.rank(Query(user_id=user, top_k=10)))
+
+
+def test_health_and_reflection_answer(channel):
+    for service in ("", SERVICE):
+        reply = HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+        assert reply.status == SERVING
+    asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
+    [listed] = ServerReflectionStub(channel).ServerReflectionInfo(iter(asked))
+    names = {service.name for service in listed.list_services_response.service}
+    assert {"anime.ranking.v1.RankingService", "grpc.health.v1.Health"} <= names
+
+
+def test_a_request_past_its_deadline_says_so(toy_dir):
+    with running(toy_dir, seconds=1.0) as (_, address):
+        hasty = RankingClient(address, timeout_s=0.2)
+        with hasty, pytest.raises(DeadlinePassed):
+            hasty.rank([3])
+
+
+def test_an_overloaded_server_says_when_to_come_back(toy_dir):
+    with running(toy_dir, seconds=0.3, queued=2) as (_, address), RankingClient(address) as client:
+        with ThreadPoolExecutor(12) as threads:
+            futures = [threads.submit(client.rank, [3]) for _ in range(12)]
+        errors = [future.exception() for future in futures if future.exception()]
+        assert len(errors) < 12
+        assert errors
+        assert all(isinstance(error, Overloaded) for error in errors)
+        assert all(error.retry_after_s > 0 for error in errors)
+
+
+def test_on_sigterm_what_is_in_flight_ends_and_the_exit_code_is_zero(toy_dir):
+    with running(toy_dir, seconds=0.5) as (process, address):
+        states, watched = [], threading.Event()
+
+        def watch():
+            with grpc.insecure_channel(address) as channel:
+                try:
+                    for reply in HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+                        states.append(reply.status)
+                        watched.set()
+                except grpc.RpcError:
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        watched.wait(10)
+        with RankingClient(address) as client, ThreadPoolExecutor(6) as threads:
+            futures = [threads.submit(client.rank, [3]) for _ in range(6)]
+            threading.Event().wait(0.3)  # the first batch is at the graph, the others in the queue
+            process.send_signal(signal.SIGTERM)
+            assert all(len(future.result().ranking) == 1 for future in futures)
+        assert process.wait(5) == 0
+        watcher.join(5)
+        assert states == [SERVING, NOT_SERVING]
+        with RankingClient(address) as client, pytest.raises(BackendUnavailable):
+            client.rank([3])
+
+
+def serve_here(bundle, backend, check, address="127.0.0.1:0"):
+    """Serve in this process while `check`, given the address, runs beside it."""
+
+    async def both():
+        roster = Roster(ServedVersion(bundle, backend(), Limits()))
+        ports = asyncio.Queue()
+        serving = asyncio.create_task(serve(roster, address, Limits(), ports.put_nowait))
+        first = asyncio.create_task(ports.get())
+        await asyncio.wait((serving, first), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            first.cancel()
+            return await serving
+        try:
+            return await asyncio.to_thread(check, f"127.0.0.1:{first.result()}")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+
+    return asyncio.run(both())
+
+
+def test_an_address_in_use_is_one_clear_error(toy, engine):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(AddressUnavailable, match=f"{address}: in use"):
+            serve_here(toy, lambda: EmbeddedBackend(engine), lambda _: None, address)
+
+
+def test_torchserve_behind_the_facade_answers_as_onnx_runtime_does(torchserve, bundle, onnx_engine):
+    users = bundle.histories.user_id[:20].tolist()
+
+    def check(address):
+        with RankingClient(address) as client:
+            assert client.model_info().backend == "torchserve"
+            with pytest.raises(InvalidQuery, match="candidate_ids: 0 given"):
+                client.rank([])
+            with ThreadPoolExecutor(8) as threads:
+                return list(threads.map(lambda user: client.recommend(user_id=user), users))
+
+    def backend():
+        version = bundle.manifest.version
+        return TorchServeBackend(
+            torchserve.grpc_address, torchserve.name, version, torchserve.key_file
+        )
+
+    replies = serve_here(bundle, backend, check)
+    for user, reply in zip(users, replies, strict=True):
+        [expected] = onnx_engine.rank([Query(user_id=user, top_k=10)])
+        assert_same(reply, expected)
+
+
+def test_a_facade_whose_torchserve_is_gone_says_unavailable_and_not_serving(toy, tmp_path):
+    keys = tmp_path / "key_file.json"
+    keys.write_text('{"inference": {"key": "k"}}')
+
+    def check(address):
+        with (
+            RankingClient(address) as client,
+            pytest.raises(BackendUnavailable, match="TorchServe"),
+        ):
+            client.rank([3])
+        with grpc.insecure_channel(address) as channel:
+            return HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
+
+    backend = serve_here(toy, lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys), check)
+    assert backend == NOT_SERVING
