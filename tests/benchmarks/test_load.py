@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,7 +156,10 @@ def test_no_more_are_in_flight_than_were_asked_for() -> None:
     assert most == 7
 
 
-def test_several_processes_share_the_load_and_their_outcomes_add_up() -> None:
+def test_several_processes_share_the_load_and_their_outcomes_add_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # where processes find `Peer`
     with Clients(Peer(), [b"a"], count=2) as clients:
         closed = clients.run(Plan(seconds=0.5, in_flight=5, warm_up_s=0.1))
         opened = clients.run(Plan(seconds=1, rate=200, warm_up_s=0.1))
