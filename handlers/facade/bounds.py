@@ -25,11 +25,16 @@ ASKED_MS, ANSWER_MS, IDLE_MS = 60_000, 20_000, 30 * 60_000
 # Callers may ask whether we are there as often; those who do so more often than this are cut off
 # (after two warnings, gRPC's own number). 10 s is the least that a gRPC client can be set to.
 LEAST_PING_MS = 10_000
+# Milliseconds after which a connection to one of several workers is let go, once its calls have
+# ended: its caller connects again, to any of them. Else all stay with those who outlived a worker
+# that was killed, and the one in its place has nothing to do.
+SHARED_MS = 20_000
 
 
-def options(limits: Limits) -> list[tuple[str, int]]:
-    """The options of a gRPC server."""
+def options(limits: Limits, shared: bool = False) -> list[tuple[str, int]]:
+    """The options of a gRPC server; shared: other processes listen on its address as well."""
     return [
+        *([("grpc.max_connection_age_ms", SHARED_MS)] if shared else []),
         ("grpc.max_receive_message_length", limits.message_bytes),  # also once decompressed
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),

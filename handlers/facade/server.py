@@ -49,7 +49,7 @@ async def serve(
         options=[
             # Unless shared, an address in use is an error, not a share of its calls.
             ("grpc.so_reuseport", int(shared)),
-            *bounds.options(limits),
+            *bounds.options(limits, shared),
         ],
         maximum_concurrent_rpcs=bounds.calls(limits),
     )

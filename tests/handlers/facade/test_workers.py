@@ -2,6 +2,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from export.archive import pack
 from handlers.client import RankingClient
 from handlers.errors import BackendUnavailable
+from handlers.facade import bounds
 from handlers.query import Query
 from tests.handlers.conftest import publish, run_serve
 from tests.handlers.facade.test_ending import until
@@ -197,3 +199,15 @@ def test_the_parent_shows_the_metrics_of_all_workers_as_sums(store):
         assert versions(address, 16) == {"1"}
         page = urllib.request.urlopen(url, timeout=60).read().decode()
         assert 'anirank_requests_total{code="OK",method="Rank"} 16.0' in page
+
+
+def test_a_connection_to_one_of_several_is_opened_again_and_no_call_fails(serve, monkeypatch):
+    monkeypatch.setattr(bounds, "SHARED_MS", 100)
+    states = []
+    with grpc.insecure_channel(serve(shared=True)) as channel:
+        channel.subscribe(states.append, try_to_connect=True)
+        stub = RankingServiceStub(channel)
+        end = time.monotonic() + 60
+        while states.count(grpc.ChannelConnectivity.READY) < 3:
+            assert time.monotonic() < end
+            assert stub.Recommend(pb.RecommendRequest(top_k=1), timeout=30).ranking
