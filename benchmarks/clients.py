@@ -91,5 +91,5 @@ def _take(caller: Caller, pool: list[bytes], check: Check | None, together: obje
 
 def _run(plan: Plan, together: bool) -> Outcome:
     if together:  # no process takes two shares, since each waits here for the others
-        _barrier.wait(FIRST_S)  # type: ignore[attr-defined]
+        _barrier.wait(FIRST_S)  # type: ignore[attr-defined]  # set by `_take`
     return run(*_mine, plan, time.monotonic() + TOGETHER_S)

@@ -14,7 +14,7 @@ LARGEST_BATCH = 32
 BATCH_S = 0.001
 
 
-class RankerAPI(litserve.LitAPI):  # type: ignore[misc]
+class RankerAPI(litserve.LitAPI):  # type: ignore[misc]  # not installed here
     """One request is a JSON object, as TorchServe's handler takes it."""
 
     def __init__(self, bundle: Path) -> None:

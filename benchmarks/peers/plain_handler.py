@@ -9,7 +9,7 @@ from torch import Tensor
 from ts.torch_handler.base_handler import BaseHandler
 
 
-class PlainHandler(BaseHandler):  # type: ignore[misc]
+class PlainHandler(BaseHandler):  # type: ignore[misc]  # ts ships no types
     """TorchServe's own base loads the model and calls the three steps."""
 
     def initialize(self, context: Any) -> None:

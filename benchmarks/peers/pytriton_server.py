@@ -21,7 +21,7 @@ def main() -> None:
     ranker = OnnxRanker(Path(sys.argv[1]))
     grpc_port, http_port, metrics_port = map(int, sys.argv[2:5])
 
-    @batch  # type: ignore[untyped-decorator]
+    @batch  # type: ignore[untyped-decorator]  # not installed here
     def infer(
         user_id: Array, history_ids: Array, history_ratings: Array, candidate_ids: Array
     ) -> dict[str, Array]:
