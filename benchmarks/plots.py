@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 
 if TYPE_CHECKING:
-    from benchmarks.histogram import Latencies
+    from benchmarks.load.latencies import Latencies
 
 matplotlib.use("Agg")  # files alone: no screen is needed
 

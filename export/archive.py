@@ -10,11 +10,16 @@ from pathlib import Path
 
 import yaml
 
-from training.errors import ExportError
+from anirank.errors import ExportError
 
-HANDLER = "ranking_handler.py"
+HANDLER = "torchserve/ranking_handler.py"
 LEFT_OUT = ("ranker.onnx",)  # TorchServe runs ranker.ts
-NOT_PACKED = ("__pycache__", "facade")  # it stands before TorchServe, not in it
+# What the archive's handler needs of this repository, less what stands before TorchServe, not in it.
+PACKED = {
+    "anirank": ("cli", "client", "__main__.py"),
+    "bundles": (),
+    "handlers": ("facade", "security", "local.py"),
+}
 # One worker batches what is in flight; the façade sends whole batches, so TorchServe waits for
 # none itself beyond a millisecond.
 MODEL_CONFIG = {
@@ -35,14 +40,15 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=store) as scratch:
         stage = Path(scratch) / "stage"
         shutil.copytree(bundle, stage / "bundle", ignore=shutil.ignore_patterns(*LEFT_OUT))
-        handlers = _handlers()
-        shutil.copytree(handlers, stage / "handlers", ignore=shutil.ignore_patterns(*NOT_PACKED))
+        for package, left_out in PACKED.items():
+            ignored = shutil.ignore_patterns("__pycache__", *left_out)
+            shutil.copytree(_package(package), stage / package, ignore=ignored)
         config = Path(scratch) / "model-config.yaml"
         config.write_text(yaml.safe_dump(MODEL_CONFIG, sort_keys=False), "utf-8")
         # The archiver works in TMPDIR/NAME: a folder of its own keeps two exports apart.
         command = [sys.executable, "-m", "model_archiver.model_packaging", "--force"]
         command += ["--model-name", name, "--version", version]
-        command += ["--handler", str(handlers / HANDLER), "--extra-files", "stage"]
+        command += ["--handler", str(_package("handlers") / HANDLER), "--extra-files", "stage"]
         command += ["--config-file", config.name, "--export-path", "."]
         done = subprocess.run(
             command,
@@ -59,9 +65,9 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
     return archive
 
 
-def _handlers() -> Path:
+def _package(name: str) -> Path:
     # The serving code is packed, not imported: what makes a bundle does not depend on it.
-    found = importlib.util.find_spec("handlers")
+    found = importlib.util.find_spec(name)
     assert found is not None
     assert found.submodule_search_locations
     return Path(found.submodule_search_locations[0])

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from anirank.errors import ExportError
 from export import graphs
 from export.archive import pack
 from export.parity import Parity, as_form, check, requests
 from export.served import served
-from training.encoders import VOCABULARIES
-from training.errors import ExportError
-from training.run import PersonalRun, Run, write_text
-from training.tables import Tables
+from training.run import PersonalRun, SeedRun, write_text
+from training.seed.encoders import VOCABULARIES
+from training.tables.tables import Tables
 
 FORMAT = 1
 LIBRARIES = ("torch", "onnx", "onnxscript", "numpy")
@@ -49,7 +49,7 @@ class Exported:
         return table
 
 
-def export(run: Run | PersonalRun, store: Path, name: str, version: str) -> Exported:
+def export(run: SeedRun | PersonalRun, store: Path, name: str, version: str) -> Exported:
     """Make the bundle and the .mar, or nothing.
 
     Raises ExportError where the name or version is not fit for a path or is taken, ParityError
@@ -71,7 +71,7 @@ def export(run: Run | PersonalRun, store: Path, name: str, version: str) -> Expo
     return Exported(folder, archive, parity)
 
 
-def _write(run: Run | PersonalRun, folder: Path, name: str, version: str) -> Parity:
+def _write(run: SeedRun | PersonalRun, folder: Path, name: str, version: str) -> Parity:
     tables = run.tables()
     made = served(run, tables)
     described = {

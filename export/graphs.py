@@ -13,8 +13,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from anirank.errors import ExportError
 from export.parity import Form, Inputs, as_form
-from training.errors import ExportError
 
 INPUTS = {
     "user_id": ("int64", ("B",)),

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.errors import ParityError
-from training.tables import Tables
+from anirank.errors import ParityError
+from training.tables.tables import Tables
 
 # Of a rating up to 10; in proportion beyond, where only absurd users lead, as float32 itself is.
 TOLERANCE = 1e-5

@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.crosses import ServedCrosses
 from export.parity import Reference
-from export.personal_ranker import PersonalRanker
-from export.personal_reference import PersonalReference
-from export.ranker import Ranker
-from export.reference import Reference as SeedReference
-from training.comparison import compare
-from training.content import Content
-from training.encoders import VOCABULARIES, Encoders, labels
-from training.evaluation import evaluate
-from training.personal import Personal
-from training.run import PersonalRun, Run
-from training.tables import Tables
-from training.traits import Traits
+from training.comparison.table import compare
+from training.personal.features.content import Content
+from training.personal.features.profile import Profiles
+from training.personal.model import PersonalModel
+from training.personal.served.crosses import ServedCrosses
+from training.personal.served.ranker import PersonalRanker
+from training.personal.served.reference import PersonalReference
+from training.run import PersonalRun, SeedRun
+from training.seed.encoders import VOCABULARIES, Encoders, labels
+from training.seed.evaluation import evaluate
+from training.seed.ranker import SeedRanker
+from training.seed.reference import Reference as SeedReference
+from training.tables.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class Served:
     metrics: dict[str, Any]
 
 
-def served(run: Run | PersonalRun, tables: Tables) -> Served:
+def served(run: SeedRun | PersonalRun, tables: Tables) -> Served:
     """Fold a run. Raises RunError and DataError."""
     return _personal(run, tables) if isinstance(run, PersonalRun) else _seed(run, tables)
 
 
-def _seed(run: Run, tables: Tables) -> Served:
+def _seed(run: SeedRun, tables: Tables) -> Served:
     encoders = run.encoders()
     side = encoders.side(tables, "user")
     gender = encoders.preset.columns("wide", "user").index("gender")
     return Served(
-        ranker=Ranker(run.model(encoders), encoders, tables),
+        ranker=SeedRanker(run.model(encoders), encoders, tables),
         profile=profile_fields(encoders),
         profiles=np.column_stack([side.codes[:, gender], side.deep]).astype(np.float32),
         exact=SeedReference(run.model(encoders).double(), encoders, tables),
@@ -70,7 +70,7 @@ def _seed(run: Run, tables: Tables) -> Served:
 
 
 def _personal(run: PersonalRun, tables: Tables) -> Served:
-    model, traits = Personal.load(run, tables), Traits.load(run.folder)
+    model, traits = PersonalModel.load(run, tables), Profiles.load(run.folder)
     ranker = PersonalRanker(model, traits, tables)
     measured = run.evaluation() or json.loads(compare(run).to_json())
     return Served(

@@ -5,11 +5,9 @@ from pathlib import Path
 
 from anime.ranking.v1 import ranking_pb2 as pb
 
-from handlers import messages
-from handlers.bundle import ONNX, Bundle
-from handlers.engine import Engine
-from handlers.errors import InvalidQuery
-from handlers.graph import OnnxGraph
+from anirank.errors import InvalidQuery
+from handlers.engine.loading import load
+from handlers.forms import messages
 
 
 class LocalRanker:
@@ -20,8 +18,8 @@ class LocalRanker:
 
     def __init__(self, folder: Path, trust: Sequence[Path] = ()) -> None:
         """Open the bundle in `folder`; `trust` as in `Bundle.open`. Raises BundleError."""
-        self._bundle = Bundle.open(folder, trust=trust)
-        self._engine = Engine(self._bundle, OnnxGraph(self._bundle.graph_file(ONNX)))
+        self._engine = load(folder, trust=trust)
+        self._bundle = self._engine.bundle
 
     def answer(self, request: pb.RankRequest | pb.RecommendRequest) -> pb.RankReply:
         """The façade's answer. Raises InvalidQuery with the path of what is wrong."""

@@ -9,16 +9,24 @@ import torch
 from rich.console import Console
 
 from export.bundle import Exported, export
-from training.personal_trainer import PersonalTrainer
-from training.preparation import prepare
-from training.presets import Personal, Preset, resolve
-from training.progress import Progress
-from training.run import PersonalRun, Run
-from training.synthesis import synthesise
-from training.tables import Tables
-from training.trainer import Trainer
+from training.loop.progress import Progress
+from training.personal.trainer import PersonalTrainer
+from training.presets import PersonalPreset, SeedPreset, resolve
+from training.run import PersonalRun, SeedRun
+from training.seed.trainer import SeedTrainer
+from training.synthesis.dataset import synthesise
+from training.tables.preparation import prepare
+from training.tables.tables import Tables
 
-Train = Callable[[Tables, Preset, Path], Run]
+pytest_plugins = [
+    "tests.running.gates",
+    "tests.running.in_process",
+    "tests.running.program",
+    "tests.running.torchserve",
+    "tests.toy.fixtures",
+]
+
+Train = Callable[[Tables, SeedPreset, Path], SeedRun]
 
 
 # A TorchScript graph sets them for the whole process; sums depend on them in their last bit.
@@ -53,7 +61,7 @@ def tables(synthetic: Path) -> Tables:
 
 
 @pytest.fixture(scope="session")
-def preset() -> Preset:
+def preset() -> SeedPreset:
     """The seed's recipe, short."""
     return resolve("seed", epochs=2, batch_size=128, learning_rate=0.003)
 
@@ -65,19 +73,19 @@ def trained() -> Train:
 
 
 @pytest.fixture(scope="session")
-def run(tables: Tables, preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tables: Tables, preset: SeedPreset, tmp_path_factory: pytest.TempPathFactory) -> SeedRun:
     return _train(tables, preset, tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture(scope="session")
-def personal_preset() -> Personal:
+def personal_preset() -> PersonalPreset:
     """The `personal` preset, short."""
     return resolve("personal", epochs=3, batch_size=64)
 
 
 @pytest.fixture(scope="session")
 def personal(
-    tables: Tables, personal_preset: Personal, tmp_path_factory: pytest.TempPathFactory
+    tables: Tables, personal_preset: PersonalPreset, tmp_path_factory: pytest.TempPathFactory
 ) -> PersonalRun:
     run = PersonalRun.create(tmp_path_factory.mktemp("personal") / "run", personal_preset, tables)
     torch.set_num_threads(THREADS)
@@ -92,7 +100,7 @@ def personal_bundle(personal: PersonalRun, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(run: SeedRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return export(run, tmp_path_factory.mktemp("model_store"), "anime", "1")
 
 
@@ -108,10 +116,10 @@ def mar_file(exported: Exported) -> Path:
     return exported.archive
 
 
-def _train(tables: Tables, preset: Preset, folder: Path) -> Run:
-    run = Run.create(folder, preset, tables)
+def _train(tables: Tables, preset: SeedPreset, folder: Path) -> SeedRun:
+    run = SeedRun.create(folder, preset, tables)
     torch.set_num_threads(THREADS)
-    trainer = Trainer(run, tables, torch.device("cpu"))
+    trainer = SeedTrainer(run, tables, torch.device("cpu"))
     with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
         assert trainer.fit(progress)
     return run

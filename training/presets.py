@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from training.errors import PresetError
+from anirank.errors import PresetError
 
 Label = Literal["Score", "rating"]
 SplitBy = Literal["ratings", "users", "anime", "none"]
@@ -38,7 +38,7 @@ class Optimisation(_Strict):
     epochs: int = Field(default=10, ge=1)
 
 
-class Preset(_Strict):
+class SeedPreset(_Strict):
     """What is learnt from which columns, and how."""
 
     name: Literal["seed"]
@@ -54,7 +54,7 @@ class Preset(_Strict):
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _split_is_whole(self) -> "Preset":
+    def _split_is_whole(self) -> "SeedPreset":
         if abs(sum(self.split) - 1) > 1e-9 or min(self.split) <= 0:
             raise ValueError(f"split {self.split} is not three positive parts that make 1")
         return self
@@ -65,7 +65,7 @@ class Preset(_Strict):
         return [column.name for column in chosen if column.table == table]
 
 
-class Personal(_Strict):
+class PersonalPreset(_Strict):
     """The `personal` preset: crosses of the history with the candidate, and two heads.
 
     `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
@@ -100,7 +100,7 @@ class Personal(_Strict):
     seed: int = Field(default=0, ge=0)
 
 
-SEED = Preset(
+SEED = SeedPreset(
     name="seed",
     label="Score",
     wide=(
@@ -130,17 +130,17 @@ SEED = Preset(
     ),
 )
 
-PERSONAL = Personal(name="personal")
+PERSONAL = PersonalPreset(name="personal")
 
-PRESETS: dict[str, Preset | Personal] = {"seed": SEED, "personal": PERSONAL}
+PRESETS: dict[str, SeedPreset | PersonalPreset] = {"seed": SEED, "personal": PERSONAL}
 
 
 @overload
-def resolve(name: Literal["seed"], **given: Any) -> Preset: ...
+def resolve(name: Literal["seed"], **given: Any) -> SeedPreset: ...
 @overload
-def resolve(name: Literal["personal"], **given: Any) -> Personal: ...
+def resolve(name: Literal["personal"], **given: Any) -> PersonalPreset: ...
 @overload
-def resolve(name: str, **given: Any) -> Preset | Personal: ...
+def resolve(name: str, **given: Any) -> SeedPreset | PersonalPreset: ...
 def resolve(
     name: str,
     *,
@@ -150,7 +150,7 @@ def resolve(
     split_by: str | None = None,
     dump_aggregates: bool | None = None,
     **optimisation: float | int | str | None,
-) -> Preset | Personal:
+) -> SeedPreset | PersonalPreset:
     """The preset `name` with what the caller set in place of its own values.
 
     Raises PresetError for an unknown name or a value the preset does not take.
@@ -170,9 +170,11 @@ def resolve(
     return validated(settings)
 
 
-def validated(settings: dict[str, Any]) -> Preset | Personal:
+def validated(settings: dict[str, Any]) -> SeedPreset | PersonalPreset:
     """A preset from plain data. Raises PresetError that names the first field that is wrong."""
-    kind: type[Preset | Personal] = Personal if settings.get("name") == "personal" else Preset
+    kind: type[SeedPreset | PersonalPreset] = (
+        PersonalPreset if settings.get("name") == "personal" else SeedPreset
+    )
     try:
         return kind.model_validate(settings)
     except ValidationError as error:

@@ -27,17 +27,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.encoders import Encoders
-from training.errors import RunError
-from training.model import WideAndDeep
-from training.presets import Personal, Preset, validated
-from training.tables import Tables
+from anirank.errors import RunError
+from training.presets import PersonalPreset, SeedPreset, validated
+from training.seed.encoders import Encoders
+from training.seed.network import SeedNetwork
+from training.tables.tables import Tables
 
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
 
 
 @dataclass(frozen=True)
-class Begun:
+class Run:
     """A run folder of any preset, and what it was resolved to."""
 
     folder: Path
@@ -45,7 +45,7 @@ class Begun:
     fingerprint: str
 
     @classmethod
-    def create(cls, folder: Path, preset: Preset | Personal, tables: Tables) -> Self:
+    def create(cls, folder: Path, preset: SeedPreset | PersonalPreset, tables: Tables) -> Self:
         """Begin a run. Raises RunError where the folder already holds something."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: is not empty; name a new folder, or continue with --resume")
@@ -126,16 +126,16 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Run(Begun):
+class SeedRun(Run):
     """A run of the `seed` preset."""
 
-    preset: Preset
+    preset: SeedPreset
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
+    def open(cls, folder: Path) -> "SeedRun":
         """A run made before. Raises RunError where there is none of this preset."""
         run = open_run(folder)
-        if not isinstance(run, Run):
+        if not isinstance(run, SeedRun):
             raise RunError(f"{folder}: is a run of the preset {run.preset.name}, not of seed")
         return run
 
@@ -143,9 +143,9 @@ class Run(Begun):
         """The fitted encoders. Raises RunError."""
         return Encoders.load(self.folder, self.preset)
 
-    def new_model(self, encoders: Encoders) -> WideAndDeep:
+    def new_model(self, encoders: Encoders) -> SeedNetwork:
         """The preset's network with fresh weights."""
-        return WideAndDeep(
+        return SeedNetwork(
             encoders.vocabulary_sizes(),
             len(self.preset.deep),
             self.preset.embedding_dim,
@@ -153,7 +153,7 @@ class Run(Begun):
             self.preset.dropout,
         )
 
-    def model(self, encoders: Encoders) -> WideAndDeep:
+    def model(self, encoders: Encoders) -> SeedNetwork:
         """The trained network, in eval mode. Raises RunError where it does not fit."""
         model = self.new_model(encoders)
         try:
@@ -167,20 +167,20 @@ class Run(Begun):
 
 
 @dataclass(frozen=True)
-class PersonalRun(Begun):
+class PersonalRun(Run):
     """A run of the `personal` preset."""
 
-    preset: Personal
+    preset: PersonalPreset
 
 
-def open_run(folder: Path) -> Run | PersonalRun:
+def open_run(folder: Path) -> SeedRun | PersonalRun:
     """A run made before, of any preset. Raises RunError where there is none."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         preset = validated(config["preset"])
-        if isinstance(preset, Personal):
+        if isinstance(preset, PersonalPreset):
             return PersonalRun(folder, preset, config["fingerprint"])
-        return Run(folder, preset, config["fingerprint"])
+        return SeedRun(folder, preset, config["fingerprint"])
     except OSError:
         raise RunError(f"{folder}: no run here (config.json is missing)") from None
     except (ValueError, KeyError) as error:

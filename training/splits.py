@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from training.errors import DataError
-from training.presets import Personal, Preset
-from training.tables import Tables
+from anirank.errors import DataError
+from training.presets import PersonalPreset, SeedPreset
+from training.tables.tables import Tables
 
 Shares = tuple[float, float, float]  # of training, validation and test
 
@@ -47,7 +47,7 @@ class Split:
         return np.isin(np.arange(anime), chosen)
 
 
-def split(tables: Tables, preset: Preset) -> Split:
+def split(tables: Tables, preset: SeedPreset) -> Split:
     """Sample the ratings, stratified on Type_Gender, and cut the sample at random.
 
     The same tables, preset and seed give the same rows. Raises DataError where a part is empty.
@@ -63,7 +63,7 @@ def split(tables: Tables, preset: Preset) -> Split:
     return parts
 
 
-def personal_split(tables: Tables, preset: Personal) -> Split:
+def personal_split(tables: Tables, preset: PersonalPreset) -> Split:
     """Cut all ratings as the preset says. Raises DataError where a part is empty.
 
     A preset that holds nothing out trains on all of them.

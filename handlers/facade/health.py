@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from handlers.facade.observer import SERVICE, Observer
-from handlers.facade.versions import Roster
+from handlers.facade.telemetry.observer import SERVICE, Observer
+from handlers.facade.versions.roster import Roster
 
 READY_INTERVAL_S = 1.0  # between two looks at whether the backends are ready
 

@@ -8,14 +8,14 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from handlers.facade import bounds
-from handlers.facade.ending import Ended, Ending
+from handlers.engine.query import Limits
+from handlers.facade import capacity
 from handlers.facade.health import Health
-from handlers.facade.observer import SERVICE, Observer
-from handlers.facade.security import Security
-from handlers.facade.service import RankingService
-from handlers.facade.versions import Roster
-from handlers.query import Limits
+from handlers.facade.methods import RankingService
+from handlers.facade.shutdown import Ended, Ending
+from handlers.facade.telemetry.observer import SERVICE, Observer
+from handlers.facade.versions.roster import Roster
+from handlers.security.access import Security
 
 # For calls that are on their way: gRPC would end them as CANCELLED, which no client asks again for.
 LAST_CALLS_S = 0.1
@@ -49,9 +49,9 @@ async def serve(
         options=[
             # Unless shared, an address in use is an error, not a share of its calls.
             ("grpc.so_reuseport", int(shared)),
-            *bounds.options(limits, shared),
+            *capacity.options(limits, shared),
         ],
-        maximum_concurrent_rpcs=bounds.calls(limits),
+        maximum_concurrent_rpcs=capacity.calls(limits),
     )
     service = RankingService(roster, limits, observer)
     server.add_generic_rpc_handlers((service.handler(),))

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from handlers.bundle import natural_order
-from handlers.query import Limits
+from bundles.bundle import natural_order
+from handlers.engine.query import Limits
 
 NEWEST = "newest"  # in place of a version: whichever is the newest in the store
 

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from handlers.errors import (
+from anirank.errors import (
     BackendUnavailable,
     DeadlinePassed,
     InvalidQuery,

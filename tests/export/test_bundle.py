@@ -11,19 +11,19 @@ import onnxruntime
 import pytest
 import yaml
 
+from anirank.errors import ExportError, ParityError
 from export import bundle
 from export.bundle import Exported, export
 from export.graphs import INPUTS, OUTPUTS
 from export.served import Served
-from training.errors import ExportError, ParityError
-from training.presets import Preset
-from training.run import Run
-from training.tables import Tables
+from training.presets import SeedPreset
+from training.run import SeedRun
+from training.tables.tables import Tables
 
-Train = Callable[[Tables, Preset, Path], Run]
+Train = Callable[[Tables, SeedPreset, Path], SeedRun]
 
 
-def test_the_manifest_lists_every_file_with_its_digest(bundle_dir: Path, run: Run) -> None:
+def test_the_manifest_lists_every_file_with_its_digest(bundle_dir: Path, run: SeedRun) -> None:
     manifest = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))
     there = {p.relative_to(bundle_dir).as_posix() for p in bundle_dir.rglob("*") if p.is_file()}
     assert set(manifest["files"]) == there - {"manifest.json"}
@@ -105,13 +105,13 @@ def test_the_archive_holds_handler_and_bundle_but_not_what_torchserve_does_not_r
         config = yaml.safe_load(archive.read(manifest["model"]["configFile"]))
     assert manifest["model"]["modelVersion"] == "1"
     assert {"ranking_handler.py", "bundle/manifest.json", "bundle/ranker.ts"} <= names
-    assert "handlers/engine.py" in names
+    assert "handlers/engine/engine.py" in names
     assert "bundle/ranker.onnx" not in names
     assert not [name for name in names if "__pycache__" in name]
     assert config["ranking"]["max_candidates"] == 25_000
 
 
-def test_a_version_never_changes(run: Run, exported: Exported) -> None:
+def test_a_version_never_changes(run: SeedRun, exported: Exported) -> None:
     store = exported.archive.parent
     before = (exported.folder / "manifest.json").read_bytes()
     with pytest.raises(ExportError, match="a version never changes"):
@@ -123,7 +123,7 @@ def test_a_version_never_changes(run: Run, exported: Exported) -> None:
     ("name", "version"), [("../x", "1"), ("a b", "1"), ("anime", ".."), ("", "1")]
 )
 def test_a_name_unfit_for_a_path_is_refused(
-    run: Run, tmp_path: Path, name: str, version: str
+    run: SeedRun, tmp_path: Path, name: str, version: str
 ) -> None:
     with pytest.raises(ExportError, match="use letters"):
         export(run, tmp_path, name, version)
@@ -131,12 +131,16 @@ def test_a_name_unfit_for_a_path_is_refused(
 
 
 def test_an_export_without_parity_leaves_nothing(
-    trained: Train, tables: Tables, preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Train,
+    tables: Tables,
+    preset: SeedPreset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = trained(tables, preset, tmp_path / "run")
     fold = bundle.served
 
-    def slightly_off(run: Run, tables: Tables) -> Served:
+    def slightly_off(run: SeedRun, tables: Tables) -> Served:
         made = fold(run, tables)
         made.ranker.anime_wide += 1e-3
         return made

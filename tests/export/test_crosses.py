@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from anirank.errors import BundleError
+from bundles.bundle import ONNX, Bundle
 from export.bundle import Exported, export
-from handlers.bundle import ONNX, Bundle
-from handlers.engine import Engine
-from handlers.errors import BundleError
-from handlers.explanations import explanations
-from handlers.graph import OnnxGraph
-from handlers.query import Query, Ranking
+from handlers.engine.engine import Engine
+from handlers.engine.explanations import explanations
+from handlers.engine.graph import OnnxGraph
+from handlers.engine.query import Query, Ranking
 from training.run import PersonalRun
 
 HOSTILE = (0, -1, 2**63 - 1, 2**31)

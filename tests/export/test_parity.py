@@ -2,22 +2,22 @@ import numpy as np
 import pytest
 import torch
 
+from anirank.errors import ParityError
 from export.graphs import OUTPUTS
 from export.parity import TOLERANCE, Form, Inputs, as_form, check, requests
-from export.ranker import Ranker
 from export.served import served
-from training.errors import ParityError
-from training.run import Run
-from training.tables import Tables
+from training.run import SeedRun
+from training.seed.ranker import SeedRanker
+from training.tables.tables import Tables
 
 
 @pytest.fixture
-def ranker(run: Run, tables: Tables) -> Ranker:
+def ranker(run: SeedRun, tables: Tables) -> SeedRanker:
     encoders = run.encoders()
-    return Ranker(run.model(encoders), encoders, tables)
+    return SeedRanker(run.model(encoders), encoders, tables)
 
 
-def compared(run: Run, tables: Tables, form: Form) -> dict[str, float]:
+def compared(run: SeedRun, tables: Tables, form: Form) -> dict[str, float]:
     made = served(run, tables)
     batches = requests(tables, made.profiles, 0)
     report = check(made.exact, made.trained, {"form": form}, batches, len(tables.anime))
@@ -25,20 +25,24 @@ def compared(run: Run, tables: Tables, form: Form) -> dict[str, float]:
 
 
 def test_the_folded_graph_is_the_training_model_to_the_bit(
-    run: Run, tables: Tables, ranker: Ranker
+    run: SeedRun, tables: Tables, ranker: SeedRanker
 ) -> None:
     difference = compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
     assert difference["form"] == 0.0
     assert difference["training model, float32"] <= TOLERANCE
 
 
-def test_one_weight_a_little_off_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+def test_one_weight_a_little_off_is_refused(
+    run: SeedRun, tables: Tables, ranker: SeedRanker
+) -> None:
     ranker.gender_wide += 1e-4
     with pytest.raises(ParityError, match=r"form: users .*: rating differs by"):
         compared(run, tables, as_form(ranker, tuple(OUTPUTS)))
 
 
-def test_one_anime_out_of_place_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+def test_one_anime_out_of_place_is_refused(
+    run: SeedRun, tables: Tables, ranker: SeedRanker
+) -> None:
     rows = ranker.anime_rows.rows
     known = torch.nonzero(rows).flatten()
     rows[known[0]], rows[known[1]] = rows[known[1]].clone(), rows[known[0]].clone()
@@ -47,7 +51,7 @@ def test_one_anime_out_of_place_is_refused(run: Run, tables: Tables, ranker: Ran
 
 
 def test_another_order_within_the_tolerance_is_refused(
-    run: Run, tables: Tables, ranker: Ranker
+    run: SeedRun, tables: Tables, ranker: SeedRanker
 ) -> None:
     form = as_form(ranker, tuple(OUTPUTS))
 
@@ -69,13 +73,13 @@ def test_another_order_within_the_tolerance_is_refused(
         compared(run, tables, noisy)
 
 
-def test_an_id_wrongly_known_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+def test_an_id_wrongly_known_is_refused(run: SeedRun, tables: Tables, ranker: SeedRanker) -> None:
     form = as_form(ranker, tuple(OUTPUTS))
     with pytest.raises(ParityError, match="other ids are known"):
         compared(run, tables, lambda inputs: form(inputs) | {"known": inputs["candidate_ids"] > 0})
 
 
-def test_a_number_that_is_none_is_refused(run: Run, tables: Tables, ranker: Ranker) -> None:
+def test_a_number_that_is_none_is_refused(run: SeedRun, tables: Tables, ranker: SeedRanker) -> None:
     ranker.user_wide[:] = torch.nan
     with pytest.raises(ParityError, match="rating differs by nan"):
         compared(run, tables, as_form(ranker, tuple(OUTPUTS)))

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import requests
 
+from bundles.bundle import ONNX, Bundle
 from export.bundle import Exported
-from handlers import wire
-from handlers.bundle import ONNX, Bundle
-from handlers.document import write_ranking
-from handlers.engine import Engine
-from handlers.facade.backends import EmbeddedBackend
-from handlers.facade.torchserve_backend import TorchServeBackend
-from handlers.graph import OnnxGraph
-from handlers.messages import write_reply
-from handlers.query import Query, Ranking
-from handlers.torchserve import TorchServe
+from handlers.engine.engine import Engine
+from handlers.engine.graph import OnnxGraph
+from handlers.engine.query import Query, Ranking
+from handlers.facade.backends.embedded import EmbeddedBackend
+from handlers.facade.backends.torchserve import TorchServeBackend
+from handlers.forms import binary
+from handlers.forms.json_form import write_ranking
+from handlers.forms.messages import write_reply
+from handlers.torchserve.server import TorchServe
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def batch(bundle: Bundle) -> list[Query]:
 def same(one: Ranking, other: Ranking) -> bool:
     """Whether two answers are the same to the last bit, but for the time they took."""
     timeless = [dataclasses.replace(each, compute_s=0.0) for each in (one, other)]
-    return wire.write_rankings(timeless[:1]) == wire.write_rankings(timeless[1:])
+    return binary.write_rankings(timeless[:1]) == binary.write_rankings(timeless[1:])
 
 
 def test_both_backends_of_the_facade_give_the_reasons_of_the_engine(
@@ -90,9 +90,9 @@ def test_rest_gives_the_reasons_of_the_engine_in_json_and_in_the_binary_form(
         "title" in reason for entry in reply.json()["ranking"] for reason in entry["reasons"]
     )
     headers["Content-Type"] = "application/octet-stream"
-    body = wire.write_queries(batch)
+    body = binary.write_queries(batch)
     reply = requests.post(url, data=body, headers=headers, timeout=30)
-    for found, right in zip(wire.read_rankings(reply.content), engine.rank(batch), strict=True):
+    for found, right in zip(binary.read_rankings(reply.content), engine.rank(batch), strict=True):
         assert same(found, right)
 
 

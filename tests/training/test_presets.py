@@ -1,6 +1,6 @@
 import pytest
 
-from training.errors import PresetError
+from anirank.errors import PresetError
 from training.presets import SEED, resolve, validated
 
 

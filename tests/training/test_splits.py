@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.errors import DataError
-from training.presets import Preset, resolve
+from anirank.errors import DataError
+from training.presets import SeedPreset, resolve
 from training.splits import (
     personal_split,
     split,
@@ -15,12 +15,12 @@ from training.splits import (
     stratified_sample,
     type_gender,
 )
-from training.tables import Ratings, Tables
+from training.tables.tables import Ratings, Tables
 
 SHARES = (0.7, 0.15, 0.15)
 
 
-def test_the_parts_share_no_rating_and_are_70_15_15(tables: Tables, preset: Preset) -> None:
+def test_the_parts_share_no_rating_and_are_70_15_15(tables: Tables, preset: SeedPreset) -> None:
     parts = split(tables, preset)
     rows = np.concatenate([parts.train, parts.validation, parts.test])
     assert len(np.unique(rows)) == len(rows)
@@ -29,14 +29,14 @@ def test_the_parts_share_no_rating_and_are_70_15_15(tables: Tables, preset: Pres
     assert abs(len(parts.test) / len(rows) - 0.15) < 0.001
 
 
-def test_a_seed_fixes_the_split_and_another_changes_it(tables: Tables, preset: Preset) -> None:
+def test_a_seed_fixes_the_split_and_another_changes_it(tables: Tables, preset: SeedPreset) -> None:
     once, again = split(tables, preset), split(tables, preset)
     other = split(tables, preset.model_copy(update={"seed": 1}))
     assert np.array_equal(once.train, again.train)
     assert not np.array_equal(once.train, other.train)
 
 
-def test_every_type_and_gender_keeps_its_share(tables: Tables, preset: Preset) -> None:
+def test_every_type_and_gender_keeps_its_share(tables: Tables, preset: SeedPreset) -> None:
     # The seed's column spelled out, beside the codes the split uses.
     anime, users = tables.anime, tables.users
     spelled = (

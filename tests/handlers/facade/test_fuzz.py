@@ -22,10 +22,10 @@ from grpc_status import rpc_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.body import Body
-from handlers.errors import InvalidQuery
-from handlers.facade.bounds import CONNECTIONS
-from handlers.query import Query
+from anirank.errors import InvalidQuery
+from handlers.engine.query import Query
+from handlers.facade.capacity import CONNECTIONS
+from handlers.torchserve.body import Body
 
 SERVICE = "/anime.ranking.v1.RankingService"
 # Where in a request something can be wrong.

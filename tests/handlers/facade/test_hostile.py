@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_status import rpc_status
 
-from handlers.bundle import Bundle
-from handlers.facade.bounds import METADATA_BYTES, RANK_STREAMS
+from bundles.bundle import Bundle
+from handlers.facade.capacity import METADATA_BYTES, RANK_STREAMS
 
 SERVICE = "/anime.ranking.v1.RankingService"
 MIB = 2**20

@@ -8,7 +8,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from handlers.query import Limits
+from handlers.engine.query import Limits
 
 REQUEST = pb.RecommendRequest(top_k=1)
 

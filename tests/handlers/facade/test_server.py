@@ -21,8 +21,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from grpc_status import rpc_status
 
-from handlers.client import RankingClient
-from handlers.errors import (
+from anirank.client.sync import Client
+from anirank.errors import (
     AddressUnavailable,
     BackendUnavailable,
     DeadlinePassed,
@@ -30,12 +30,12 @@ from handlers.errors import (
     Overloaded,
     ServingError,
 )
-from handlers.facade.backends import EmbeddedBackend
-from handlers.facade.observer import SERVICE
+from handlers.engine.query import Familiarity, Limits, Objective, Query
+from handlers.facade.backends.embedded import EmbeddedBackend
+from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.server import serve
-from handlers.facade.torchserve_backend import TorchServeBackend
-from handlers.facade.versions import Roster, ServedVersion
-from handlers.query import Familiarity, Limits, Objective, Query
+from handlers.facade.telemetry.observer import SERVICE
+from handlers.facade.versions.roster import Roster, ServedVersion
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -45,12 +45,12 @@ PROGRAM = """
 import asyncio, sys, time
 from pathlib import Path
 from handlers.facade.server import serve
-from handlers.facade.backends import EmbeddedBackend
-from handlers.bundle import ONNX, Bundle
-from handlers.engine import Engine
-from handlers.graph import OnnxGraph
-from handlers.query import Limits
-from handlers.facade.versions import Roster, ServedVersion
+from handlers.facade.backends.embedded import EmbeddedBackend
+from bundles.bundle import ONNX, Bundle
+from handlers.engine.engine import Engine
+from handlers.engine.graph import OnnxGraph
+from handlers.engine.query import Limits
+from handlers.facade.versions.roster import Roster, ServedVersion
 
 class Slow:
     def __init__(self, graph, seconds):
@@ -89,7 +89,7 @@ def address(toy_dir):
 
 @pytest.fixture
 def client(address):
-    with RankingClient(address) as client:
+    with Client(address) as client:
         yield client
 
 
@@ -167,7 +167,7 @@ def test_candidates_are_ranked_as_reckoned(client, world):
         user_id=10,
         history=history,
         profile=profile,
-        objective=Objective.AFFINITY,
+        objective="AFFINITY",
     )
     assert_same(reply, world.rank(query))
     assert reply.unknown_candidates == [4]
@@ -182,9 +182,7 @@ def test_candidates_are_ranked_as_reckoned(client, world):
 def test_the_catalogue_is_recommended_from_as_reckoned(client, world):
     assert_same(client.recommend(user_id=20), world.rank(Query(user_id=20, top_k=10)))
     query = Query(include_seen=True, include_adult=True, top_k=60, objective=Objective.RATING)
-    reply = client.recommend(
-        include_seen=True, include_adult=True, top_k=60, objective=Objective.RATING
-    )
+    reply = client.recommend(include_seen=True, include_adult=True, top_k=60, objective="RATING")
     assert_same(reply, world.rank(query))
     assert reply.familiarity == Familiarity.NEW
 
@@ -271,13 +269,13 @@ def test_health_and_reflection_answer(channel):
 
 def test_a_request_past_its_deadline_says_so(toy_dir):
     with running(toy_dir, seconds=1.0) as (_, address):
-        hasty = RankingClient(address, timeout_s=0.2)
+        hasty = Client(address, timeout_s=0.2)
         with hasty, pytest.raises(DeadlinePassed):
             hasty.rank([3])
 
 
 def test_an_overloaded_server_says_when_to_come_back(toy_dir):
-    with running(toy_dir, seconds=0.3, queued=2) as (_, address), RankingClient(address) as client:
+    with running(toy_dir, seconds=0.3, queued=2) as (_, address), Client(address) as client:
         with ThreadPoolExecutor(12) as threads:
             futures = [threads.submit(client.rank, [3]) for _ in range(12)]
         errors = [future.exception() for future in futures if future.exception()]
@@ -303,7 +301,7 @@ def test_on_sigterm_what_is_in_flight_ends_and_the_exit_code_is_zero(toy_dir):
         watcher = threading.Thread(target=watch)
         watcher.start()
         watched.wait(10)
-        with RankingClient(address) as client, ThreadPoolExecutor(6) as threads:
+        with Client(address) as client, ThreadPoolExecutor(6) as threads:
             futures = [threads.submit(client.rank, [3]) for _ in range(6)]
             threading.Event().wait(0.3)  # the first batch is at the graph, the others in the queue
             process.send_signal(signal.SIGTERM)
@@ -311,7 +309,7 @@ def test_on_sigterm_what_is_in_flight_ends_and_the_exit_code_is_zero(toy_dir):
         assert process.wait(5) == 0
         watcher.join(5)
         assert states == [SERVING, NOT_SERVING]
-        with RankingClient(address) as client, pytest.raises(BackendUnavailable):
+        with Client(address) as client, pytest.raises(BackendUnavailable):
             client.rank([3])
 
 
@@ -347,7 +345,7 @@ def test_torchserve_behind_the_facade_answers_as_onnx_runtime_does(torchserve, b
     users = bundle.histories.user_id[:20].tolist()
 
     def check(address):
-        with RankingClient(address) as client:
+        with Client(address) as client:
             assert client.model_info().backend == "torchserve"
             with pytest.raises(InvalidQuery, match="candidate_ids: 0 given"):
                 client.rank([])
@@ -372,7 +370,7 @@ def test_a_facade_whose_torchserve_is_gone_says_unavailable_and_not_serving(toy,
 
     def check(address):
         with (
-            RankingClient(address) as client,
+            Client(address) as client,
             pytest.raises(BackendUnavailable, match="TorchServe"),
         ):
             client.rank([3])

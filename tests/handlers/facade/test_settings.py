@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from handlers.engine.query import Limits
 from handlers.facade.settings import Settings
-from handlers.query import Limits
 
 
 def test_settings_come_back_from_their_text():

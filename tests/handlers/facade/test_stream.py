@@ -6,9 +6,9 @@ import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 
-from handlers.client import RankingClient
-from handlers.errors import InvalidQuery
-from handlers.query import Limits, Query
+from anirank.client.sync import Client
+from anirank.errors import InvalidQuery
+from handlers.engine.query import Limits, Query
 
 STREAMED = 8
 
@@ -26,7 +26,7 @@ def test_thousands_are_answered_each_with_their_own(gated, world):
     users = [user % 410 for user in range(3_000)]
 
     def ask(address):
-        with RankingClient(address) as client:
+        with Client(address) as client:
             requests = (pb.RecommendRequest(user_id=user, top_k=3) for user in users)
             return dict(client.stream(requests))
 
@@ -51,7 +51,7 @@ def test_a_request_that_cannot_be_answered_fails_in_its_place_and_the_stream_goe
     ]
 
     def ask(address):
-        with RankingClient(address) as client:
+        with Client(address) as client:
             return dict(client.stream(requests))
 
     async def check(here):
@@ -222,7 +222,7 @@ def test_at_the_end_of_the_server_what_was_taken_up_is_answered_and_no_more(gate
 
 def test_a_client_that_stops_listening_ends_its_stream(gated):
     def ask(address):
-        with RankingClient(address) as client:
+        with Client(address) as client:
             answers = client.stream(pb.RecommendRequest() for _ in itertools.count())
             next(answers)
             answers.close()

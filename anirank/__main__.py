@@ -1,0 +1,5 @@
+"""`python -m anirank`."""
+
+from anirank.cli.app import main
+
+main()

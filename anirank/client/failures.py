@@ -1,0 +1,46 @@
+"""The errors that the statuses of calls mean."""
+
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from anirank.errors import (
+    BackendUnavailable,
+    DeadlinePassed,
+    InvalidQuery,
+    Overloaded,
+    ServingError,
+    Unauthenticated,
+)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def failure(error: Any) -> ServingError:
+    """The error of the same meaning as a call's status."""
+    status = rpc_status.from_call(error)
+    if status is None:
+        code = error.code().value[0]
+        status = status_pb2.Status(code=code, message=error.details() or "")
+    return failure_of(status)
+
+
+def failure_of(status: status_pb2.Status) -> ServingError:
+    """The error of the same meaning as a status."""
+    for detail in status.details:
+        bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(bad) and bad.field_violations:
+            return InvalidQuery(bad.field_violations[0].field, bad.field_violations[0].description)
+        if detail.Unpack(retry):
+            return Overloaded(status.message, retry.retry_delay.ToTimedelta().total_seconds())
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlinePassed(status.message)
+    # A call that the caller did not cancel met a server on its end.
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return BackendUnavailable(status.message)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return Unauthenticated(status.message)
+    return ServingError(f"{code.name}: {status.message}")

@@ -1,0 +1,71 @@
+"""The messages that a client sends, made from plain Python values."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypedDict, Unpack
+
+from anime.ranking.v1 import ranking_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+
+Objective = Literal["BLENDED", "RATING", "AFFINITY"]
+Request = pb.RankRequest | pb.RecommendRequest
+
+
+class RankOptions(TypedDict, total=False):
+    """What goes with the candidates of a request; all of it may be left out.
+
+    user_id: MyAnimeList id. history: rating by anime id, None = watched, not rated. profile: number
+    or category by name. top_k: how many to answer, 0 for all. objective: what the order is by.
+    explain: say of each what its wide score comes from.
+    """
+
+    user_id: int | None
+    history: Mapping[int, float | None] | None
+    profile: Mapping[str, float | str] | None
+    top_k: int
+    objective: Objective
+    explain: bool
+
+
+class RecommendOptions(RankOptions, total=False):
+    """What a recommendation is asked for with: as `RankOptions`, and top_k 0 answers ten.
+
+    include_seen, include_adult: keep what the user has watched, what is adult.
+    """
+
+    include_seen: bool
+    include_adult: bool
+
+
+def rank_request(candidate_ids: Iterable[int], **options: Unpack[RankOptions]) -> pb.RankRequest:
+    """A request to order the candidates."""
+    return pb.RankRequest(candidate_ids=candidate_ids, **_fields(options))
+
+
+def recommend_request(**options: Unpack[RecommendOptions]) -> pb.RecommendRequest:
+    """A request to choose from the whole catalogue."""
+    return pb.RecommendRequest(**_fields(options))
+
+
+def stream_request(place: int, request: Request, timeout_s: float) -> pb.RankStreamRequest:
+    """One message of a stream: its answer comes back under the id `place`."""
+    timeout = Duration()
+    timeout.FromNanoseconds(int(timeout_s * 1e9))
+    return pb.RankStreamRequest(
+        id=place,
+        timeout=timeout,
+        rank=request if isinstance(request, pb.RankRequest) else None,
+        recommend=request if isinstance(request, pb.RecommendRequest) else None,
+    )
+
+
+def _fields(options: RankOptions | RecommendOptions) -> dict[str, Any]:
+    history, profile = options.get("history") or {}, options.get("profile") or {}
+    return {
+        **options,
+        "history": [pb.HistoryItem(anime_id=key, rating=said) for key, said in history.items()],
+        "profile": pb.Profile(
+            numbers={key: said for key, said in profile.items() if not isinstance(said, str)},
+            categories={key: said for key, said in profile.items() if isinstance(said, str)},
+        ),
+        "objective": f"OBJECTIVE_{options.get('objective', 'BLENDED')}",
+    }

@@ -1,0 +1,121 @@
+"""The client for programs that wait for each answer."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Unpack
+
+import grpc
+from anime.ranking.v1 import ranking_pb2 as pb
+from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+
+from anirank.client.channel import Route
+from anirank.client.failures import failure, failure_of
+from anirank.client.requests import (
+    RankOptions,
+    RecommendOptions,
+    Request,
+    rank_request,
+    recommend_request,
+    stream_request,
+)
+from anirank.errors import ServingError
+
+
+class Client:
+    """Calls a façade; replies are the messages of `anime.ranking.v1`.
+
+    with Client("localhost:50051") as client:
+        reply = client.rank([6, 7, 8], history={1: 9, 5: None})
+
+    Every method raises InvalidQuery with the path of what is wrong in the request, Overloaded with
+    the seconds to wait, DeadlinePassed after `timeout_s`, BackendUnavailable where nobody answers,
+    Unauthenticated where a token is asked for, and ServingError otherwise.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        timeout_s: float = 10.0,
+        *,
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        token: str | None = None,
+    ) -> None:
+        """Call `address`, HOST:PORT, and wait up to `timeout_s` seconds for each answer.
+
+        ca, certificate, key, token: as in `Route.to`, which says what is raised.
+        """
+        route = Route.to(address, ca, certificate, key, token)
+        self._channel, self._metadata = route.channel(), route.metadata
+        self._stub = RankingServiceStub(self._channel)
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def rank(self, candidate_ids: Iterable[int], **options: Unpack[RankOptions]) -> pb.RankReply:
+        """Order the candidates, as `RankOptions` says."""
+        return self.answer(rank_request(candidate_ids, **options))
+
+    def recommend(self, **options: Unpack[RecommendOptions]) -> pb.RankReply:
+        """Choose from the whole catalogue, as `RecommendOptions` says."""
+        return self.answer(recommend_request(**options))
+
+    def answer(self, request: Request) -> pb.RankReply:
+        """What `rank` and `recommend` make, for who has the message already."""
+        is_rank = isinstance(request, pb.RankRequest)
+        method = self._stub.Rank if is_rank else self._stub.Recommend
+        reply: pb.RankReply = self._call(method, request)
+        return reply
+
+    def stream(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, pb.RankReply | ServingError]]:
+        """Answer many over one stream, each as soon as it is ready: its place, and its reply.
+
+        for place, outcome in client.stream(pb.RecommendRequest(user_id=user) for user in users):
+            ...
+
+        A request that cannot be answered has its error for an outcome, and the others go on. The
+        server takes up so many at a time (`Limits.streamed`), and `requests` is read as it does; it
+        holds back who does not read the answers. Each answer has `timeout_s` seconds, the stream as
+        long as it takes; left early, it is cancelled. Raises what ends the stream itself.
+        """
+        messages = (
+            stream_request(place, request, self._timeout_s)
+            for place, request in enumerate(requests)
+        )
+        call = self._stub.RankStream(messages, metadata=self._metadata)
+        try:
+            for answer in call:
+                ok = answer.HasField("reply")
+                yield answer.id, answer.reply if ok else failure_of(answer.status)
+        except grpc.RpcError as error:
+            raise failure(error) from error
+        finally:
+            call.cancel()
+
+    def model_info(self) -> pb.ModelInfo:
+        """Which model answers, its limits and its profile fields."""
+        info: pb.ModelInfo = self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
+        return info
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise failure(error) from error

@@ -1,0 +1,1 @@
+"""Benchmarks of what serves: latency, throughput, reloads, endurance."""

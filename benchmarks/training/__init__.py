@@ -1,0 +1,1 @@
+"""Benchmarks of reading, training and what each part of a model adds."""

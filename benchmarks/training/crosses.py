@@ -1,0 +1,74 @@
+"""What the crosses of the `personal` preset cost at the size of the whole dataset.
+
+    python benchmarks/training/crosses.py
+
+Synthetic ratings of the dump's size, of which the crosses are fitted twice: of watching alone, and
+with content and title words as side information. A run fits them once for all users and once
+without each of `folds` parts of them. Seconds, peak memory, and the ratio of the two.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.interactions.expectation import Expectation
+from training.interactions.interactions import Interactions
+from training.personal.features.content import Content
+from training.personal.wide.crosses import Crosses
+from training.personal.wide.side_information import SideInformation
+from training.presets import PERSONAL
+from training.synthesis.dataset import synthesise
+from training.tables.preparation import prepare
+
+USERS, ANIME, RATINGS = 731_290, 16_700, 24_325_191  # nearly all of the anime are rated
+
+
+def fitted_s(interactions: Interactions, likeness: SideInformation) -> float:
+    """Seconds of one fit."""
+    began = time.perf_counter()
+    Crosses.fit(
+        interactions.watched,
+        likeness,
+        PERSONAL.ridge,
+        PERSONAL.cross_weights,
+        PERSONAL.user_exponent,
+        torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Fit both and print their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=USERS)
+    parser.add_argument("--anime", type=int, default=ANIME)
+    parser.add_argument("--ratings", type=int, default=RATINGS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        synthesise(Path(folder), options.users, options.anime, options.ratings, seed=0)
+        tables = prepare(Path(folder))
+    every, anime = np.arange(len(tables.ratings)), len(tables.anime)
+    expectation = Expectation.fit(tables.ratings, every, anime)
+    interactions = Interactions.of(tables.ratings, every, expectation, len(tables.users))
+    rated = np.bincount(tables.ratings.anime_row, minlength=anime) > 0
+    content = Content.fit(tables.anime, rated, aggregates=False).matrix(tables.anime)
+    alone = fitted_s(interactions, SideInformation.of(tables.anime, content, 0.0, 0.0))
+    preset = PERSONAL
+    beside = SideInformation.of(tables.anime, content, preset.content_weight, preset.title_weight)
+    whole = fitted_s(interactions, beside)
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{len(every):,} ratings, {rated.sum():,} anime rated\n"
+        f"watching alone {alone:.0f} s\n"
+        f"with side information {whole:.0f} s, {whole / alone:.2f} times that\n"
+        f"peak memory {gigabytes:.1f} GB; a run fits {preset.folds + 1} of them"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The bundle's one home: every part of it, written and read, by numpy alone."""

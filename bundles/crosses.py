@@ -1,0 +1,107 @@
+"""The wide part taken apart: what each anime of a history, and each genre, adds to a candidate.
+
+The graph holds the same numbers and answers their sum, `wide`. For a history of H anime of the
+catalogue, of which some are rated, and a candidate c,
+
+    wide(c) = Σ_h (1 + taste · liked_h) · cross[h, c] + Σ_{g of c} genre_g
+
+    residual_h = rating_h - expected_h           of those that are rated
+    liked_h = residual_h - offset, 0 if unrated  offset = Σ residual_h / (rated + damping)
+    genre_g = liking_g · Σ_{h of g} liked_h / (m_g + genre_damping)     m_g of the history are of g
+            + watching_g · (m_g - usual_g · H) / (H + genre_damping)
+
+An anime that stands twice in the history counts twice; one outside of the catalogue does not count.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anirank.errors import BundleError
+from bundles.catalogue import load
+from bundles.wide import Wide
+
+FILES = ("candidate.npy", "weight.npy", "expected.npy", "genre.npy")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contributions:
+    """What a history adds to C candidates, in the units of `wide`; all of it sums to `wide`.
+
+    watched: int64[n], places in the history; candidate: int64[n], places among the candidates;
+    value: float64[n], what that anime adds to that candidate, nothing being left out.
+    genre: float64[C, G], what each genre adds, 0 where the candidate is not of it.
+    """
+
+    watched: NDArray[np.int64]
+    candidate: NDArray[np.int64]
+    value: NDArray[np.float64]
+    genre: NDArray[np.float64]
+
+
+class Crosses:
+    """The tables behind the wide part, one row an anime of the catalogue.
+
+    candidate: int32[A, K], rows of the catalogue; weight: float32[A, K], 0 where there is no cross;
+    expected: float64[A], the rating an anime lets expect; genre: bool[A, G], of which it is.
+    """
+
+    def __init__(self, folder: Path, anime: int, wide: Wide) -> None:
+        """Open the crosses in `folder`, of a catalogue of `anime` titles.
+
+        Raises BundleError where the arrays do not fit each other, the catalogue or the manifest.
+        """
+        self.wide = wide
+        self._candidate: NDArray[np.int32] = load(folder / "candidate.npy", np.int32, 2)
+        self._weight: NDArray[np.float32] = load(folder / "weight.npy", np.float32, 2)
+        self._expected: NDArray[np.float64] = load(folder / "expected.npy", np.float64)
+        self._genre: NDArray[np.bool_] = load(folder / "genre.npy", np.bool_, 2)
+        kept = self._candidate.shape[1]
+        for name, shape, right in (
+            ("candidate.npy", self._candidate.shape, (anime, kept)),
+            ("weight.npy", self._weight.shape, (anime, kept)),
+            ("expected.npy", self._expected.shape, (anime,)),
+            ("genre.npy", self._genre.shape, (anime, len(wide.genres))),
+        ):
+            if shape != right:
+                raise BundleError(f"{folder / name}: {list(shape)}, should be {list(right)}")
+        if np.any(self._candidate < 0) or np.any(self._candidate >= anime):
+            raise BundleError(f"{folder / 'candidate.npy'}: should be rows from 0 to {anime - 1}")
+        self._liking, self._watching, self._usual = (
+            np.array([[genre.liking, genre.watching, genre.usual] for genre in wide.genres])
+            .reshape(-1, 3)
+            .T
+        )
+
+    def contributions(
+        self,
+        history: NDArray[np.intp],
+        ratings: NDArray[np.float32],
+        candidates: NDArray[np.intp],
+    ) -> Contributions:
+        """Take the wide scores of some candidates apart.
+
+        history: int[H], rows of the catalogue; ratings: float32[H], NaN = not rated;
+        candidates: int[C], rows of the catalogue, each once.
+        """
+        rated = ~np.isnan(ratings)
+        residual = np.where(rated, ratings - self._expected[history], 0)
+        offset = residual.sum() / (rated.sum() + self.wide.damping)
+        liked = np.where(rated, residual - offset, 0)
+        place = np.full(len(self._expected), -1, np.int64)
+        place[candidates] = np.arange(len(candidates))
+        weight, candidate = self._weight[history], place[self._candidate[history]]
+        watched, at = np.nonzero((candidate >= 0) & (weight != 0))
+        weighed = (1 + self.wide.taste * liked[watched]) * weight[watched, at]
+        by_genre = self._genre[candidates] * self._genres(self._genre[history], liked)
+        return Contributions(watched, candidate[watched, at], weighed, by_genre)
+
+    def _genres(self, member: NDArray[np.bool_], liked: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64[G], what each genre adds to a candidate of it; member: bool[H, G]."""
+        damping, length, watched = self.wide.genre_damping, len(member), member.sum(0)
+        like = liked @ member / (watched + damping)
+        share = (watched - self._usual * length) / (length + damping)
+        added: NDArray[np.float64] = self._liking * like + self._watching * share
+        return added

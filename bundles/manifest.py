@@ -1,0 +1,121 @@
+"""manifest.json: what a bundle says about itself."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from anirank.errors import BundleError
+from bundles import signature
+from bundles.profile import ProfileField, read_field
+from bundles.wide import Wide, read_wide
+
+FORMAT = 1
+_LARGEST = 16 * 1024 * 1024  # bytes; ours take a few KiB
+INPUTS = ("user_id", "history_ids", "history_ratings", "profile", "candidate_ids")
+OUTPUTS = ("rating", "affinity", "wide", "known")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file of the bundle as the manifest lists it."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest, checked; `beta` and `mean` are those of the blended score.
+
+    wide: None where the wide part takes no history, and so gives no reasons.
+    """
+
+    name: str
+    version: str
+    preset: str
+    label: str
+    created: str
+    data_fingerprint: str
+    libraries: Mapping[str, str]
+    uses_history: bool
+    profile: tuple[ProfileField, ...]
+    beta: float
+    mean: float
+    wide: Wide | None
+    parity: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    files: Mapping[str, Listed]
+
+    @staticmethod
+    def read(path: Path, trust: Sequence[Path] = ()) -> "Manifest":
+        """The manifest at `path`; raises BundleError where it is missing or not of this format.
+
+        trust: PEM files of public keys; unless there are none, one of them must have signed it.
+        """
+        try:
+            with path.open("rb") as file:
+                text = file.read(_LARGEST + 1)
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        if len(text) > _LARGEST:
+            raise BundleError(f"{path}: has more than {_LARGEST} bytes")
+        if trust:  # before anything is made of what it says
+            signature.check(path, text, trust)
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{path}: not JSON ({error})") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, dict) else None
+            raise BundleError(f"{path}: format is {found!r}, this version reads {FORMAT}")
+        try:
+            return _manifest(content)
+        except KeyError as error:
+            raise BundleError(f"{path}: {error.args[0]} is missing") from error
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise BundleError(f"{path}: {error}") from error
+
+
+def _manifest(content: dict[str, Any]) -> Manifest:
+    graph, score = content["graph"], content["score"]
+    for side, names in (("inputs", INPUTS), ("outputs", OUTPUTS)):
+        found = tuple(entry["name"] for entry in graph[side])
+        if found != names:
+            raise ValueError(f"graph {side} are {', '.join(found)}; should be {', '.join(names)}")
+    return Manifest(
+        name=_text(content, "name"),
+        version=_text(content, "version"),
+        preset=_text(content, "preset"),
+        label=_text(content, "label"),
+        created=_text(content, "created"),
+        data_fingerprint=_text(content, "data_fingerprint"),
+        libraries=dict(content["libraries"]),
+        uses_history=bool(graph["uses_history"]),
+        profile=tuple(read_field(entry) for entry in content["profile"]),
+        beta=float(score["beta"]),
+        mean=float(score["mean"]),
+        wide=None if content["wide"] is None else read_wide(content["wide"]),
+        parity=dict(content["parity"]),
+        metrics=dict(content["metrics"]),
+        files={_inside(name): _listed(entry) for name, entry in content["files"].items()},
+    )
+
+
+def _text(content: dict[str, Any], key: str) -> str:
+    value = content[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is {value!r}, should be text")
+    return value
+
+
+def _listed(entry: dict[str, Any]) -> Listed:
+    return Listed(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name:
+        raise ValueError(f"file {name!r} is not a plain path inside the bundle")
+    return name

@@ -1,0 +1,1 @@
+"""The engine: a bundle in memory that answers batches of queries."""

@@ -1,0 +1,29 @@
+"""A bundle as an engine in this process: what `anirank.load` is."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from bundles.bundle import ONNX, Bundle
+from handlers.engine.engine import Engine
+from handlers.engine.graph import OnnxGraph
+
+
+def load(
+    folder: str | PathLike[str],
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    trust: Sequence[Path] = (),
+) -> Engine:
+    """Verify the bundle in `folder`, model_store/NAME/VERSION, and load its ONNX graph.
+
+    engine = anirank.load("model_store/anime/1")
+    [ranking] = engine.rank([Query(user_id=366396, top_k=5)])
+
+    device: cpu, cuda or cuda:INDEX. threads: that compute one batch. trust: PEM files of public
+    keys, one of which must have signed the bundle. Raises BundleError, SignatureError and
+    DeviceUnavailable.
+    """
+    bundle = Bundle.open(Path(folder), trust=trust)
+    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX), device, threads))

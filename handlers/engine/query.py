@@ -1,0 +1,94 @@
+"""What is asked and what is answered: one query, one ranking, and the limits on both."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handlers.engine.reasons import Reasons
+
+LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0  # that a user gives, and that the graph predicts
+RECOMMENDED = 10  # titles in a recommendation that does not say how many it wants
+
+
+class Objective(IntEnum):
+    """What the ranking is ordered by; the numbers are those of the proto file."""
+
+    RATING = 1
+    AFFINITY = 2
+    BLENDED = 3
+
+
+class Familiarity(IntEnum):
+    """How the user was known; the numbers are those of the proto file."""
+
+    KNOWN = 1
+    NEW_WITH_HISTORY = 2
+    NEW = 3
+
+
+def _no_ids() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+def _no_ratings() -> NDArray[np.float32]:
+    return np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One request to rank.
+
+    user_id: MyAnimeList id, None for a visitor without one.
+    candidate_ids: int64[N] to rank, None to choose from the whole catalogue.
+    history_ids, history_ratings: int64[H] and float32[H], what the user has watched and how they
+        rated it, 1 to 10, NaN = not rated. Empty: the stored history of a known user is taken.
+    profile: float32[P] in the order of the manifest's profile, NaN = not given; None = none given.
+    top_k: how many to answer, None for all.
+    include_seen, include_adult: only without candidates: keep what was watched, what is adult.
+    explain: say why each answered anime has its wide score.
+    """
+
+    user_id: int | None = None
+    candidate_ids: NDArray[np.int64] | None = None
+    history_ids: NDArray[np.int64] = field(default_factory=_no_ids)
+    history_ratings: NDArray[np.float32] = field(default_factory=_no_ratings)
+    profile: NDArray[np.float32] | None = None
+    top_k: int | None = None
+    objective: Objective = Objective.BLENDED
+    include_seen: bool = False
+    include_adult: bool = False
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """One answer: anime by score, highest first; equal scores in the order they were asked in.
+
+    anime_ids: int64[K]; scores, ratings, affinities, wides: float32[K].
+    unknown_candidates: int64[M], candidates that are not in the catalogue, each once.
+    compute_s: seconds from the batch's start until this answer was ready.
+    reasons: None where the query did not ask to explain.
+    """
+
+    anime_ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    ratings: NDArray[np.float32]
+    affinities: NDArray[np.float32]
+    wides: NDArray[np.float32]
+    unknown_candidates: NDArray[np.int64]
+    familiarity: Familiarity
+    compute_s: float = 0.0
+    reasons: Reasons | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may hold, how many may wait, and how many of one stream are taken up."""
+
+    candidates: int = 25_000
+    history: int = 2_000
+    message_bytes: int = 4 * 1024 * 1024
+    queued: int = 256
+    streamed: int = 64

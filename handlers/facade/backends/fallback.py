@@ -1,0 +1,45 @@
+"""A backend that computes where another does not answer."""
+
+import asyncio
+
+from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery
+from handlers.engine.query import Query, Ranking
+from handlers.facade.backends.embedded import Backend
+from handlers.facade.telemetry.observer import fell_back
+
+
+class FallbackBackend:
+    """One backend, and another of the same bundle for what the first does not answer.
+
+    Both give the same answers, to the bit. The first has half of a batch's time, so that the other
+    is left the rest.
+    """
+
+    def __init__(self, first: Backend, other: Backend) -> None:
+        """Ask `first`, by whose name this goes, and `other` where that fails."""
+        self._first, self._other = first, other
+        self.name = first.name
+        self.in_flight = first.in_flight
+        self.largest_batch = first.largest_batch
+
+    async def rank(
+        self, queries: list[Query], timeout_s: float | None = None
+    ) -> list[Ranking | InvalidQuery]:
+        """Answer every query, in order; see `Backend.rank`."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            return await self._first.rank(queries, None if timeout_s is None else timeout_s / 2)
+        except (BackendUnavailable, DeadlinePassed):
+            fell_back()
+            left_s = None if timeout_s is None else timeout_s - (loop.time() - started)
+            return await self._other.rank(queries, left_s)
+
+    async def ready(self) -> bool:
+        """Whether one of the two is; the first is asked in any case, and may find itself well."""
+        return await self._first.ready() or await self._other.ready()
+
+    async def close(self) -> None:
+        """Let go of both."""
+        await self._first.close()
+        await self._other.close()

@@ -1,0 +1,1 @@
+"""The queue before a backend, and the batches that form in it."""

@@ -1,0 +1,225 @@
+"""The methods of anime.ranking.v1.RankingService."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import grpc
+from anime.ranking.v1 import ranking_pb2 as pb
+from google.protobuf.message import DecodeError
+
+from anirank.errors import (
+    BackendUnavailable,
+    DeadlinePassed,
+    InvalidQuery,
+    Overloaded,
+    ServingError,
+)
+from bundles.bundle import Bundle
+from bundles.profile import ProfileField
+from handlers.engine.query import Limits, Query, Ranking
+from handlers.facade import capacity
+from handlers.facade.status import FAILURES, abort, code_of
+from handlers.facade.stream import Stream
+from handlers.facade.telemetry.observer import SERVICE, ObservedRequest, Observer
+from handlers.facade.versions.roster import Roster
+from handlers.forms import messages
+
+# Anime in a reply that is written beside the event loop: it takes a few milliseconds, and the whole
+# catalogue's a hundred, in which others would wait.
+LONG_REPLY = 1_000
+
+
+class _Kind(NamedTuple):
+    """A kind of request that a RankReply answers: its method, its message, how it is read."""
+
+    method: str
+    message: Any
+    read: Callable[[Any, Sequence[ProfileField], Limits], Query]
+
+
+_RANK = _Kind("Rank", pb.RankRequest, messages.read_rank)
+_RECOMMEND = _Kind("Recommend", pb.RecommendRequest, messages.read_recommend)
+_OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
+
+
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+    """Finds the method of a call, before gRPC reads any message of it."""
+
+    def __init__(self, methods: Mapping[str, Any], observer: Observer) -> None:
+        self._methods = {f"/{SERVICE}/{name}": (name, each) for name, each in methods.items()}
+        self._observer = observer
+
+    def service(self, details: Any) -> Any:
+        """What answers the call; None where that is not here."""
+        found = self._methods.get(details.method)
+        if found is None:
+            return None
+        self._observer.called(found[0])
+        return found[1]
+
+
+class RankingService:
+    """Takes messages as bytes, so that bytes that are no message have an error of their own.
+
+    Each failure leaves with its status and its details.
+    """
+
+    def __init__(
+        self, roster: Roster, limits: Limits | None = None, observer: Observer | None = None
+    ) -> None:
+        """Answer with the versions of `roster`, and take up `limits.streamed` of a stream.
+
+        observer: sees every request.
+        """
+        self._roster = roster
+        self._observer = observer or Observer()
+        self._streamed = (limits or Limits()).streamed
+        self._streams: set[Stream] = set()
+        self._ending = False
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server is given to answer the service's methods."""
+        methods = {
+            "Rank": grpc.unary_unary_rpc_method_handler(self.rank),
+            "Recommend": grpc.unary_unary_rpc_method_handler(self.recommend),
+            "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
+            "GetModelInfo": grpc.unary_unary_rpc_method_handler(self.get_model_info),
+        }
+        return _Methods(methods, self._observer)
+
+    async def rank(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """Order the candidates given."""
+        return await self._answer(_RANK, body, context)
+
+    async def recommend(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """Choose from the whole catalogue."""
+        return await self._answer(_RECOMMEND, body, context)
+
+    async def rank_stream(self, _bodies: Any, context: grpc.aio.ServicerContext) -> None:
+        """Answer many requests over one stream."""
+        name = self._observer.name_call(context)
+        if len(self._streams) >= capacity.RANK_STREAMS:
+            full = Overloaded(f"{len(self._streams)} streams are open already", 1.0)
+            self._observer.refused("RankStream", code_of(full))
+            await abort(context, full)
+        answer = functools.partial(self._stream_outcome, context, name)
+        stream = Stream(context, answer, self._streamed)
+        self._streams.add(stream)
+        if self._ending:
+            stream.end()
+        try:
+            failure = await stream.run()
+        finally:
+            self._streams.discard(stream)
+        if failure is not None:
+            self._observer.refused("RankStream", code_of(failure))
+            await abort(context, failure)
+
+    async def get_model_info(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """Say which model answers."""
+        with self._observer.request("GetModelInfo", context) as seen:
+            try:
+                request = _parse(pb.GetModelInfoRequest, body)
+                return bytes(self._roster.describe(request.model_version).SerializeToString())
+            except InvalidQuery as error:
+                seen.left_with(failure := error)
+        return await abort(context, failure)
+
+    def end(self) -> None:
+        """Answer what has been taken up, streams included, and fail the rest with UNAVAILABLE."""
+        self._ending = True
+        for stream in self._streams:
+            stream.end()
+
+    async def _answer(self, kind: _Kind, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        with self._observer.request(kind.method, context) as seen:
+            if self._ending:
+                outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
+            else:
+                outcome = await self._outcome(kind, body, context.time_remaining(), seen)
+            seen.left_with(outcome)
+        if isinstance(outcome, ServingError):
+            return await abort(context, outcome)
+        return outcome
+
+    async def _stream_outcome(
+        self,
+        context: grpc.aio.ServicerContext,
+        name: str,
+        item: pb.RankStreamRequest,
+        timeout_s: float | None,
+    ) -> bytes | ServingError:
+        """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
+        with self._observer.request("RankStream", context, f"{name}/{item.id}") as seen:
+            outcome = await self._in_time(item, timeout_s, seen)
+            seen.left_with(outcome)
+        return outcome
+
+    async def _in_time(
+        self, item: pb.RankStreamRequest, timeout_s: float | None, seen: ObservedRequest
+    ) -> bytes | ServingError:
+        field = item.WhichOneof("request")
+        if field is None:
+            return InvalidQuery(
+                "request", f"none given, should be one of {', '.join(_OF_A_STREAM)}"
+            )
+        try:
+            async with asyncio.timeout(timeout_s):  # nobody else ends it in time
+                return await self._outcome(
+                    _OF_A_STREAM[field], getattr(item, field), timeout_s, seen, patient=True
+                )
+        except TimeoutError:
+            return DeadlinePassed("the request's timeout passed")
+
+    async def _outcome(
+        self,
+        kind: _Kind,
+        request: Any,
+        timeout_s: float | None,
+        seen: ObservedRequest,
+        patient: bool = False,
+    ) -> bytes | ServingError:
+        """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
+
+        request: the message, or its bytes. patient: wait for a place where the queue is full.
+        """
+        try:
+            if isinstance(request, bytes):
+                size, request = len(request), _parse(kind.message, request)
+            else:
+                size = request.ByteSize()
+            user_id = request.user_id if request.HasField("user_id") else None
+            version = self._roster.choose(request.model_version, user_id)
+            query = kind.read(request, version.bundle.manifest.profile, version.limits)
+            _check_size(size, version.limits)
+            seen.asked(query, version.name)
+            result, queue_s = await version.batcher.rank(query, timeout_s, patient, seen)
+            if isinstance(result, InvalidQuery):
+                return result
+            seen.answered(result, queue_s)
+            if len(result.anime_ids) > LONG_REPLY:
+                return await asyncio.to_thread(_reply, result, version.bundle, queue_s)
+            return _reply(result, version.bundle, queue_s)
+        except FAILURES as error:
+            return error.settled()
+
+
+def _reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> bytes:
+    return bytes(messages.write_reply(ranking, bundle, queue_s).SerializeToString())
+
+
+def _check_size(size: int, limits: Limits) -> None:
+    # The message is kept for as long as its query waits, with all in it that nobody knows.
+    most = capacity.request_bytes(limits)
+    if size > most:
+        raise InvalidQuery("request", f"has {size} bytes; what it may hold takes at most {most}")
+
+
+def _parse(kind: Any, body: bytes) -> Any:
+    """The message in `body`; raises InvalidQuery where it holds none of that kind."""
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise InvalidQuery("request", f"is not a {kind.DESCRIPTOR.full_name}") from error

@@ -1,0 +1,1 @@
+"""The versions of a model that are served, loaded and switched."""

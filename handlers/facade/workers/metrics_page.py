@@ -1,0 +1,33 @@
+"""The metrics of several workers on one page, which their parent shows."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from anirank.client.addresses import opened
+from handlers.facade.settings import Settings
+
+
+@contextmanager
+def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int], None]]]:
+    """Show what all workers started from here on count: lines that say where, and a function.
+
+    The function is to be called with the id of each process that is gone, whose gauges then count
+    no more. Raises AddressUnavailable and AddressRefused as `MetricsServer` does.
+    """
+    if settings.metrics_address is None:
+        yield [], lambda pid: None
+        return
+    with tempfile.TemporaryDirectory(prefix="anirank-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # which the library reads at its import
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+        from handlers.facade.telemetry.metrics_server import PATH, MetricsServer
+
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships without
+        address = settings.metrics_address
+        with MetricsServer(address, registry, settings.insecure_public) as page:
+            yield [f"metrics on http://{opened(address, page.port)}{PATH}"], mark_process_dead

@@ -1,0 +1,1 @@
+"""The forms of a request and of an answer: JSON, binary, proto messages."""

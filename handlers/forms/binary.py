@@ -1,0 +1,290 @@
+"""The compact binary form of a batch: queries one way, rankings and errors the other.
+
+Each batch is a set of arrays (`handlers.forms.tensors`); what has a length of its own in every
+query stands as one array of values and one of offsets. Errors are JSON in the metadata.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anirank.errors import InvalidQuery, WireError
+from handlers.engine.query import Familiarity, Objective, Query, Ranking
+from handlers.engine.reasons import Reasons, no_reasons
+from handlers.forms import tensors
+
+LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
+
+_QUERIES = "anirank.queries/1"
+_RANKINGS = "anirank.rankings/1"
+_Arrays = dict[str, NDArray[Any]]
+# What has a length of its own in every query or ranking, by the name of its offsets.
+_RAGGED: dict[str, dict[str, type[np.generic]]] = {
+    "candidate": {"ids": np.int64},
+    "profile": {"values": np.float32},
+    "history": {"ids": np.int64, "ratings": np.float32},
+    "unknown": {"ids": np.int64},
+    "ranked": {
+        "ids": np.int64,
+        "scores": np.float32,
+        "ratings": np.float32,
+        "affinities": np.float32,
+        "wides": np.float32,
+        "reasons": np.int64,  # how many each has
+        "rests": np.float64,
+    },
+    "reason": {
+        "ids": np.int64,
+        "ratings": np.float32,
+        "genres": np.int64,
+        "contributions": np.float32,
+    },
+}
+
+
+def is_binary(body: bytes | bytearray) -> bool:
+    """Whether a body can only be the binary form: its eighth byte is 0, which JSON never holds."""
+    return len(body) >= 8 and body[7] == 0
+
+
+def write_queries(queries: Sequence[Query]) -> bytes:
+    """The batch as bytes; every user_id and top_k must fit int64."""
+    candidates = [_given(query.candidate_ids, np.int64) for query in queries]
+    profiles = [_given(query.profile, np.float32) for query in queries]
+    return tensors.write(
+        {
+            "user_id": np.array([query.user_id or 0 for query in queries], np.int64),
+            "has_user_id": np.array([query.user_id is not None for query in queries], np.bool_),
+            "top_k": np.array([query.top_k or 0 for query in queries], np.int64),
+            "has_top_k": np.array([query.top_k is not None for query in queries], np.bool_),
+            "has_candidates": np.array(
+                [query.candidate_ids is not None for query in queries], np.bool_
+            ),
+            "has_profile": np.array([query.profile is not None for query in queries], np.bool_),
+            "objective": np.array([query.objective for query in queries], np.uint8),
+            "include_seen": np.array([query.include_seen for query in queries], np.bool_),
+            "include_adult": np.array([query.include_adult for query in queries], np.bool_),
+            "explain": np.array([query.explain for query in queries], np.bool_),
+            **_ragged("candidate", [candidates]),
+            **_ragged("profile", [profiles]),
+            **_ragged(
+                "history",
+                [
+                    [query.history_ids for query in queries],
+                    [query.history_ratings for query in queries],
+                ],
+            ),
+        },
+        {"format": _QUERIES},
+    )
+
+
+def read_queries(body: bytes | bytearray) -> list[Query]:
+    """The batch that `write_queries` wrote; raises WireError for other bytes."""
+    arrays, _ = _read(body, _QUERIES)
+    size = _size(arrays, "user_id", np.int64)
+    user_id = _column(arrays, "user_id", np.int64, size)
+    has_user_id = _column(arrays, "has_user_id", np.bool_, size)
+    top_k = _column(arrays, "top_k", np.int64, size)
+    has_top_k = _column(arrays, "has_top_k", np.bool_, size)
+    has_candidates = _column(arrays, "has_candidates", np.bool_, size)
+    has_profile = _column(arrays, "has_profile", np.bool_, size)
+    objective = _choices(arrays, "objective", Objective, size)
+    include_seen = _column(arrays, "include_seen", np.bool_, size)
+    include_adult = _column(arrays, "include_adult", np.bool_, size)
+    explain = _column(arrays, "explain", np.bool_, size)
+    (candidates,) = _split(arrays, "candidate", size)
+    histories, ratings = _split(arrays, "history", size)
+    (profiles,) = _split(arrays, "profile", size)
+    return [
+        Query(
+            user_id=user_id[i] if has_user_id[i] else None,
+            candidate_ids=candidates[i] if has_candidates[i] else None,
+            history_ids=histories[i],
+            history_ratings=ratings[i],
+            profile=profiles[i] if has_profile[i] else None,
+            top_k=top_k[i] if has_top_k[i] else None,
+            objective=objective[i],
+            include_seen=include_seen[i],
+            include_adult=include_adult[i],
+            explain=explain[i],
+        )
+        for i in range(size)
+    ]
+
+
+def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
+    """The answers as bytes, in order, the errors among them."""
+    rankings = [answer if isinstance(answer, Ranking) else _NONE for answer in answers]
+    # Where nobody asked for reasons, those of no history stand in their place.
+    reasons = [ranking.reasons or no_reasons(ranking.wides) for ranking in rankings]
+    errors = [
+        {"place": place, "field": answer.field, "reason": answer.reason}
+        for place, answer in enumerate(answers)
+        if isinstance(answer, InvalidQuery)
+    ]
+    return tensors.write(
+        {
+            "familiarity": np.array([ranking.familiarity for ranking in rankings], np.uint8),
+            "compute_s": np.array([ranking.compute_s for ranking in rankings], np.float64),
+            "has_reasons": np.array(
+                [ranking.reasons is not None for ranking in rankings], np.bool_
+            ),
+            **_ragged("unknown", [[ranking.unknown_candidates for ranking in rankings]]),
+            **_ragged(
+                "ranked",
+                [
+                    [ranking.anime_ids for ranking in rankings],
+                    [ranking.scores for ranking in rankings],
+                    [ranking.ratings for ranking in rankings],
+                    [ranking.affinities for ranking in rankings],
+                    [ranking.wides for ranking in rankings],
+                    [np.diff(each.offsets) for each in reasons],
+                    [each.rests for each in reasons],
+                ],
+            ),
+            **_ragged(
+                "reason",
+                [
+                    [each.anime_ids for each in reasons],
+                    [each.ratings for each in reasons],
+                    [each.genres for each in reasons],
+                    [each.contributions for each in reasons],
+                ],
+            ),
+        },
+        {"format": _RANKINGS, "errors": json.dumps(errors)},
+    )
+
+
+def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
+    """The answers that `write_rankings` wrote; raises WireError for other bytes."""
+    arrays, metadata = _read(body, _RANKINGS)
+    size = _size(arrays, "familiarity", np.uint8)
+    familiarity = _choices(arrays, "familiarity", Familiarity, size)
+    compute_s = _column(arrays, "compute_s", np.float64, size)
+    has_reasons = _column(arrays, "has_reasons", np.bool_, size)
+    (unknown,) = _split(arrays, "unknown", size)
+    ids, scores, ratings, affinities, wides, counts, rests = _split(arrays, "ranked", size)
+    reason = _split(arrays, "reason", size)
+    answers: list[Ranking | InvalidQuery] = [
+        Ranking(
+            ids[i],
+            scores[i],
+            ratings[i],
+            affinities[i],
+            wides[i],
+            unknown[i],
+            familiarity[i],
+            compute_s[i],
+            _reasons(counts[i], [column[i] for column in reason], rests[i])
+            if has_reasons[i]
+            else None,
+        )
+        for i in range(size)
+    ]
+    for place, error in _errors(metadata, size):
+        answers[place] = error
+    return answers
+
+
+# What stands in the arrays where an error is the answer.
+_NONE = Ranking(
+    anime_ids=np.empty(0, np.int64),
+    scores=np.empty(0, np.float32),
+    ratings=np.empty(0, np.float32),
+    affinities=np.empty(0, np.float32),
+    wides=np.empty(0, np.float32),
+    unknown_candidates=np.empty(0, np.int64),
+    familiarity=Familiarity.NEW,
+)
+
+
+def _given(values: NDArray[Any] | None, dtype: type[np.generic]) -> NDArray[Any]:
+    return np.empty(0, dtype) if values is None else values
+
+
+def _ragged(name: str, columns: list[list[NDArray[Any]]]) -> _Arrays:
+    """Columns of the same lengths as one array each, and the offsets they share."""
+    offsets = np.zeros(len(columns[0]) + 1, np.int64)
+    np.cumsum([len(values) for values in columns[0]], out=offsets[1:])
+    arrays: _Arrays = {f"{name}_offsets": offsets}
+    for (column, dtype), parts in zip(_RAGGED[name].items(), columns, strict=True):
+        arrays[f"{name}_{column}"] = np.concatenate([np.empty(0, dtype), *parts], dtype=dtype)
+    return arrays
+
+
+def _read(body: bytes | bytearray, form: str) -> tuple[_Arrays, dict[str, str]]:
+    arrays, metadata = tensors.read(body)
+    if metadata.get("format") != form:
+        raise WireError(f"format is {metadata.get('format')!r}, should be {form!r}")
+    return arrays, metadata
+
+
+def _size(arrays: _Arrays, name: str, dtype: type[np.generic]) -> int:
+    size = len(_array(arrays, name, dtype))
+    if size > LARGEST_BATCH:
+        raise WireError(f"{size} entries in a batch, should be at most {LARGEST_BATCH}")
+    return size
+
+
+def _array(arrays: _Arrays, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    array = arrays.get(name)
+    if array is None or array.dtype != dtype or array.ndim != 1:
+        raise WireError(f"{name} should be a vector of {dtype.__name__}")
+    return array
+
+
+def _column(arrays: _Arrays, name: str, dtype: type[np.generic], size: int) -> list[Any]:
+    array = _array(arrays, name, dtype)
+    if len(array) != size:
+        raise WireError(f"{name} has {len(array)} entries, should have {size}")
+    values: list[Any] = array.tolist()
+    return values
+
+
+def _choices(arrays: _Arrays, name: str, kind: type[Any], size: int) -> list[Any]:
+    try:
+        return [kind(value) for value in _column(arrays, name, np.uint8, size)]
+    except ValueError as error:
+        raise WireError(f"{name}: {error}") from error
+
+
+def _split(arrays: _Arrays, name: str, size: int) -> tuple[list[NDArray[Any]], ...]:
+    """What `_ragged` joined: for every column the entries' own values, as views."""
+    offsets = _array(arrays, f"{name}_offsets", np.int64)
+    values = [_array(arrays, f"{name}_{column}", dtype) for column, dtype in _RAGGED[name].items()]
+    ends_well = len(offsets) == size + 1 and offsets[0] == 0
+    if not ends_well or any(offsets[-1] != len(column) for column in values):
+        raise WireError(f"{name}_offsets should be {size + 1} entries from 0 to the values' end")
+    if np.any(offsets[1:] < offsets[:-1]):
+        raise WireError(f"{name}_offsets should ascend")
+    bounds = offsets.tolist()
+    return tuple([column[bounds[i] : bounds[i + 1]] for i in range(size)] for column in values)
+
+
+def _reasons(
+    counts: NDArray[np.int64], columns: list[NDArray[Any]], rests: NDArray[np.float64]
+) -> Reasons:
+    offsets = np.append(0, np.cumsum(counts))
+    if np.any(counts < 0) or offsets[-1] != len(columns[0]):
+        raise WireError(f"ranked_reasons should add up to the {len(columns[0])} reasons there are")
+    ids, ratings, genres, contributions = columns
+    return Reasons(offsets, ids, ratings, genres, contributions, rests)
+
+
+def _errors(metadata: dict[str, str], size: int) -> list[tuple[int, InvalidQuery]]:
+    try:
+        entries = json.loads(metadata["errors"])
+        errors = [
+            (int(entry["place"]), InvalidQuery(str(entry["field"]), str(entry["reason"])))
+            for entry in entries
+        ]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WireError(f"the errors cannot be read ({error})") from error
+    if not all(0 <= place < size for place, _ in errors):
+        raise WireError(f"an error's place is outside the batch of {size}")
+    return errors

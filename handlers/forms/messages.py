@@ -1,0 +1,208 @@
+"""The proto messages from and to queries, rankings and the manifest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from anime.ranking.v1 import ranking_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from numpy.typing import NDArray
+
+from anirank.errors import InvalidQuery, quoted
+from bundles.bundle import Bundle
+from bundles.profile import ProfileField
+from handlers.engine.explanations import Explanation, Reason, explanations
+from handlers.engine.query import RECOMMENDED, Familiarity, Limits, Objective, Query, Ranking
+
+OBJECTIVES = {
+    Objective.RATING: pb.OBJECTIVE_RATING,
+    Objective.AFFINITY: pb.OBJECTIVE_AFFINITY,
+    Objective.BLENDED: pb.OBJECTIVE_BLENDED,
+}
+_FAMILIARITIES = {
+    Familiarity.KNOWN: pb.FAMILIARITY_KNOWN,
+    Familiarity.NEW_WITH_HISTORY: pb.FAMILIARITY_NEW_WITH_HISTORY,
+    Familiarity.NEW: pb.FAMILIARITY_NEW,
+}
+
+
+def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField], limits: Limits) -> Query:
+    """The query in a RankRequest; raises InvalidQuery with the path of what is wrong."""
+    _bounded("candidate_ids", len(request.candidate_ids), 1, limits.candidates)
+    ids, ratings = _history(request.history, limits)
+    return Query(
+        user_id=request.user_id if request.HasField("user_id") else None,
+        candidate_ids=np.array(request.candidate_ids, np.int64),
+        history_ids=ids,
+        history_ratings=ratings,
+        profile=_profile(request.profile, fields),
+        top_k=request.top_k or None,
+        objective=_objective(request.objective),
+        explain=request.explain,
+    )
+
+
+def read_recommend(
+    request: pb.RecommendRequest, fields: Sequence[ProfileField], limits: Limits
+) -> Query:
+    """The query in a RecommendRequest; raises InvalidQuery with the path of what is wrong."""
+    ids, ratings = _history(request.history, limits)
+    return Query(
+        user_id=request.user_id if request.HasField("user_id") else None,
+        history_ids=ids,
+        history_ratings=ratings,
+        profile=_profile(request.profile, fields),
+        top_k=request.top_k or RECOMMENDED,
+        objective=_objective(request.objective),
+        include_seen=request.include_seen,
+        include_adult=request.include_adult,
+        explain=request.explain,
+    )
+
+
+def write_reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> pb.RankReply:
+    """The reply to a request that waited `queue_s` seconds for its batch."""
+    titles, genres = bundle.catalogue.titles, bundle.catalogue.genres
+    columns = (
+        ranking.anime_ids,
+        ranking.scores,
+        ranking.ratings,
+        ranking.affinities,
+        ranking.wides,
+    )
+    return pb.RankReply(
+        ranking=[
+            pb.RankedAnime(
+                anime_id=anime_id,
+                title=titles[row],
+                genres=genres[row],
+                score=score,
+                rating=rating,
+                affinity=affinity,
+                wide=wide,
+                **_explained(explanation),
+            )
+            for row, explanation, anime_id, score, rating, affinity, wide in zip(
+                bundle.catalogue.rows(ranking.anime_ids).tolist(),
+                explanations(ranking, bundle),
+                *(column.tolist() for column in columns),
+                strict=True,
+            )
+        ],
+        unknown_candidates=ranking.unknown_candidates.tolist(),
+        familiarity=_FAMILIARITIES[ranking.familiarity],
+        model_version=bundle.manifest.version,
+        queue_time=_duration(queue_s),
+        compute_time=_duration(ranking.compute_s),
+    )
+
+
+def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
+    """What GetModelInfo answers."""
+    manifest = bundle.manifest
+    described: dict[str, list[pb.ProfileField]] = {"number": [], "category": []}
+    for field in manifest.profile:
+        described[field.kind].append(pb.ProfileField(name=field.name, values=field.values))
+    info = pb.ModelInfo(
+        name=manifest.name,
+        version=manifest.version,
+        preset=manifest.preset,
+        label=manifest.label,
+        backend=backend,
+        limits=pb.Limits(
+            candidates=limits.candidates,
+            history=limits.history,
+            message_bytes=limits.message_bytes,
+            queued=limits.queued,
+            streamed=limits.streamed,
+        ),
+        numbers=described["number"],
+        categories=described["category"],
+        data_fingerprint=manifest.data_fingerprint,
+        catalogue_size=len(bundle.catalogue),
+    )
+    info.parity.update(manifest.parity)
+    info.metrics.update(manifest.metrics)
+    return info
+
+
+def _explained(explanation: Explanation | None) -> dict[str, Any]:
+    if explanation is None:
+        return {}
+    return {"reasons": map(_reason, explanation.reasons), "rest": explanation.rest}
+
+
+def _reason(reason: Reason) -> pb.Reason:
+    if reason.genre is not None:
+        return pb.Reason(genre=reason.genre, contribution=reason.contribution)
+    anime = pb.WatchedAnime(anime_id=reason.anime_id, title=reason.title, rating=reason.rating)
+    return pb.Reason(anime=anime, contribution=reason.contribution)
+
+
+def _bounded(field: str, count: int, least: int, most: int) -> None:
+    # Said again by the engine, but here before anything is made of millions of entries.
+    if not least <= count <= most:
+        raise InvalidQuery(field, f"{count} given, should be {least} to {most}")
+
+
+def _history(
+    items: Sequence[pb.HistoryItem], limits: Limits
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    _bounded("history", len(items), 0, limits.history)
+    items = list(items)  # each is made once, not once for each field that is read
+    ids = np.array([item.anime_id for item in items], np.int64)
+    ratings = np.array([item.rating for item in items], np.float32)
+    # An absent rating reads as 0, and NaN stands for it from here on: one that was sent is none.
+    if np.isnan(ratings).any():
+        first = int(np.argmax(np.isnan(ratings)))
+        raise InvalidQuery(f"history[{first}].rating", "nan is outside 1..10")
+    for i in np.flatnonzero(ratings == 0).tolist():
+        if not items[i].HasField("rating"):
+            ratings[i] = np.nan
+    return ids, ratings
+
+
+def _profile(profile: pb.Profile, fields: Sequence[ProfileField]) -> NDArray[np.float32] | None:
+    if not profile.numbers and not profile.categories:
+        return None
+    codes = np.full(len(fields), np.nan, np.float32)
+    for kind, folder, values in (
+        ("number", "numbers", profile.numbers),
+        ("category", "categories", profile.categories),
+    ):
+        places = {field.name: i for i, field in enumerate(fields) if field.kind == kind}
+        for name, code in _encoded(f"profile.{folder}", values, fields, places):
+            codes[places[name]] = code
+    return codes
+
+
+def _encoded(
+    folder: str,
+    values: Mapping[str, Any],
+    fields: Sequence[ProfileField],
+    places: Mapping[str, int],
+) -> Iterable[tuple[str, float]]:
+    for name, value in values.items():
+        path = f'{folder}["{name[:100]}"]'
+        if name not in places:
+            raise InvalidQuery(path, f"is not known; known are {', '.join(places) or 'none'}")
+        try:
+            yield name, fields[places[name]].encode(value)
+        except ValueError as error:
+            raise InvalidQuery(path, str(error)) from error
+
+
+def _objective(value: int) -> Objective:
+    if value == pb.OBJECTIVE_UNSPECIFIED:
+        return Objective.BLENDED
+    try:
+        return Objective(value)
+    except ValueError as error:
+        known = ", ".join(f"{objective.name} ({objective})" for objective in Objective)
+        raise InvalidQuery("objective", f"{quoted(value)} is not one of {known}") from error
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

@@ -1,0 +1,71 @@
+"""TLS and mutual TLS, by files that may be replaced while the server runs."""
+
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+
+from anirank.client import pem
+from handlers.security.reloading import Reloading
+
+
+class _Pem(NamedTuple):
+    """What the files hold; nothing of gRPC, which may not be touched before a process forks."""
+
+    certificate: bytes
+    key: bytes
+    authorities: bytes | None
+
+
+class ServerTls:
+    """A server's certificate, and the authority whose clients alone it lets in.
+
+    A new connection is greeted with what the files hold then; files that cannot be used, such as a
+    certificate whose key has not been replaced yet, leave what was read before in place.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        """Read PEM files: a chain with the server's own certificate first, its private key.
+
+        With `client_ca`, PEM as well, a client must show a certificate from one of the authorities
+        in it. Raises CredentialsError naming the file that cannot be used.
+        """
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = client_ca
+        paths = (certificate, key, *([client_ca] if client_ca else []))
+        self._files = Reloading(paths, self._read)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """What a port is opened with."""
+        self._greeted = self._files.current()
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(self._greeted),
+            self._fetch,
+            require_client_authentication=self._client_ca is not None,
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        # Called by gRPC before every handshake, from threads of its own; None: as before.
+        found = self._files.current()
+        if found is self._greeted:
+            return None
+        self._greeted = found
+        return _configuration(found)
+
+    def _read(self) -> _Pem:
+        found = _Pem(
+            pem.content(self._certificate),
+            pem.content(self._key),
+            pem.content(self._client_ca) if self._client_ca else None,
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pem.check_pair(context, self._certificate, self._key)
+        if self._client_ca is not None and found.authorities is not None:
+            pem.check_authorities(context, self._client_ca, found.authorities)
+        return found
+
+
+def _configuration(pem: _Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.authorities)

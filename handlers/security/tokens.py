@@ -1,0 +1,78 @@
+"""Bearer tokens: who shows one of those in a file may call."""
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from anirank.client.tokens import HEADER, read_tokens
+from handlers.security.reloading import Reloading
+
+# Whether the server is there is no secret, and probes carry no token. Health's Watch does need
+# one: a stream stays open, and many would take the places of those who may call.
+OPEN_TO_ALL = "/grpc.health.v1.Health/Check"
+
+
+class Tokens:
+    """The tokens in a file, read again when it changes.
+
+    One token a line; empty lines and lines that begin with # say nothing. Only digests of them are
+    kept in memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read from `path`; raises CredentialsError where that is not a file of tokens."""
+        self._file = Reloading((path,), lambda: [_digest(each) for each in read_tokens(path)])
+
+    def know(self, token: str) -> bool:
+        """Whether it is one of them; takes as long whichever it is, and if it is none."""
+        known = False
+        digest = _digest(token)
+        for each in self._file.current():
+            known |= hmac.compare_digest(each, digest)
+        return known
+
+
+class TokensAsked(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+    """Ends with UNAUTHENTICATED what does not carry a token, before its message is read."""
+
+    def __init__(self, tokens: Tokens, refused: Callable[[str], None]) -> None:
+        """Let through who shows one of `tokens`, whatever the method, and health checks.
+
+        refused: is told the path of each method that is refused.
+        """
+        self._tokens = tokens
+        self._refused = refused
+        self._refusal = grpc.stream_stream_rpc_method_handler(_refuse)
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        """The method's own handler, or one that refuses."""
+        if handler_call_details.method == OPEN_TO_ALL or self._shown(
+            handler_call_details.invocation_metadata
+        ):
+            return await continuation(handler_call_details)
+        self._refused(handler_call_details.method)
+        return self._refusal
+
+    def _shown(self, metadata: Any) -> bool:
+        given = [value for key, value in metadata if key == HEADER]
+        if len(given) != 1 or not isinstance(given[0], str):
+            return False
+        scheme, _, token = given[0].partition(" ")
+        return scheme.lower() == "bearer" and self._tokens.know(token)
+
+
+async def _refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
+    await context.abort(
+        grpc.StatusCode.UNAUTHENTICATED, "the metadata should hold authorization: Bearer TOKEN"
+    )
+
+
+def _digest(token: str) -> bytes:
+    # Digests have one length, so that comparing them says nothing of the tokens'.
+    return hashlib.sha256(token.encode()).digest()

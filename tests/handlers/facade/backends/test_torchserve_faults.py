@@ -1,0 +1,471 @@
+"""What becomes of requests while a TorchServe is absent, starts, hangs, dies or refuses a key."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+from anime.ranking.v1 import ranking_pb2 as pb
+from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from pytorch_serve import inference_pb2, inference_pb2_grpc
+
+from anirank.errors import BackendUnavailable, DeadlinePassed
+from handlers.engine.query import Limits, Query
+from handlers.facade.backends.embedded import EmbeddedBackend
+from handlers.facade.backends.fallback import FallbackBackend
+from handlers.facade.backends.own_torchserve import OwnTorchServe
+from handlers.facade.backends.torchserve import TorchServeBackend
+from handlers.facade.server import serve
+from handlers.facade.settings import Settings
+from handlers.facade.shutdown import Ending
+from handlers.facade.versions.loader import Loader
+from handlers.facade.versions.roster import Roster, ServedVersion
+from handlers.forms import binary
+from handlers.torchserve import keys, supervision
+from handlers.torchserve import server as torchserve
+from handlers.torchserve.server import TorchServe
+
+PATIENCE_S = 120.0  # for what takes 10 s where nothing else runs
+
+
+class Peer(inference_pb2_grpc.InferenceAPIsServiceServicer):
+    """Takes TorchServe's place: notes the calls, and answers each by `answer`."""
+
+    def __init__(self, answer):
+        self.answer, self.left_s, self.keys = answer, [], []
+
+    async def Predictions(self, request, context):  # noqa: N802 - the proto's name
+        self.left_s.append(context.time_remaining())
+        self.keys.append(dict(context.invocation_metadata())["authorization"])
+        prediction = await self.answer(len(self.left_s), context)
+        return inference_pb2.PredictionResponse(prediction=prediction)
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    path = tmp_path / "key_file.json"
+    path.write_text(json.dumps({"inference": {"key": "secret-first"}, "API": {"key": "secret"}}))
+    return path
+
+
+@asynccontextmanager
+async def called(answer, key_file, **options):
+    """A backend of a peer that answers by `answer`, and the peer."""
+    peer, server = Peer(answer), grpc.aio.server()
+    inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(peer, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    backend = TorchServeBackend(address, "anime", "1", key_file, **options)
+    try:
+        yield backend, peer
+    finally:
+        await backend.close()
+        await server.stop(None)
+
+
+def backend_for(server, **options):
+    return TorchServeBackend(server.grpc_address, server.name, "1", server.key_file, **options)
+
+
+async def until(condition):
+    """Wait until an awaited condition holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await condition():
+            await asyncio.sleep(0.1)
+
+
+def assert_same(answers, expected):
+    for found, wanted in zip(answers, expected, strict=True):
+        np.testing.assert_array_equal(found.anime_ids, wanted.anime_ids)
+        np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+def test_the_time_that_is_left_goes_on_to_torchserve_and_never_more_than_its_limit(key_file):
+    async def none(_count, _context):
+        return binary.write_rankings([])
+
+    async def check():
+        async with called(none, key_file, call_s=20.0) as (backend, peer):
+            for timeout_s in (5.0, 60.0, None):
+                await backend.rank([], timeout_s)
+        assert 4 < peer.left_s[0] <= 5.1
+        assert all(19 < left_s <= 20.1 for left_s in peer.left_s[1:])
+
+    asyncio.run(check())
+
+
+def test_what_had_no_answer_is_tried_again_once(key_file):
+    async def gone_at_first(count, context):
+        if count in (1, 3, 4):
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+        return binary.write_rankings([])
+
+    async def check():
+        async with called(gone_at_first, key_file) as (backend, peer):
+            assert await backend.rank([]) == []
+            assert len(peer.left_s) == 2
+            with pytest.raises(BackendUnavailable, match="UNAVAILABLE gone"):
+                await backend.rank([])
+            # The others are of those who look whether it is back.
+            await until(backend.ready)
+            assert len(peer.left_s) == 5
+
+    asyncio.run(check())
+
+
+def test_what_ran_out_of_time_is_not_tried_again(key_file):
+    async def never(_count, _context):
+        await asyncio.Event().wait()
+
+    async def check():
+        async with called(never, key_file, probe_s=60.0) as (backend, peer):
+            with pytest.raises(DeadlinePassed, match="DEADLINE_EXCEEDED"):
+                await backend.rank([], 0.2)
+            await asyncio.sleep(0.1)
+            # The second looks whether it is there at all.
+            assert [left_s > 1 for left_s in peer.left_s] == [False, True]
+
+    asyncio.run(check())
+
+
+def test_who_waits_for_one_that_hangs_waits_no_longer_than_the_limit_and_the_next_not_at_all(
+    key_file,
+):
+    async def until_told(count, _context):
+        if count <= 2:
+            await asyncio.Event().wait()
+        return binary.write_rankings([])
+
+    async def check():
+        loop = asyncio.get_running_loop()
+        async with called(until_told, key_file, call_s=0.5, probe_s=0.5) as (backend, _):
+            with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
+                await backend.rank([])
+            started = loop.time()
+            for _ in range(100):
+                with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
+                    await backend.rank([])
+            assert not await backend.ready()
+            assert loop.time() - started < 0.5
+            await until(backend.ready)
+            assert await backend.rank([]) == []
+
+    asyncio.run(check())
+
+
+def test_a_failure_of_one_batch_alone_leaves_the_others_be(key_file):
+    async def bad_at_first(count, context):
+        if count == 1:
+            await context.abort(grpc.StatusCode.INTERNAL, "Prediction failed")
+        return binary.write_rankings([])
+
+    async def check():
+        async with called(bad_at_first, key_file) as (backend, _):
+            with pytest.raises(BackendUnavailable, match="Prediction failed"):
+                await backend.rank([])
+            assert await backend.rank([]) == []
+            assert await backend.ready()
+
+    asyncio.run(check())
+
+
+def test_one_that_takes_connections_and_says_nothing_is_unavailable_in_time(key_file):
+    async def check():
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            backend = TorchServeBackend(address, "a", "1", key_file, call_s=0.3, probe_s=0.3)
+            with pytest.raises(BackendUnavailable, match=address):
+                await backend.rank([Query()])
+            assert not await backend.ready()
+            await backend.close()
+
+    asyncio.run(check())
+
+
+def test_one_that_starts_later_is_found_by_itself(key_file):
+    async def none(_count, _context):
+        return binary.write_rankings([])
+
+    async def check():
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        backend = TorchServeBackend(address, "anime", "1", key_file)
+        assert not await backend.ready()
+        with pytest.raises(BackendUnavailable, match="UNAVAILABLE"):
+            await backend.rank([Query()])
+        server = grpc.aio.server()
+        inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(Peer(none), server)
+        server.add_insecure_port(address)
+        await server.start()
+        await until(backend.ready)
+        assert await backend.rank([]) == []
+        await backend.close()
+        await server.stop(None)
+
+    asyncio.run(check())
+
+
+def test_a_key_that_was_written_anew_meanwhile_is_taken(key_file):
+    async def knows_the_second(_count, context):
+        if "second" not in dict(context.invocation_metadata())["authorization"]:
+            key_file.write_text(json.dumps({"inference": {"key": "secret-second"}}))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "Token expired")
+        return binary.write_rankings([])
+
+    async def check():
+        async with called(knows_the_second, key_file) as (backend, peer):
+            assert await backend.rank([]) == []
+            assert peer.keys == ["Bearer secret-first", "Bearer secret-second"]
+
+    asyncio.run(check())
+
+
+def test_a_key_that_is_refused_without_another_is_one_clear_error_that_does_not_show_it(
+    key_file, caplog
+):
+    async def knows_none(_count, context):
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "Token expired")
+
+    async def check(match, **options):
+        async with called(knows_none, key_file, **options) as (backend, _):
+            assert not await backend.ready()
+            with pytest.raises(BackendUnavailable, match=match) as caught:
+                await backend.rank([])
+            assert "secret" not in str(caught.value) + caplog.text
+
+    asyncio.run(check(r"key_file\.json: its inference key is refused: it has ended"))
+    asyncio.run(check("token.*refused", management="http://127.0.0.1:1"))
+    assert caplog.text
+
+
+def test_without_a_torchserve_at_all_the_fallback_serves(toy_dir, key_file):
+    settings = Settings(
+        store=toy_dir.parents[1],
+        name="toy",
+        backend="torchserve",
+        torchserve="127.0.0.1:1",
+        keys=key_file,
+        fallback=True,
+    )
+
+    async def check():
+        version = await Loader(settings).load("1")
+        assert version.backend.name == "torchserve"
+        assert await version.backend.ready()
+        assert len((await version.batcher.rank(Query(top_k=3))).result.anime_ids) == 3
+        await version.close()
+
+    asyncio.run(check())
+
+
+# From here on with a real one.
+
+
+@pytest.fixture(scope="module")
+def archive(mar_file, tmp_path_factory):
+    """A .mar that may be taken away."""
+    return Path(shutil.copy(mar_file, tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def victim(archive, bare_python):
+    with TorchServe(archive, python=bare_python) as server:
+        yield server
+
+
+def process_of(server, word):
+    """The pid of the server's process whose command holds the word."""
+    for child in psutil.Process(server.pid).children(recursive=True):
+        if any(word in part for part in child.cmdline()):
+            return child.pid
+    raise AssertionError(f"no {word}")
+
+
+JAVA, WORKER = "model_server_home", "model_service_worker.py"
+
+
+@pytest.mark.parametrize("word", [WORKER, JAVA])
+def test_while_it_hangs_the_fallback_answers_and_then_it_does_again(
+    victim, onnx_engine, bundle, word
+):
+    queries = [Query(user_id=int(user), top_k=5) for user in bundle.histories.user_id[:5]]
+    expected = onnx_engine.rank(queries)
+
+    async def check():
+        alone, first = (backend_for(victim, call_s=2.0, probe_s=2.0) for _ in range(2))
+        other = EmbeddedBackend(onnx_engine)
+        both = FallbackBackend(first, other)
+        await until(alone.ready)
+        assert_same(await alone.rank(queries), expected)
+        pid = process_of(victim, word)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert_same(await both.rank(queries, 1.0), expected)
+            with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
+                await alone.rank(queries)
+            assert not await alone.ready()
+            assert await both.ready()
+            assert_same(await both.rank(queries), expected)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await until(alone.ready)
+        await until(first.ready)
+        assert_same(await alone.rank(queries), expected)
+        await alone.close()
+        await both.close()
+
+    asyncio.run(check())
+
+
+def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(victim, bundle):
+    async def check():
+        backend = backend_for(victim, call_s=1.0, probe_s=1.0)
+        await until(backend.ready)
+        roster, ending = Roster(ServedVersion(bundle, backend, Limits())), Ending()
+        port = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(
+            serve(roster, "127.0.0.1:0", started=port.set_result, ending=ending)
+        )
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{await port}") as channel:
+
+            async def says(wanted):
+                request = health_pb2.HealthCheckRequest()
+                async with asyncio.timeout(PATIENCE_S):
+                    async for reply in HealthStub(channel).Watch(request):
+                        if reply.status == wanted:
+                            return
+
+            stub = RankingServiceStub(channel)
+            assert (await stub.Recommend(pb.RecommendRequest())).ranking
+            await says(health_pb2.HealthCheckResponse.SERVING)
+            pid = process_of(victim, JAVA)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                calls = [stub.Recommend(pb.RecommendRequest()) for _ in range(20)]
+                outcomes = await asyncio.gather(*calls, return_exceptions=True)
+                assert {error.code() for error in outcomes} == {grpc.StatusCode.UNAVAILABLE}
+                await says(health_pb2.HealthCheckResponse.NOT_SERVING)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await says(health_pb2.HealthCheckResponse.SERVING)
+            assert (await stub.Recommend(pb.RecommendRequest())).ranking
+        ending.tell()
+        await serving
+
+    asyncio.run(check())
+
+
+def test_a_worker_that_is_killed_fails_its_batch_in_time_and_the_next_one_is_found(
+    victim, onnx_engine
+):
+    async def check():
+        backend = backend_for(victim)
+        await until(backend.ready)
+        worker = process_of(victim, WORKER)
+        os.kill(worker, signal.SIGSTOP)  # so that the batch is at the worker when it dies
+        batch = asyncio.create_task(backend.rank([Query()]))
+        await asyncio.sleep(0.2)
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(BackendUnavailable, match="Worker died"):
+            await batch
+        assert not await backend.ready()
+        with pytest.raises(BackendUnavailable):
+            await backend.rank([Query()])
+        await until(backend.ready)
+        assert_same(await backend.rank([Query()]), onnx_engine.rank([Query()]))
+        await backend.close()
+
+    asyncio.run(check())
+
+
+def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, caplog):
+    async def check():
+        held = victim.keys
+        old = {kind: held.key(kind) for kind in ("inference", "management", "API")}
+        assert 50 * 60 < held.left_s("inference") <= 60 * 60
+        supervision.renew(victim)
+        assert held.key("inference") == old["inference"]
+        reading = backend_for(victim)
+        asking = backend_for(victim, management=victim.management_address)
+        await until(reading.ready)
+        await until(asking.ready)
+
+        monkeypatch.setattr(supervision, "RENEW_S", 61 * 60.0)
+        caplog.set_level("INFO")
+        supervision.renew(victim)
+        for kind in ("inference", "management"):
+            assert held.key(kind) != old[kind]
+        assert held.key("API") == old["API"]
+        assert len(await reading.rank([Query()])) == 1
+
+        renewed = victim.key_file.read_text()
+        ended = json.loads(renewed)
+        ended["inference"]["key"] = old["inference"]
+        victim.key_file.write_text(json.dumps(ended))
+        with pytest.raises(BackendUnavailable, match="its inference key is refused"):
+            await reading.rank([Query()])
+        assert len(await asking.rank([Query()])) == 1  # it has had another one written
+        await until(reading.ready)
+        await reading.close()
+        await asking.close()
+        said = [*old.values(), *(held.key(kind) for kind in ("inference", "management", "API"))]
+        assert "new inference key" in caplog.text
+        assert not any(key in caplog.text for key in said)
+
+    asyncio.run(check())
+
+
+# Last, as it ends what the others use.
+def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
+    victim, archive, onnx_engine, monkeypatch, caplog
+):
+    monkeypatch.setattr(supervision, "HUNG_S", 1.0)
+    monkeypatch.setattr(supervision, "ASK_S", 0.0)
+    monkeypatch.setattr(keys, "ANSWER_S", 1.0)
+    monkeypatch.setattr(torchserve, "STOP_S", 0.5)  # what is stopped hears no SIGTERM
+
+    async def check():
+        backend = OwnTorchServe(victim, "1", call_s=1.0)
+        await until(backend.ready)
+        pid, key = victim.pid, victim.inference_key()
+        os.kill(process_of(victim, JAVA), signal.SIGSTOP)
+        with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
+            await backend.rank([Query()])
+        await until(backend.ready)
+        assert victim.pid != pid
+        assert victim.inference_key() != key
+
+        away = archive.rename(archive.with_suffix(".away"))
+        os.kill(process_of(victim, JAVA), signal.SIGKILL)
+        with pytest.raises(BackendUnavailable, match="UNAVAILABLE"):
+            await backend.rank([Query()])
+        while "cannot be read (No such file or directory); tried again in" not in caplog.text:
+            await asyncio.sleep(0.1)
+        away.rename(archive)
+        await until(backend.ready)
+        assert_same(await backend.rank([Query()]), onnx_engine.rank([Query()]))
+
+        pid, folder = victim.pid, victim.key_file.parent
+        os.kill(process_of(victim, JAVA), signal.SIGKILL)
+        while victim.pid == pid:
+            await asyncio.sleep(0.05)
+        await backend.close()  # while it starts again
+        assert not folder.exists()
+        assert not victim.runs()
+        victim.restart()  # of no effect once it was stopped
+        assert not victim.runs()
+
+    asyncio.run(check())
+    assert "TorchServe hangs" in caplog.text
+    assert "TorchServe has ended" in caplog.text
+    assert "answers again" in caplog.text

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+
+from anirank.errors import InvalidQuery
+from handlers.engine.query import RECOMMENDED, Objective, Query
+from handlers.forms.json_form import read_query, write_ranking
+from handlers.torchserve.body import Body
+
+WHOLE = {
+    "user_id": 366396,
+    "candidate_ids": [1, 5],
+    "history": [{"anime_id": 1, "rating": 9}, {"anime_id": 5}],
+    "profile": {"gender": "Male", "days_watched": 12.5},
+    "top_k": 3,
+    "objective": "affinity",
+    "include_seen": True,
+    "include_adult": True,
+    "explain": True,
+}
+
+
+def test_every_key_finds_its_place(toy):
+    query = read_query(WHOLE, toy.manifest.profile)
+    assert query.user_id == 366396
+    assert query.candidate_ids.tolist() == [1, 5]
+    assert query.history_ids.tolist() == [1, 5]
+    np.testing.assert_array_equal(query.history_ratings, [9, np.nan])
+    np.testing.assert_array_equal(query.profile, [2, 12.5])
+    assert query.top_k == 3
+    assert query.objective is Objective.AFFINITY
+    assert query.include_seen
+    assert query.include_adult
+    assert query.explain
+
+
+def test_an_empty_object_asks_for_ten_of_the_catalogue(toy):
+    query = read_query({}, toy.manifest.profile)
+    assert query.candidate_ids is None
+    assert query.user_id is None
+    assert query.top_k == RECOMMENDED
+    assert query.objective is Objective.BLENDED
+
+
+def test_candidates_are_all_ranked_unless_fewer_are_wanted(toy):
+    assert read_query({"candidate_ids": [1]}, toy.manifest.profile).top_k is None
+
+
+@pytest.mark.parametrize(
+    ("item", "field", "reason"),
+    [
+        ([], "request", "not a JSON object"),
+        ({"user": 1}, "user", "known are user_id, candidate_ids"),
+        ({"user_id": "1"}, "user_id", "'1' is not a 64-bit integer"),
+        ({"user_id": True}, "user_id", "True is not a 64-bit integer"),
+        ({"user_id": 2**63}, "user_id", "is not a 64-bit integer"),
+        ({"candidate_ids": [1, 2, 3, 1.5]}, "candidate_ids[3]", "1.5 is not a 64-bit integer"),
+        ({"candidate_ids": None}, "candidate_ids", "None is not a list"),
+        ({"candidate_ids": [10**5_000]}, "candidate_ids[0]", "an enormous number is not"),
+        ({"history": {}}, "history", "not a list"),
+        ({"history": [{}]}, "history[0].anime_id", "missing"),
+        ({"history": [1]}, "history[0]", "1 is not a JSON object"),
+        ({"history": [{"anime_id": 1, "score": 3}]}, "history[0].score", "known are anime_id"),
+        ({"history": [{"anime_id": 1, "rating": 11}]}, "history[0].rating", "11 is outside 1..10"),
+        ({"history": [{"anime_id": 1, "rating": "9"}]}, "history[0].rating", "not a number"),
+        ({"history": [{"anime_id": 1, "rating": float("nan")}]}, "history[0].rating", "outside"),
+        ({"profile": {"gender": "male"}}, "profile.gender", "'Female', 'Male', 'unknown'"),
+        ({"profile": {"days_watched": 1e400}}, "profile.days_watched", "not a finite number"),
+        ({"profile": {"days_watched": 10**400}}, "profile.days_watched", "not a finite number"),
+        ({"profile": {"age": 3}}, "profile.age", "known are gender, days_watched"),
+        ({"top_k": 1.0}, "top_k", "1.0 is not a 64-bit integer"),
+        ({"objective": "best"}, "objective", "not one of rating, affinity, blended"),
+        ({"include_seen": 1}, "include_seen", "1 is not true or false"),
+        ({"explain": "yes"}, "explain", "'yes' is not true or false"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(toy, item, field, reason):
+    with pytest.raises(InvalidQuery) as caught:
+        read_query(item, toy.manifest.profile)
+    assert caught.value.field == field
+    assert reason in caught.value.reason
+    assert len(caught.value.reason) < 200
+
+
+def test_a_ranking_is_written_with_titles_and_every_digit(toy, engine):
+    [ranking] = engine.rank([Query(user_id=10, candidate_ids=np.array([9, 3, 4]))])
+    document = json.loads(json.dumps(write_ranking(ranking, toy)))
+    assert [entry["anime_id"] for entry in document["ranking"]] == ranking.anime_ids.tolist()
+    assert [np.float32(entry["score"]) for entry in document["ranking"]] == ranking.scores.tolist()
+    assert {entry["title"] for entry in document["ranking"]} == {"Title 3 ・ 題", "Title 9 ・ 題"}
+    assert document["unknown_candidates"] == [4]
+    assert document["familiarity"] == "known"
+    assert document["model_version"] == "1"
+    assert not {"reasons", "rest"} & document["ranking"][0].keys()
+
+
+def test_reasons_are_written_by_their_names_and_add_up_to_the_wide_score(toy, engine):
+    history = {"history_ids": np.array([3, 6, 9]), "explain": True}
+    [ranking] = engine.rank([Query(history_ratings=np.float32([9, 8, np.nan]), **history)])
+    document = json.loads(json.dumps(write_ranking(ranking, toy)))
+    kinds = set()
+    for entry in document["ranking"]:
+        added = [reason["contribution"] for reason in entry["reasons"]]
+        assert added == sorted(added, reverse=True)
+        assert sum(added) + entry["rest"] == entry["wide"]
+        kinds |= {tuple(reason) for reason in entry["reasons"]}
+        for reason in entry["reasons"]:
+            if reason.get("anime_id") == 3:
+                assert (reason["title"], reason["rating"]) == ("Title 3 ・ 題", 9)
+            if "genre" in reason:
+                row = toy.catalogue.rows(np.array([entry["anime_id"]]))[0]
+                assert reason["genre"] in toy.catalogue.genres[row]
+    assert kinds == {
+        ("anime_id", "title", "rating", "contribution"),
+        ("anime_id", "title", "contribution"),
+        ("genre", "contribution"),
+    }
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", "nonsense", b"\xff\xfe", b"[" * 100_000, 5, None, b"\0" * 16]
+)
+def test_a_body_that_is_nothing_we_read_is_one_item_that_is_wrong(toy, content):
+    [item] = Body(content, toy).items
+    assert isinstance(item, InvalidQuery)
+
+
+def test_an_object_is_answered_by_an_object_and_a_list_by_a_list(toy, engine):
+    for content, kind in ((b"{}", dict), (b"[{}]", list), ([{}, {}], list), ("{}", dict)):
+        body = Body(content, toy)
+        assert isinstance(json.loads(body.write(engine.rank(body.items))), kind)
+    assert Body([], toy).write([]) == b"[]"

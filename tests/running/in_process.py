@@ -1,0 +1,64 @@
+"""A façade in a thread of the test."""
+
+import asyncio
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from bundles.bundle import Bundle
+from handlers.engine.engine import Engine
+from handlers.engine.query import Limits
+from handlers.facade.backends.embedded import EmbeddedBackend
+from handlers.facade.server import serve as serve_facade
+from handlers.facade.shutdown import Ending
+from handlers.facade.versions.roster import Roster, ServedVersion
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(toy: Bundle, engine: Engine) -> Iterator[Serve]:
+    """Starts façades, each in a thread of its own; a call gives the address of one."""
+    with ExitStack() as started:
+        known = {"bundle": toy, "engine": engine}
+        yield lambda **options: started.enter_context(_served(**{**known, **options}))
+
+
+@contextmanager
+def _served(
+    bundle: Bundle,
+    engine: Engine,
+    backend: Callable[[], Any] | None = None,
+    limits: Limits | None = None,
+    **options: Any,
+) -> Iterator[str]:
+    ports: queue.Queue[int] = queue.Queue()
+    ending: list[Callable[[], None]] = []
+
+    async def answer() -> None:
+        told = Ending()
+        loop = asyncio.get_running_loop()
+        ending.append(lambda: loop.call_soon_threadsafe(told.tell))
+        bounds = limits or Limits()
+        computes = backend() if backend is not None else EmbeddedBackend(engine)
+        roster = Roster(ServedVersion(bundle, computes, bounds))
+        await serve_facade(roster, "127.0.0.1:0", bounds, ports.put, ending=told, **options)
+
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(asyncio.run, answer())
+        while True:
+            try:
+                address = f"127.0.0.1:{ports.get(timeout=0.1)}"
+                break
+            except queue.Empty:
+                if ended.done():
+                    ended.result()
+        try:
+            yield address
+        finally:
+            ending[0]()
+            ended.result(60)

@@ -1,0 +1,1 @@
+"""A run beside the models one would try before it, measured on the same held-out ratings."""

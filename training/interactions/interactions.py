@@ -1,0 +1,86 @@
+"""What users have watched, as sparse rows, and as a batch for the network."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from training.interactions.expectation import USER_DAMPING, Expectation
+from training.personal.network import History
+from training.tables.tables import Ratings
+
+
+class Interactions(NamedTuple):
+    """`watched`, `residual`: float32[U, A] of one structure: ones, and rating less what the anime
+    lets expect."""
+
+    watched: sp.csr_array
+    residual: sp.csr_array
+
+    @classmethod
+    def of(
+        cls, ratings: Ratings, rows: np.ndarray, expectation: Expectation, users: int
+    ) -> "Interactions":
+        """The ratings at `rows`, int64[n], of `users` users."""
+        order = rows[np.lexsort((ratings.anime_row[rows], ratings.user_row[rows]))]
+        counts = np.bincount(ratings.user_row[order], minlength=users)
+        ends, columns = np.append(0, np.cumsum(counts)), ratings.anime_row[order]
+        shape = (users, len(expectation.anime))
+        residual = expectation.residuals(ratings, order).astype(np.float32)
+        ones = np.ones(len(order), dtype=np.float32)
+        return cls(
+            sp.csr_array((ones, columns, ends), shape=shape),
+            sp.csr_array((residual, columns, ends), shape=shape),
+        )
+
+    def at(self, users: np.ndarray) -> "Interactions":
+        """Those of the users at int64[B]."""
+        return Interactions(self.watched[users], self.residual[users])
+
+    def parted(self, kept: np.ndarray) -> tuple["Interactions", np.ndarray, np.ndarray]:
+        """Those where `kept`, bool[nnz]; and the users and anime of the others, int64 each."""
+        user = np.repeat(np.arange(self.watched.shape[0]), np.diff(self.watched.indptr))
+        column = self.watched.indices
+        ends = np.append(0, np.cumsum(np.bincount(user[kept], minlength=self.watched.shape[0])))
+        remaining = Interactions(
+            *(
+                sp.csr_array((each.data[kept], column[kept], ends), shape=each.shape)
+                for each in self
+            )
+        )
+        return remaining, user[~kept], column[~kept].astype(np.int64)
+
+    def history(self, crosses: sp.csr_array, device: torch.device) -> History:
+        """As the network takes it, joined with the crosses, [A, A]."""
+        count = np.diff(self.watched.indptr)
+        offset = np.asarray(self.residual.sum(axis=1)).ravel() / (count + USER_DAMPING)
+        liked = self.residual.copy()
+        liked.data = liked.data - np.repeat(offset, count).astype(np.float32)
+
+        def dense(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(values.astype(np.float32)).to(device)
+
+        return History(
+            dense(count),
+            dense(offset),
+            _sparse(self.watched).to(device),
+            _sparse(liked).to(device),
+            dense((self.watched @ crosses).toarray()),
+            dense((liked @ crosses).toarray()),
+        )
+
+
+def _sparse(matrix: sp.csr_array) -> torch.Tensor:
+    ends, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+    with warnings.catch_warnings():
+        # PyTorch calls the format beta; products with dense matrices are all that is asked of it.
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(ends),
+            torch.from_numpy(columns),
+            torch.from_numpy(matrix.data),
+            matrix.shape,
+            check_invariants=False,
+        )

@@ -1,0 +1,1 @@
+"""The preset `personal`: a true Wide & Deep that knows the person."""

@@ -1,0 +1,1 @@
+"""What is said of an anime and of a user, as numbers."""

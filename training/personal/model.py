@@ -1,0 +1,252 @@
+"""What the `personal` preset learnt: crosses, network, and how their answers add up."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anirank.errors import RunError
+from training.comparison.ranking_metrics import top
+from training.interactions.expectation import Expectation
+from training.interactions.interactions import Interactions
+from training.personal.features.content import Content
+from training.personal.features.profile import Profiles
+from training.personal.network import Anime, Encoded, History, PersonalNetwork
+from training.personal.wide.crosses import Crosses
+from training.personal.wide.genre_crosses import GenreCrosses
+from training.presets import PersonalPreset
+from training.run import PersonalRun, load_tensors, save_tensors, write_text
+from training.tables.tables import Tables
+
+CROSSES = "crosses.safetensors"
+USERS_AT_ONCE = 256
+# The rating decides among as many of the highest affinity: what lies behind them never gets there.
+RATED = 300
+# What the deep part weighs beside a history of length 0, where the crosses know nothing; it halves
+# with the second anime. Of 0 to 100, best on validation for histories of 0 to 5.
+ALONE = 20.0
+# What an anime's share of all that is watched weighs where there is no history at all: enough to
+# decide all but near ties, since nothing else that is learnt beats popularity there.
+POPULAR = 10_000.0
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How the parts add up, chosen on validation.
+
+    affinity = Σ_h (1 + taste · liked_h) cross[h, candidate] + genres · (what the candidate's genres
+    add) + (deep · (H + 1) + ALONE / (H + 1)) · exp(logit), where H = 0 also + POPULAR · share.
+    The ranking score is affinity + beta · (rating - mean).
+    """
+
+    taste: float = 0.0
+    genres: float = 0.0
+    deep: float = 0.0
+    beta: float = 0.0
+    mean: float = 0.0
+
+
+class Scores(NamedTuple):
+    """A batch of users: `users`: int64[B]; the rest float32[B, A]."""
+
+    users: np.ndarray
+    wide: np.ndarray
+    affinity: np.ndarray
+    score: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """What is fitted in closed form, and on which rows of the catalogue and the user table.
+
+    `share`: float64[A], of all that is watched; `trained_anime`: bool[A]; `trained_users`: bool[U].
+    """
+
+    share: np.ndarray
+    crosses: Crosses
+    genres: GenreCrosses
+    expectation: Expectation
+    trained_anime: np.ndarray
+    trained_users: np.ndarray
+
+
+class PersonalModel:
+    """A model in memory, ready to score."""
+
+    def __init__(
+        self, network: PersonalNetwork, fitted: Fitted, anime: Anime, traits: Tensor, mix: Mix
+    ) -> None:
+        """`anime`: the whole catalogue; `traits`: float32[U, T]."""
+        self.network, self.anime, self.traits, self.mix = network, anime, traits, mix
+        self.crosses, self.genres = fitted.crosses.matrix(), fitted.genres
+        self.expectation, self.device = fitted.expectation, anime.ids.device
+        self.share = torch.from_numpy(fitted.share.astype(np.float32)).to(self.device)
+        # Row of each user in the table of ids: 0, "unknown", where it was never trained on.
+        rows = np.arange(1, len(fitted.trained_users) + 1)
+        self.users = np.where(fitted.trained_users, rows, 0)
+
+    @classmethod
+    def load(cls, run: PersonalRun, tables: Tables) -> "PersonalModel":
+        """The trained model. Raises RunError where the run's files do not fit together."""
+        cpu = torch.device("cpu")
+        content, traits = Content.load(run.folder), Profiles.load(run.folder)
+        try:
+            fitted = load_fitted(run)
+            mix = Mix(**json.loads((run.folder / "mix.json").read_text("utf-8")))
+            network = new_network(run.preset, tables, content, traits)
+            network.load_state_dict(load_tensors(run.weights_file, cpu)[0])
+            anime = catalogue(fitted, content.matrix(tables.anime), cpu)
+            stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            first = str(error).splitlines()[-1].strip()
+            raise RunError(f"{run.folder}: does not fit together: {first}") from None
+        return cls(network.eval(), fitted, anime, stated, mix)
+
+    def wide(self, history: History) -> Tensor:
+        """The wide part of the affinity, [B, A]."""
+        wide = history.crossed + self.mix.taste * history.crossed_liked
+        if self.mix.genres:
+            wide = wide + self.mix.genres * self.genres.scores(history)
+        return wide
+
+    def affinity(self, history: History, encoded: Encoded) -> Tensor:
+        """Wide and deep, [B, A]."""
+        likely = self.network.logits(encoded).exp()
+        deep = self.mix.deep * (history.length + 1).unsqueeze(1) * likely
+        return self.wide(history) + deep + self.alone(history, likely)
+
+    def alone(self, history: History, likely: Tensor) -> Tensor:
+        """What is added for want of a history, [B, A]; `likely`: exp(logit), [B, A]."""
+        length = history.length.unsqueeze(1)
+        return ALONE / (length + 1) * likely + (length == 0) * (POPULAR * self.share)
+
+    def rated(self, history: History, encoded: Encoded, columns: Tensor) -> Tensor:
+        """Predicted ratings of anime, int64[B, C], [B, C]."""
+        row = torch.arange(len(columns), device=self.device).repeat_interleave(columns.shape[1])
+        at = columns.to(self.device).flatten()
+        return self._rate(history, encoded, row, at).view_as(columns)
+
+    @torch.inference_mode()
+    def scores(
+        self, interactions: Interactions, users: np.ndarray, strangers: bool = False
+    ) -> Iterator[Scores]:
+        """Every anime for the users at int64[n], from these interactions, batch by batch.
+
+        `strangers`: as if nothing but the interactions were known of the users. Behind the `RATED`
+        highest affinities the score is the affinity alone.
+        """
+        self.network.eval()
+        for start in range(0, len(users), USERS_AT_ONCE):
+            batch = users[start : start + USERS_AT_ONCE]
+            history, encoded = self.encode(interactions, batch, strangers)
+            affinity = self.affinity(history, encoded)
+            score = affinity.clone()
+            if self.mix.beta:
+                best = torch.from_numpy(top(affinity.cpu().numpy(), RATED)).to(self.device)
+                rating = self.rated(history, encoded, best)
+                score.scatter_add_(1, best, self.mix.beta * (rating - self.mix.mean))
+            wide = self.wide(history)
+            yield Scores(batch, *(each.cpu().numpy() for each in (wide, affinity, score)))
+
+    @torch.inference_mode()
+    def ratings(
+        self,
+        interactions: Interactions,
+        user: np.ndarray,
+        anime: np.ndarray,
+        strangers: bool = False,
+    ) -> np.ndarray:
+        """Predicted ratings of pairs, float64[n], from the users' interactions; as `scores`."""
+        self.network.eval()
+        predicted = np.empty(len(user))
+        everyone = np.unique(user)
+        for start in range(0, len(everyone), USERS_AT_ONCE):
+            batch = everyone[start : start + USERS_AT_ONCE]
+            at = np.flatnonzero((user >= batch[0]) & (user <= batch[-1]))
+            history, encoded = self.encode(interactions, batch, strangers)
+            row = torch.from_numpy(np.searchsorted(batch, user[at])).to(self.device)
+            column = torch.from_numpy(anime[at].astype(np.int64)).to(self.device)
+            predicted[at] = self._rate(history, encoded, row, column).cpu().numpy()
+        return predicted
+
+    def encode(
+        self, interactions: Interactions, users: np.ndarray, strangers: bool = False
+    ) -> tuple[History, Encoded]:
+        """The users at int64[B] as the network takes them, and both sides behind it."""
+        history = interactions.at(users).history(self.crosses, self.device)
+        rows = torch.from_numpy(np.where(strangers, 0, self.users[users])).to(self.device)
+        traits = self.traits[users].to(self.device) * (not strangers)
+        return history, self.network.encode(history, rows, traits, self.anime)
+
+    def _rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
+        return self.network.rating(history, encoded, self.anime, row, column).clamp(1, 10)
+
+
+def new_network(
+    preset: PersonalPreset, tables: Tables, content: Content, traits: Profiles
+) -> PersonalNetwork:
+    """The preset's network with fresh weights."""
+    return PersonalNetwork(
+        len(tables.users),
+        len(tables.anime),
+        content.size,
+        traits.size,
+        preset.embedding_dim,
+        preset.hidden,
+        preset.dropout,
+    )
+
+
+def catalogue(fitted: Fitted, content: np.ndarray, device: torch.device) -> Anime:
+    """The whole catalogue for the network; `content`: float32[A, F]."""
+    # Row of each anime in the tables of ids: 0, "unknown", where it was never trained on.
+    trained = fitted.trained_anime
+    ids = torch.from_numpy(np.where(trained, np.arange(1, len(trained) + 1), 0))
+    expectation = fitted.expectation
+    expected = (expectation.mean + expectation.anime).astype(np.float32)
+    usual = float(expected.mean(dtype=np.float64))
+    features = torch.from_numpy(content).to(device)
+    return Anime(ids.to(device), features, torch.from_numpy(expected).to(device), usual)
+
+
+def save_fitted(run: PersonalRun, fitted: Fitted) -> None:
+    """Write crosses.safetensors."""
+    genres = fitted.genres
+    arrays = {
+        "share": fitted.share,
+        "candidate": fitted.crosses.candidate,
+        "weight": fitted.crosses.weight,
+        "expected": fitted.expectation.anime,
+        "mean": np.array(fitted.expectation.mean),
+        "member": genres.member,
+        "liking": genres.liking,
+        "watching": genres.watching,
+        "usual": genres.usual,
+        "trained_anime": fitted.trained_anime,
+        "trained_users": fitted.trained_users,
+    }
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    save_tensors(run.folder / CROSSES, tensors, genres=json.dumps(genres.names))
+
+
+def load_fitted(run: PersonalRun) -> Fitted:
+    """Read what `save_fitted` wrote. Raises RunError, and KeyError where something is missing."""
+    tensors, texts = load_tensors(run.folder / CROSSES, torch.device("cpu"))
+    saved = {name: tensor.numpy() for name, tensor in tensors.items()}
+    genres = [saved[name] for name in ("member", "liking", "watching", "usual")]
+    return Fitted(
+        saved["share"],
+        Crosses(saved["candidate"], saved["weight"]),
+        GenreCrosses(tuple(json.loads(texts["genres"])), *genres),
+        Expectation(float(saved["mean"]), saved["expected"]),
+        saved["trained_anime"],
+        saved["trained_users"],
+    )
+
+
+def save_mix(run: PersonalRun, mix: Mix) -> None:
+    """Write mix.json."""
+    write_text(run.folder / "mix.json", json.dumps(asdict(mix), indent=2))

@@ -1,0 +1,300 @@
+"""The served graph of the `personal` preset: histories in, affinity and rating out.
+
+What an anime brings to each layer is computed here, once. A request pays for its history (one
+look-up in the table of crosses and one tower) and, per candidate, for two dot products and the
+layers behind the first of the rating head. As in `SeedRanker`, the graph computes in float64 and
+answers in float32, and row 0 of every table stands for "unknown".
+"""
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.interactions.expectation import USER_DAMPING
+from training.personal.features.profile import FAR, Profiles
+from training.personal.model import ALONE, POPULAR, PersonalModel
+from training.personal.network import CROSSED, PRODUCT
+from training.personal.wide.genre_crosses import DAMPING
+from training.seed.ranker import IdMap, code, linear, look_up
+from training.tables.tables import Tables
+
+# A candidate that is in no catalogue: its probability is as good as none.
+NO_APPEAL = -1_000.0
+
+
+class PersonalRanker(nn.Module):
+    """Folded from a trained model."""
+
+    user_vectors: Tensor
+    user_profile: Tensor
+    gender_units: Tensor
+    number_units: Tensor
+    profile_mean: Tensor
+    profile_scale: Tensor
+    watched_vectors: Tensor
+    anime_vectors: Tensor
+    from_anime: Tensor
+    from_product: Tensor
+    appeal: Tensor
+    popular: Tensor
+    expected: Tensor
+    rated: Tensor
+    crossed: Tensor
+    cross_weights: Tensor
+    genre: Tensor
+    genre_liking: Tensor
+    genre_watching: Tensor
+    genre_usual: Tensor
+    mean: Tensor
+    usual: Tensor
+    taste: Tensor
+    genre_damping: Tensor
+    deep: Tensor
+    alone: Tensor
+    product: Tensor
+    crossed_half: Tensor
+
+    def __init__(self, model: PersonalModel, traits: Profiles, tables: Tables) -> None:
+        super().__init__()
+        network, users = model.network, np.flatnonzero(model.users)
+        self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[users])
+        self.anime_rows = IdMap(tables.anime["anime_id"].to_numpy(np.int64))
+        dim = network.user_id.embedding_dim
+        folded = _tables(model) | _genres(model) | _profiles(traits, tables.users.iloc[users])
+        for name, table in folded.items():
+            self.register_buffer(name, table)
+        self.genres = folded["genre"].shape[1]  # a number: a trace cannot branch on a tensor's
+        for name, number in _numbers(model).items():
+            self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
+        into, out = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
+        known, genders = 3 * dim + 3, len(traits.genders)
+        parts = into.weight.split([known, genders, len(traits.scale)], dim=1)
+        unknown = torch.zeros(1, into.out_features)
+        self.register_buffer("gender_units", torch.cat([unknown, parts[1].detach().T]).double())
+        self.tower = nn.ModuleList([linear(parts[0], into.bias), linear(out.weight, out.bias)])
+        self.register_buffer("number_units", parts[2].detach().T.double().contiguous())
+        first, *rest = [layer for layer in network.mlp if isinstance(layer, nn.Linear)]
+        parts = first.weight.split([dim, dim, dim, first.in_features - 3 * dim], dim=1)
+        self.from_user = linear(parts[0], first.bias)
+        self.from_signals = linear(parts[3])
+        # What the first layer sees of an anime's vector: some as it is, some times the user's.
+        self.register_buffer("from_anime", parts[1].detach().double().contiguous())
+        self.register_buffer("from_product", parts[2].detach().double().contiguous())
+        self.hidden = nn.ModuleList(linear(layer.weight, layer.bias) for layer in rest)
+        self.blend = linear(network.blend.weight, network.blend.bias)
+        self.requires_grad_(False).eval()
+
+    def forward(
+        self,
+        user_id: Tensor,
+        history_ids: Tensor,
+        history_ratings: Tensor,
+        profile: Tensor,
+        candidate_ids: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score every candidate of every user: `rating`, `affinity`, `wide`, `known`, each [B, N].
+
+        Inputs as in `SeedRanker.forward`. An anime that stands twice in a history counts twice; one
+        outside of the catalogue does not count.
+        """
+        watched = self.anime_rows(history_ids)
+        anime = self.anime_rows(candidate_ids)
+        present = (watched > 0).double()
+        rated = present * (~torch.isnan(history_ratings)).double()
+        ratings = torch.where(rated > 0, history_ratings.double(), self.mean)
+        residual = torch.where(rated > 0, ratings - look_up(self.expected, watched), 0.0)
+        offset = residual.sum(1) / (rated.sum(1) + USER_DAMPING)
+        liked = rated * (residual - offset.unsqueeze(1))
+        user = self.user_rows(user_id)
+        traits = self._traits(
+            torch.where(torch.isnan(profile), look_up(self.user_profile, user), profile)
+        )
+        affine, rater = self._user(user, traits, watched, present, liked, offset)
+        crossed, crossed_liked = self._cross(watched, present, liked, anime)
+        wide = crossed + self.taste * crossed_liked
+        if self.genres:
+            wide = wide + self._by_genre(watched, present, liked, anime)
+        vectors = look_up(self.anime_vectors, anime)
+        logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + look_up(self.appeal, anime)
+        size = (present.sum(1) + 1).unsqueeze(1)
+        scale = self.deep * size + self.alone / size
+        affinity = wide + scale * logits.clamp(max=0).exp()
+        affinity = affinity + (size == 1) * look_up(self.popular, anime)
+        rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
+        return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
+
+    def _traits(self, profile: Tensor) -> Tensor:
+        """What a profile adds to the tower's first layer, [B, units]."""
+        stated = profile[:, 1:].double()
+        scaled = ((stated - self.profile_mean) / self.profile_scale).clamp(-FAR, FAR)
+        # The mean, which scales to zero, where nothing is stored either.
+        numbers = torch.where(torch.isnan(stated), 0.0, scaled) @ self.number_units
+        return look_up(self.gender_units, code(profile[:, 0], self.gender_units)) + numbers
+
+    def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor) -> Tensor:
+        """What its genres add to each candidate, [B, N]."""
+        member = look_up(self.genre, watched).double()
+        shares = torch.stack([present, liked], 1) @ member
+        seen, length = shares[:, 0], present.sum(1, keepdim=True)
+        tastes = self.genre_liking * shares[:, 1] / (seen + self.genre_damping)
+        unusual = (seen - self.genre_usual * length) / (length + self.genre_damping)
+        tastes = tastes + self.genre_watching * unusual
+        added: Tensor = (look_up(self.genre, anime).double() @ tastes.unsqueeze(2)).squeeze(2)
+        return added
+
+    def _user(
+        self,
+        user: Tensor,
+        traits: Tensor,
+        watched: Tensor,
+        present: Tensor,
+        liked: Tensor,
+        offset: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        count = present.sum(1)
+        weights = torch.stack([present, liked], 1) / (count + 1).sqrt().view(-1, 1, 1)
+        pooled = (weights @ look_up(self.watched_vectors, watched)).flatten(1)
+        known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
+        units = torch.cat([pooled, look_up(self.user_vectors, user).double(), known], 1)
+        both = self.tower[1](F.relu(self.tower[0](units) + traits))
+        affine, rater = both.chunk(2, dim=1)
+        return affine, rater
+
+    def _cross(
+        self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        to = look_up(self.crossed, watched).long().flatten(1)
+        weights = look_up(self.cross_weights, watched).double()
+        sums = []
+        for share in (present, liked):
+            total = torch.zeros(
+                to.shape[0], self.expected.shape[0], dtype=torch.float64, device=to.device
+            )
+            total = total.scatter_add(1, to, (weights * share.unsqueeze(2)).flatten(1))
+            sums.append(total.gather(1, anime))
+        return sums[0], sums[1]
+
+    def _rating(
+        self,
+        rater: Tensor,
+        offset: Tensor,
+        anime: Tensor,
+        vectors: Tensor,
+        crossed: Tensor,
+        liked: Tensor,
+    ) -> Tensor:
+        expected = look_up(self.expected, anime)
+        signals = torch.stack(
+            [
+                offset.unsqueeze(1).expand_as(expected),
+                expected - self.usual,
+                liked,
+                liked / (crossed.abs() + self.crossed_half),
+                crossed,
+            ],
+            2,
+        )
+        # Weights times the user first: a candidate then pays for one product, not for three.
+        by_vector = self.from_product * rater.unsqueeze(1) + self.from_anime
+        units = F.relu(
+            self.from_user(rater).unsqueeze(1)
+            + vectors @ by_vector.transpose(1, 2)
+            + self.from_signals(signals)
+        )
+        units = F.relu(self.hidden[0](units))
+        product = (vectors @ rater.unsqueeze(2)).squeeze(2)
+        deep = (self.blend(signals) + self.hidden[1](units)).squeeze(2)
+        rating: Tensor = (
+            expected
+            + offset.unsqueeze(1)
+            + self.product * product
+            + look_up(self.rated, anime)
+            + deep
+        )
+        return rating
+
+
+def _numbers(model: PersonalModel) -> dict[str, float]:
+    """By the name of the buffer they become: a number in the code would be float32 in ONNX."""
+    return {
+        "mean": model.expectation.mean,
+        "usual": model.anime.usual,
+        "taste": model.mix.taste,
+        "deep": model.mix.deep,
+        "alone": ALONE,
+        "genre_damping": DAMPING,
+        "product": PRODUCT,
+        "crossed_half": CROSSED,
+    }
+
+
+def _tables(model: PersonalModel) -> dict[str, Tensor]:
+    """By the name of the buffer they become, row 0 "unknown"."""
+    network = model.network
+    double = {name: tensor.detach().double() for name, tensor in network.state_dict().items()}
+    content, ids = model.anime.content.double(), model.anime.ids
+    vectors = double["anime_id.weight"][ids] + _content(content, double, "anime_content")
+    watched = double["watched_id.weight"][ids] + _content(content, double, "watched_content")
+    appeal = double["appeal_id.weight"][ids] + _content(content, double, "appeal_content")
+    dim = vectors.shape[1]
+    vectors = torch.cat([torch.zeros(1, dim, dtype=torch.float64), vectors])
+    users = np.append(0, model.users[model.users > 0])
+    crossed, weights = _crosses(model.crosses)
+    return {
+        "user_vectors": network.user_id.weight.detach()[users],
+        "watched_vectors": torch.cat([torch.zeros(1, dim, dtype=torch.float64), watched]),
+        "anime_vectors": vectors,
+        "appeal": torch.cat([torch.tensor([NO_APPEAL]).double(), appeal.squeeze(1)]),
+        "popular": torch.cat([torch.zeros(1).double(), POPULAR * model.share.double()]),
+        # What the network was trained with, to the bit; the mean where nothing is known.
+        "expected": torch.cat(
+            [torch.tensor([model.expectation.mean]).double(), model.anime.expected.double()]
+        ),
+        "rated": torch.cat([torch.zeros(1).double(), double["rated_id.weight"][ids].squeeze(1)]),
+        "crossed": crossed,
+        "cross_weights": weights,
+    }
+
+
+def _genres(model: PersonalModel) -> dict[str, Tensor]:
+    """The crosses of genres, their weights times the mix's; no genres where they weigh nothing."""
+    genres, weight = model.genres, model.mix.genres
+    kept = len(genres.names) if weight else 0
+    member = np.vstack([np.zeros((1, kept)), genres.member[:, :kept]])
+    return {
+        "genre": torch.from_numpy(member.astype(np.uint8)),
+        "genre_liking": torch.from_numpy(weight * genres.liking[:kept]),
+        "genre_watching": torch.from_numpy(weight * genres.watching[:kept]),
+        "genre_usual": torch.from_numpy(genres.usual[:kept]),
+    }
+
+
+def _profiles(traits: Profiles, users: pd.DataFrame) -> dict[str, Tensor]:
+    """What is stored of each user, and how a request's own numbers are scaled."""
+    unknown = np.append(0, np.full(len(traits.scale), np.nan))
+    stored = np.vstack([unknown, traits.stated(users)]).astype(np.float32)
+    scale = torch.tensor(list(traits.scale.values()), dtype=torch.float64).view(-1, 2)
+    return {
+        "user_profile": torch.from_numpy(stored),
+        "profile_mean": scale[:, 0].clone(),
+        "profile_scale": scale[:, 1].clone(),
+    }
+
+
+def _content(content: Tensor, weights: dict[str, Tensor], layer: str) -> Tensor:
+    return content @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
+
+
+def _crosses(matrix: sp.csr_array) -> tuple[Tensor, Tensor]:
+    """int32[A + 1, K] rows and float32[A + 1, K] weights; unused places point at row 0."""
+    counts = np.diff(matrix.indptr)
+    shape = (matrix.shape[0] + 1, max(int(counts.max(initial=0)), 1))
+    crossed, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    row = np.repeat(np.arange(1, shape[0]), counts)
+    place = np.arange(len(matrix.data)) - np.repeat(matrix.indptr[:-1], counts)
+    crossed[row, place] = matrix.indices + 1
+    weights[row, place] = matrix.data
+    return torch.from_numpy(crossed), torch.from_numpy(weights)

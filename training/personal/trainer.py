@@ -1,0 +1,265 @@
+"""The training of the `personal` preset: crosses in closed form, then the network beside them.
+
+A step takes some users, hides a share of what each has watched, and asks for the hidden part from
+the rest: a target never stands in the history it is predicted from. The crosses a user is trained
+beside were fitted without that user, so that the network sees of them what it will see of ratings
+that nobody was fitted on.
+"""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anirank.errors import RunError
+from training.interactions.interactions import Interactions
+from training.loop.curves import plot_learning
+from training.loop.progress import Progress
+from training.personal.features.content import Content
+from training.personal.features.profile import Profiles
+from training.personal.mixing import choose, parts
+from training.personal.model import (
+    Mix,
+    PersonalModel,
+    catalogue,
+    new_network,
+    save_fitted,
+    save_mix,
+)
+from training.personal.network import Anime
+from training.personal.wide.closed_form import Fit, fit
+from training.run import PersonalRun, load_tensors, save_tensors
+from training.seed.trainer import interruptible, learning_rates
+from training.splits import personal_split
+from training.tables.tables import Ratings, Tables
+
+HIDDEN = (0.05, 0.5)  # share of a history that is asked for, drawn per user
+NOTHING = 0.05  # share of users who are asked for without any history
+VALIDATED_USERS = 2_000
+CLIP = 5.0  # norm of a gradient
+
+
+class PersonalTrainer:
+    """A `personal` model on its way through the epochs of a run."""
+
+    def __init__(self, run: PersonalRun, tables: Tables, device: torch.device) -> None:
+        if tables.fingerprint != run.fingerprint:
+            raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
+        self.run, self.preset, self.device = run, run.preset, device
+        self.ratings = tables.ratings
+        self.parts = personal_split(tables, self.preset)
+        users, anime = self.ratings.user_row, self.ratings.anime_row
+        watched = np.bincount(anime[self.parts.train], minlength=len(tables.anime)) > 0
+        there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
+        content = Content.fit(tables.anime, watched, self.preset.dump_aggregates)
+        traits = Profiles.fit(tables.users, there, self.preset.dump_aggregates)
+        content.save(run.folder)
+        traits.save(run.folder)
+        self.closed = fit(tables, self.parts.train, content, self.preset, device)
+        fitted = self.closed.fitted
+        save_fitted(run, fitted)
+        torch.manual_seed(self.preset.seed)
+        self.network = new_network(self.preset, tables, content, traits).to(device)
+        whole = catalogue(fitted, content.matrix(tables.anime), device)
+        stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
+        mix = Mix(mean=fitted.expectation.mean)
+        self.model = PersonalModel(self.network, fitted, whole, stated, mix)
+        self.trained = _Trained.of(self.closed, whole)
+        self._start_from_popularity()
+        self.steps = sum(
+            math.ceil(np.sum(self.closed.fold == fold) / self.preset.optimisation.batch_size)
+            for fold in range(self.preset.folds)
+        )
+        self.rates = learning_rates(self.preset.optimisation, self.steps)
+        self.adam = torch.optim.Adam(self._groups(), fused=True)
+        self.epoch = 0
+
+    @torch.no_grad()
+    def _start_from_popularity(self) -> None:
+        columns = self.trained.interactions.watched.indices
+        counts = np.bincount(columns, minlength=len(self.trained.anime.ids)) + 1.0
+        share = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)).to(self.device)
+        appeal = self.network.appeal_id.weight
+        appeal[:] = share.min()
+        appeal[self.trained.anime.ids, 0] = share
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters for Adam: only the tables of ids are drawn towards zero."""
+        ids: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in self.network.named_parameters():
+            is_table = "_id." in name and not name.startswith("appeal")
+            (ids if is_table else others).append(parameter)
+        return [{"params": ids, "weight_decay": self.preset.weight_decay}, {"params": others}]
+
+    def fit(self, progress: Progress) -> bool:
+        """Train to the last epoch; False where a signal ended it before.
+
+        An epoch that was stopped is trained again, whole, by `resume`.
+        """
+        if not (self.run.folder / "mix.json").exists():  # a refit brings the one chosen before
+            save_mix(self.run, self.model.mix)
+        if not self.run.weights_file.exists():
+            self.run.save_weights(self.network)
+        with interruptible() as interrupted:
+            while self.epoch < self.preset.optimisation.epochs:
+                seed = self.preset.seed * 1_000_003 + self.epoch
+                rng = np.random.default_rng(seed)
+                torch.manual_seed(seed)
+                batches = self._batches(rng)
+                progress.start_epoch(self.epoch + 1, len(self.closed.fold), 0)
+                squares = asked = 0.0
+                for step, (fold, users) in enumerate(batches):
+                    loss, count = self._step(fold, users, self.epoch * self.steps + step, rng)
+                    squares, asked = squares + loss * count, asked + count
+                    progress.advance(len(users), loss)
+                    if interrupted.is_set():
+                        return False
+                self._close_epoch(progress, squares / max(asked, 1))
+        if len(self.parts.validation):
+            self._choose_mix()
+        return True
+
+    def _batches(self, rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
+        size, batches = self.preset.optimisation.batch_size, []
+        for fold in range(self.preset.folds):
+            users = rng.permutation(np.flatnonzero(self.closed.fold == fold))
+            batches += [(fold, users[at : at + size]) for at in range(0, len(users), size)]
+        return [batches[at] for at in rng.permutation(len(batches))]
+
+    def _step(
+        self, fold: int, users: np.ndarray, step: int, rng: np.random.Generator
+    ) -> tuple[float, int]:
+        whole = self.trained.interactions.at(users)
+        counts = np.diff(whole.watched.indptr)
+        share = rng.uniform(*HIDDEN, size=len(users))
+        share[rng.random(len(users)) < NOTHING] = 1.0
+        kept = rng.random(whole.watched.nnz) >= np.repeat(share, counts)
+        rest, user, anime = whole.parted(kept)
+        if not len(user):
+            return 0.0, 0
+        history = rest.history(self.trained.without[fold], self.device)
+        chance = self.preset.id_dropout
+        hidden = (rng.random(len(users)) < chance) | (share == 1.0)
+        ids = torch.from_numpy(np.where(hidden, 0, self.model.users[users])).to(self.device)
+        stated = torch.rand(len(users), 1, device=self.device) >= chance
+        traits = self.model.traits[users].to(self.device) * stated
+        every = self.trained.anime
+        shown = torch.rand(len(every.ids), device=self.device) >= chance / 3
+        batch = every._replace(ids=torch.where(shown, every.ids, 0))
+        row, column = (torch.from_numpy(each).to(self.device) for each in (user, anime))
+        residual = torch.from_numpy(whole.residual.data[~kept]).to(self.device)
+        self.network.train()
+        encoded = self.network.encode(history, ids, traits, batch)
+        logits = self.network.logits(encoded)
+        watching = self._watching(logits, rest, row, column)
+        rated = self.network.rating(history, encoded, batch, row, column)
+        squares = F.mse_loss(rated, residual + every.expected[column])
+        self.adam.zero_grad()
+        torch.autograd.backward(watching + squares)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        for group in self.adam.param_groups:
+            group["lr"] = self.rates[step]
+        self.adam.step()
+        return float(squares.detach()), len(user)
+
+    def _watching(self, logits: Tensor, rest: Interactions, row: Tensor, column: Tensor) -> Tensor:
+        """Poisson form of the softmax loss over what each user has not shown to have watched:
+        mean of -logit over the targets, plus the sum of exp(logit), which it draws to 1."""
+        open_ = torch.ones_like(logits)
+        watched = rest.watched.tocoo()
+        open_[watched.row, watched.col] = 0
+        totals = (logits.exp() * open_).sum(1)
+        targets = torch.bincount(row, minlength=len(logits)).to(logits.dtype)
+        # A user of many targets says more, though not as much more as they are.
+        weight = targets.sqrt()
+        drawn = (logits[row, column] / targets.sqrt()[row]).sum()
+        return ((weight * totals).sum() - drawn) / weight.sum()
+
+    def _close_epoch(self, progress: Progress, train: float) -> None:
+        self.epoch += 1
+        validation = self._validation_loss() if len(self.parts.validation) else None
+        rate = float(self.rates[self.epoch * self.steps - 1])
+        line = self.run.record(self.epoch, train, validation, rate, *progress.finish_epoch())
+        # The rate falls to zero: the last weights rank best even where the rating's error has
+        # begun to rise by a hair.
+        self.run.save_weights(self.network)
+        self._save_state()
+        plot_learning(self.run)
+        progress.report(line)
+
+    def _validated(self) -> tuple[Ratings, np.ndarray]:
+        """Validation ratings of a sample of users, and those users, int64[n], ascending."""
+        rows = self.parts.validation
+        users = np.unique(self.ratings.user_row[rows]).astype(np.int64)
+        rng = np.random.default_rng(self.preset.seed)
+        users = np.sort(rng.permutation(users)[:VALIDATED_USERS])
+        return self.ratings.at(rows[np.isin(self.ratings.user_row[rows], users)]), users
+
+    def _known(self) -> Interactions:
+        expectation = self.closed.fitted.expectation
+        return Interactions.of(self.ratings, self.parts.known, expectation, len(self.closed.fold))
+
+    def _validation_loss(self) -> float:
+        held, _ = self._validated()
+        predicted = self.model.ratings(
+            self._known(), held.user_row.astype(np.int64), held.anime_row
+        )
+        return float(np.mean((predicted - held.rating) ** 2))
+
+    def _choose_mix(self) -> None:
+        held, users = self._validated()
+        listed = self.parts.listed("validation", len(self.model.anime.ids))
+        self.model.network.eval()
+        self.model.mix = choose(
+            parts(self.model, self._known(), held, users, listed), self.model.mix.mean
+        )
+        save_mix(self.run, self.model.mix)
+
+    def _save_state(self) -> None:
+        tensors = {f"model.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, state in self.adam.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": tensor for name, tensor in state.items()}
+        save_tensors(self.run.state_file, tensors, place=json.dumps({"epoch": self.epoch}))
+
+    def resume(self) -> None:
+        """Take up the run after its last whole epoch. Raises RunError where it cannot be read."""
+        if not self.run.state_file.exists():
+            return
+        tensors, metadata = load_tensors(self.run.state_file, self.device)
+        try:
+            adam = self.adam.state_dict()
+            for name, tensor in tensors.items():
+                part, _, rest = name.partition(".")
+                if part == "adam":
+                    index, _, field = rest.partition(".")
+                    adam["state"].setdefault(int(index), {})[field] = tensor
+            model = {n.removeprefix("model."): t for n, t in tensors.items() if n[:6] == "model."}
+            self.network.load_state_dict(model)
+            self.adam.load_state_dict(adam)
+            self.epoch = int(json.loads(metadata["place"])["epoch"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RunError(f"{self.run.state_file}: does not fit the run: {error}") from None
+
+
+class _Trained(NamedTuple):
+    """What a step sees: only the anime that were trained on, int64[M] of the catalogue."""
+
+    anime: Anime
+    interactions: Interactions
+    without: list[sp.csr_array]
+
+    @classmethod
+    def of(cls, closed: Fit, whole: Anime) -> "_Trained":
+        columns = np.flatnonzero(closed.fitted.trained_anime)
+        at = torch.from_numpy(columns).to(whole.ids.device)
+        return cls(
+            Anime(whole.ids[at], whole.content[at], whole.expected[at], whole.usual),
+            Interactions(*(each[:, columns] for each in closed.interactions)),
+            [crosses[columns][:, columns] for crosses in closed.without],
+        )

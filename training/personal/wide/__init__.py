@@ -1,0 +1,1 @@
+"""The wide part, fitted in closed form."""

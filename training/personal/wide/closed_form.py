@@ -1,0 +1,98 @@
+"""The closed-form half of the `personal` preset: expectations, crosses of anime, crosses of genres.
+
+Crosses are fitted once for all users, and once without each fold of them: what is trained beside
+crosses sees them as they are for ratings that nobody was fitted on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from training.interactions.expectation import Expectation
+from training.interactions.interactions import Interactions
+from training.personal.features.content import Content
+from training.personal.model import USERS_AT_ONCE, Fitted
+from training.personal.network import History
+from training.personal.wide.crosses import Crosses
+from training.personal.wide.genre_crosses import GenreCrosses
+from training.personal.wide.side_information import SideInformation
+from training.presets import PersonalPreset
+from training.tables.tables import Tables
+
+HIDDEN = 0.2  # share of a history that the genres are fitted to
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`fitted`: what is kept; `fold`: int64[U], each user's; `without`: crosses by fold, [A, A];
+    `interactions`: the training ratings."""
+
+    fitted: Fitted
+    fold: np.ndarray
+    without: list[sp.csr_array]
+    interactions: Interactions
+
+
+def fit(
+    tables: Tables, rows: np.ndarray, content: Content, preset: PersonalPreset, device: torch.device
+) -> Fit:
+    """Fit on the ratings at `rows`, int64[n]."""
+    ratings, anime, users = tables.ratings, len(tables.anime), len(tables.users)
+    expectation = Expectation.fit(ratings, rows, anime)
+    interactions = Interactions.of(ratings, rows, expectation, users)
+    features = content.matrix(tables.anime)
+    likeness = SideInformation.of(
+        tables.anime, features, preset.content_weight, preset.title_weight
+    )
+
+    def crosses(chosen: np.ndarray) -> Crosses:
+        return Crosses.fit(
+            interactions.watched[chosen],
+            likeness,
+            preset.ridge,
+            preset.cross_weights,
+            preset.user_exponent,
+            device,
+        )
+
+    rng = np.random.default_rng(preset.seed)
+    fold = rng.integers(preset.folds, size=users)
+    without = [crosses(np.flatnonzero(fold != each)).matrix() for each in range(preset.folds)]
+    genres = GenreCrosses.untrained(
+        tables.anime, content.values["genres"], ratings.anime_row[rows]
+    ).fit(_left_over(interactions, fold, without, rng))
+    watched = np.bincount(ratings.anime_row[rows], minlength=anime)
+    fitted = Fitted(
+        watched / len(rows),
+        crosses(np.arange(users)),
+        genres,
+        expectation,
+        watched > 0,
+        np.bincount(ratings.user_row[rows], minlength=users) > 0,
+    )
+    return Fit(fitted, fold, without, interactions)
+
+
+def _left_over(
+    interactions: Interactions,
+    fold: np.ndarray,
+    without: list[sp.csr_array],
+    rng: np.random.Generator,
+) -> Iterator[tuple[History, Tensor]]:
+    """Histories with a part hidden, and what the crosses leave over of it, float32[B, A]."""
+    for number, crosses in enumerate(without):
+        users = np.flatnonzero(fold == number)
+        for start in range(0, len(users), USERS_AT_ONCE):
+            whole = interactions.at(users[start : start + USERS_AT_ONCE])
+            kept = rng.random(whole.watched.nnz) >= HIDDEN
+            rest, user, anime = whole.parted(kept)
+            history = rest.history(crosses, torch.device("cpu"))
+            left_over = -history.crossed
+            left_over[user, anime] += 1
+            shown = rest.watched.tocoo()
+            left_over[shown.row, shown.col] = 0
+            yield history, left_over

@@ -1,0 +1,1 @@
+"""The preset `seed`: the seed document's recipe to the letter."""

@@ -1,0 +1,1 @@
+"""From the three CSV files of the dump to typed tables."""
