@@ -5,7 +5,6 @@
     ├── DataError                the input files, or a prepared folder
     ├── PresetError              the declaration of a model
     ├── RunError                 a run folder
-    │   └── Interrupted          a training that a signal stopped; it can be continued
     ├── ExportError              making a bundle from a run
     │   └── ParityError          two forms of a model that disagree
     └── ServingError             serving a bundle, or calling what serves it
@@ -50,12 +49,6 @@ class PresetError(AnirankError):
 
 class RunError(AnirankError):
     """A run folder that is missing, incomplete or does not fit what it is used with."""
-
-
-class Interrupted(RunError):
-    """A training that a signal stopped at a place from which it can go on."""
-
-    exit_code = 130  # what a shell gives to a program that Ctrl-C ended
 
 
 class ExportError(AnirankError):

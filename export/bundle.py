@@ -15,11 +15,12 @@ import pandas as pd
 from rich.table import Table
 
 from anirank.errors import ExportError
+from bundles.files import write_text
 from export import graphs
 from export.archive import pack
 from export.parity import Parity, as_form, check, requests
-from export.served import served
-from training.run import PersonalRun, SeedRun, write_text
+from training.presets import preset_of
+from training.run import Run
 from training.seed.encoders import VOCABULARIES
 from training.tables.tables import Tables
 
@@ -49,7 +50,7 @@ class Exported:
         return table
 
 
-def export(run: SeedRun | PersonalRun, store: Path, name: str, version: str) -> Exported:
+def export(run: Run[Any], store: Path, name: str, version: str) -> Exported:
     """Make the bundle and the .mar, or nothing.
 
     Raises ExportError where the name or version is not fit for a path or is taken, ParityError
@@ -71,14 +72,14 @@ def export(run: SeedRun | PersonalRun, store: Path, name: str, version: str) -> 
     return Exported(folder, archive, parity)
 
 
-def _write(run: SeedRun | PersonalRun, folder: Path, name: str, version: str) -> Parity:
+def _write(run: Run[Any], folder: Path, name: str, version: str) -> Parity:
     tables = run.tables()
-    made = served(run, tables)
+    made = preset_of(run).served(run, tables)
     described = {
         "name": name,
         "version": version,
-        "preset": run.preset.name,
-        "label": run.preset.label,
+        "preset": run.settings.name,
+        "label": run.settings.label,
         "profile": made.profile,
         "score": {"beta": made.beta, "mean": made.mean},
     }
@@ -88,7 +89,7 @@ def _write(run: SeedRun | PersonalRun, folder: Path, name: str, version: str) ->
         "TorchScript": graphs.trace(made.ranker, columns, folder / "ranker.ts"),
         "ONNX": graphs.to_onnx(made.ranker, columns, folder / "ranker.onnx", described),
     }
-    batches = requests(tables, made.profiles, run.preset.seed)
+    batches = requests(tables, made.profiles, run.settings.seed)
     parity = check(made.exact, made.trained, forms, batches, len(tables.anime))
     write_catalogue(tables.anime, folder / "catalogue")
     write_histories(tables, folder / "histories")

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from anirank.errors import ExportError
-from export.parity import Form, Inputs, as_form
+from export.parity import Form, as_form
+from training.folding.served import Inputs
 
 INPUTS = {
     "user_id": ("int64", ("B",)),

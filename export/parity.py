@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from anirank.errors import ParityError
+from training.folding.served import Inputs, Reference
 from training.tables.tables import Tables
 
 # Of a rating up to 10; in proportion beyond, where only absurd users lead, as float32 itself is.
@@ -20,7 +21,6 @@ HOSTILE = (0, -1, -(2**63), 2**63 - 1, 2**31, 2**32 + 1, 67_108_863)
 # Lengths of the histories asked with.
 HISTORIES = (0, 1, 3, 20, 100, 400, 2_000)
 
-Inputs = dict[str, np.ndarray]
 Form = Callable[[Inputs], dict[str, np.ndarray]]
 
 
@@ -50,13 +50,6 @@ def as_form(graph: nn.Module, names: tuple[str, ...]) -> Form:
         return dict(zip(names, (output.numpy() for output in outputs), strict=True))
 
     return run
-
-
-class Reference(Protocol):
-    """An unfolded training model behind the graph's inputs."""
-
-    def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """`known`: bool[B, N], and those of the other outputs that are told apart, [B, N]."""
 
 
 def check(

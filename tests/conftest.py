@@ -10,9 +10,11 @@ from rich.console import Console
 
 from export.bundle import Exported, export
 from training.loop.progress import Progress
+from training.personal.run import PersonalRun
+from training.personal.settings import PERSONAL, PersonalSettings
 from training.personal.trainer import PersonalTrainer
-from training.presets import PersonalPreset, SeedPreset, resolve
-from training.run import PersonalRun, SeedRun
+from training.seed.run import SeedRun
+from training.seed.settings import SEED, SeedSettings
 from training.seed.trainer import SeedTrainer
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import prepare
@@ -26,7 +28,7 @@ pytest_plugins = [
     "tests.toy.fixtures",
 ]
 
-Train = Callable[[Tables, SeedPreset, Path], SeedRun]
+Train = Callable[[Tables, SeedSettings, Path], SeedRun]
 
 
 # A TorchScript graph sets them for the whole process; sums depend on them in their last bit.
@@ -61,9 +63,9 @@ def tables(synthetic: Path) -> Tables:
 
 
 @pytest.fixture(scope="session")
-def preset() -> SeedPreset:
+def seed_settings() -> SeedSettings:
     """The seed's recipe, short."""
-    return resolve("seed", epochs=2, batch_size=128, learning_rate=0.003)
+    return SEED.resolved(epochs=2, batch_size=128, learning_rate=0.003)
 
 
 @pytest.fixture(scope="session")
@@ -73,21 +75,23 @@ def trained() -> Train:
 
 
 @pytest.fixture(scope="session")
-def run(tables: Tables, preset: SeedPreset, tmp_path_factory: pytest.TempPathFactory) -> SeedRun:
-    return _train(tables, preset, tmp_path_factory.mktemp("run") / "run")
+def run(
+    tables: Tables, seed_settings: SeedSettings, tmp_path_factory: pytest.TempPathFactory
+) -> SeedRun:
+    return _train(tables, seed_settings, tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture(scope="session")
-def personal_preset() -> PersonalPreset:
+def personal_settings() -> PersonalSettings:
     """The `personal` preset, short."""
-    return resolve("personal", epochs=3, batch_size=64)
+    return PERSONAL.resolved(epochs=3, batch_size=64)
 
 
 @pytest.fixture(scope="session")
 def personal(
-    tables: Tables, personal_preset: PersonalPreset, tmp_path_factory: pytest.TempPathFactory
+    tables: Tables, personal_settings: PersonalSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> PersonalRun:
-    run = PersonalRun.create(tmp_path_factory.mktemp("personal") / "run", personal_preset, tables)
+    run = PersonalRun.create(tmp_path_factory.mktemp("personal") / "run", personal_settings, tables)
     torch.set_num_threads(THREADS)
     with Progress(Console(quiet=True), 3) as progress:
         assert PersonalTrainer(run, tables, torch.device("cpu")).fit(progress)
@@ -116,10 +120,10 @@ def mar_file(exported: Exported) -> Path:
     return exported.archive
 
 
-def _train(tables: Tables, preset: SeedPreset, folder: Path) -> SeedRun:
-    run = SeedRun.create(folder, preset, tables)
+def _train(tables: Tables, seed_settings: SeedSettings, folder: Path) -> SeedRun:
+    run = SeedRun.create(folder, seed_settings, tables)
     torch.set_num_threads(THREADS)
     trainer = SeedTrainer(run, tables, torch.device("cpu"))
-    with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
+    with Progress(Console(quiet=True), seed_settings.optimisation.epochs) as progress:
         assert trainer.fit(progress)
     return run

@@ -20,44 +20,46 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anirank.errors import RunError
-from training.presets import PersonalPreset, SeedPreset, validated
-from training.seed.encoders import Encoders
-from training.seed.network import SeedNetwork
+from bundles.files import write_json, write_text
+from training.settings import Settings
 from training.tables.tables import Tables
 
+CONFIG = "config.json"
 LIBRARIES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "safetensors")
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder of any preset, and what it was resolved to."""
+class Run(Generic[AnySettings]):
+    """A run folder of any preset, and the settings it was resolved to."""
 
     folder: Path
-    preset: Any
+    settings: AnySettings
     fingerprint: str
 
     @classmethod
-    def create(cls, folder: Path, preset: SeedPreset | PersonalPreset, tables: Tables) -> Self:
+    def create(cls, folder: Path, settings: AnySettings, tables: Tables) -> Self:
         """Begin a run. Raises RunError where the folder already holds something."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: is not empty; name a new folder, or continue with --resume")
-        run = cls(folder, preset, tables.fingerprint)
+        run = cls(folder, settings, tables.fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
         tables.save(run.tables_folder)
         config = {
-            "preset": preset.model_dump(mode="json"),
+            "preset": settings.model_dump(mode="json"),
             "fingerprint": tables.fingerprint,
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }
-        write_text(folder / "config.json", json.dumps(config, indent=2))
+        write_json(folder / CONFIG, config)
         return run
 
     @property
@@ -80,6 +82,16 @@ class Run:
         """One JSON line an epoch."""
         return self.folder / "metrics.jsonl"
 
+    @property
+    def curves_file(self) -> Path:
+        """Loss and RMSE per epoch, as a picture."""
+        return self.folder / "plots" / "learning.png"
+
+    @property
+    def evaluation_file(self) -> Path:
+        """What was measured on the test rows."""
+        return self.folder / "evaluation.json"
+
     def tables(self) -> Tables:
         """The tables the run was trained on. Raises DataError, or RunError if they are others."""
         tables = Tables.load(self.tables_folder)
@@ -89,7 +101,7 @@ class Run:
 
     def evaluation(self) -> dict[str, Any] | None:
         """What `anirank evaluate` found on the test rows; None: not yet evaluated."""
-        file = self.folder / "evaluation.json"
+        file = self.evaluation_file
         return json.loads(file.read_text("utf-8")) if file.exists() else None
 
     def save_weights(self, model: nn.Module) -> None:
@@ -125,81 +137,20 @@ class Run:
         return [json.loads(line) for line in self.metrics_file.read_text("utf-8").splitlines()]
 
 
-@dataclass(frozen=True)
-class SeedRun(Run):
-    """A run of the `seed` preset."""
+def read_config(folder: Path) -> tuple[dict[str, Any], str]:
+    """The settings that a run declares, as plain data, and its data's fingerprint.
 
-    preset: SeedPreset
-
-    @classmethod
-    def open(cls, folder: Path) -> "SeedRun":
-        """A run made before. Raises RunError where there is none of this preset."""
-        run = open_run(folder)
-        if not isinstance(run, SeedRun):
-            raise RunError(f"{folder}: is a run of the preset {run.preset.name}, not of seed")
-        return run
-
-    def encoders(self) -> Encoders:
-        """The fitted encoders. Raises RunError."""
-        return Encoders.load(self.folder, self.preset)
-
-    def new_model(self, encoders: Encoders) -> SeedNetwork:
-        """The preset's network with fresh weights."""
-        return SeedNetwork(
-            encoders.vocabulary_sizes(),
-            len(self.preset.deep),
-            self.preset.embedding_dim,
-            self.preset.hidden,
-            self.preset.dropout,
-        )
-
-    def model(self, encoders: Encoders) -> SeedNetwork:
-        """The trained network, in eval mode. Raises RunError where it does not fit."""
-        model = self.new_model(encoders)
-        try:
-            model.load_state_dict(load_file(self.weights_file))
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{self.weights_file}: cannot be read: {error}") from None
-        except RuntimeError as error:
-            first = str(error).splitlines()[-1].strip()
-            raise RunError(f"{self.weights_file}: does not fit the run: {first}") from None
-        return model.eval()
-
-
-@dataclass(frozen=True)
-class PersonalRun(Run):
-    """A run of the `personal` preset."""
-
-    preset: PersonalPreset
-
-
-def open_run(folder: Path) -> SeedRun | PersonalRun:
-    """A run made before, of any preset. Raises RunError where there is none."""
+    Raises RunError where there is no run.
+    """
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        preset = validated(config["preset"])
-        if isinstance(preset, PersonalPreset):
-            return PersonalRun(folder, preset, config["fingerprint"])
-        return SeedRun(folder, preset, config["fingerprint"])
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        declared, fingerprint = dict(config["preset"]), str(config["fingerprint"])
+        declared["name"] = str(declared["name"])
     except OSError:
-        raise RunError(f"{folder}: no run here (config.json is missing)") from None
-    except (ValueError, KeyError) as error:
-        raise RunError(f"{folder / 'config.json'}: cannot be read: {error}") from None
-
-
-def open_personal_run(folder: Path) -> PersonalRun:
-    """A run of the `personal` preset made before. Raises RunError where there is none."""
-    run = open_run(folder)
-    if not isinstance(run, PersonalRun):
-        raise RunError(f"{folder}: is a run of the preset {run.preset.name}, not of personal")
-    return run
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    scratch = file.with_name(f".{file.name}.part")
-    scratch.write_text(text, "utf-8")
-    scratch.replace(file)
+        raise RunError(f"{folder}: no run here ({CONFIG} is missing)") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder / CONFIG}: cannot be read: {error}") from None
+    return declared, fingerprint
 
 
 def save_tensors(file: Path, tensors: dict[str, Tensor], **metadata: str) -> None:

@@ -6,10 +6,11 @@ from typing import Literal
 import numpy as np
 
 from anirank.errors import DataError
-from training.presets import PersonalPreset, SeedPreset
 from training.tables.tables import Tables
 
 Shares = tuple[float, float, float]  # of training, validation and test
+# What is held out: ratings of every user, users or anime whole, or nothing.
+Rule = Literal["ratings", "users", "anime", "none"]
 
 # Of the ratings of a user who is held out; the others come with the request.
 ASKED_OF_A_HELD_OUT_USER = 0.2
@@ -47,35 +48,18 @@ class Split:
         return np.isin(np.arange(anime), chosen)
 
 
-def split(tables: Tables, preset: SeedPreset) -> Split:
-    """Sample the ratings, stratified on Type_Gender, and cut the sample at random.
+def split(tables: Tables, rule: Rule, shares: Shares, seed: int) -> Split:
+    """Cut all ratings by a rule; "none" trains on all of them.
 
-    The same tables, preset and seed give the same rows. Raises DataError where a part is empty.
+    The same tables, rule and seed give the same rows. Raises DataError where a part is empty.
     """
-    rng = np.random.default_rng(preset.seed)
-    sampled = rng.permutation(stratified_sample(type_gender(tables), preset.sample, rng))
-    first = round(len(sampled) * preset.split[0])
-    second = round(len(sampled) * (preset.split[0] + preset.split[1]))
-    train, validation, test = map(np.ascontiguousarray, np.split(sampled, [first, second]))
-    parts = Split(train, validation, test)
-    if not min(len(parts.train), len(parts.validation), len(parts.test)):
-        raise DataError(f"{len(sampled)} sampled ratings are too few to train, validate and test")
-    return parts
-
-
-def personal_split(tables: Tables, preset: PersonalPreset) -> Split:
-    """Cut all ratings as the preset says. Raises DataError where a part is empty.
-
-    A preset that holds nothing out trains on all of them.
-    """
-    if preset.split_by == "none":
+    if rule == "none":
         return Split(np.arange(len(tables.ratings)), _none(), _none())
     rules = {"ratings": split_by_user, "users": split_users, "anime": split_anime}
-    parts = rules[preset.split_by](tables, preset.split, preset.seed)
+    parts = rules[rule](tables, shares, seed)
     if not min(len(parts.train), len(parts.validation), len(parts.test)):
         raise DataError(
-            f"{len(tables.ratings)} ratings are too few to train, validate and test by "
-            f"{preset.split_by}"
+            f"{len(tables.ratings)} ratings are too few to train, validate and test by {rule}"
         )
     return parts
 
@@ -134,22 +118,3 @@ def _cut(chosen: np.ndarray, rows: int, shares: Shares, rng: np.random.Generator
     ends = np.round(np.cumsum(shares) * len(chosen)).astype(int)
     part[rng.permutation(chosen)] = np.searchsorted(ends[:2], np.arange(len(chosen)), side="right")
     return part
-
-
-def type_gender(tables: Tables) -> np.ndarray:
-    """The seed's Type_Gender column as a code per rating, int16[R]."""
-    types, type_names = tables.anime["type"].factorize(use_na_sentinel=False)
-    genders, _ = tables.users["gender"].factorize(use_na_sentinel=False)
-    code = genders.astype(np.int16) * len(type_names)
-    return np.asarray(
-        code[tables.ratings.user_row] + types.astype(np.int16)[tables.ratings.anime_row]
-    )
-
-
-def stratified_sample(strata: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """`fraction` of the rows of each stratum (to the nearest whole row), without replacement."""
-    chosen = []
-    for stratum in range(int(strata.max(initial=-1)) + 1):
-        rows = np.flatnonzero(strata == stratum)
-        chosen.append(rng.permutation(rows)[: round(len(rows) * fraction)])
-    return np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)

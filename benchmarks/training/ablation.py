@@ -17,12 +17,13 @@ import torch
 
 from training.interactions.interactions import Interactions
 from training.personal.features.content import Content
+from training.personal.mix import Mix
 from training.personal.mixing import parts
-from training.personal.model import Mix, PersonalModel
+from training.personal.model import PersonalModel
+from training.personal.preset import PersonalPreset
+from training.personal.run import PersonalRun
 from training.personal.wide.crosses import Crosses
 from training.personal.wide.side_information import SideInformation
-from training.run import PersonalRun, open_personal_run
-from training.splits import Split, personal_split
 from training.tables.tables import Ratings, Tables
 
 ALL = 4_096  # weights a row: more than the top of any list can tell apart
@@ -35,7 +36,7 @@ class Validation:
     def __init__(self, run: PersonalRun) -> None:
         self.run, self.tables = run, run.tables()
         self.model = PersonalModel.load(run, self.tables)
-        split: Split = personal_split(self.tables, run.preset)
+        split = run.parts(self.tables)
         self.known = self._interactions(self.tables, split.known)
         self.train = self._interactions(self.tables, split.train)
         self.held: Ratings = self.tables.ratings.at(split.validation)
@@ -47,20 +48,20 @@ class Validation:
 
     def crosses(self) -> Iterator[Measured]:
         """The crosses alone, one thing more at a time."""
-        preset = self.run.preset
+        settings = self.run.settings
         content = Content.load(self.run.folder).matrix(self.tables.anime)
-        none, by_content, by_title = 0.0, preset.content_weight, preset.title_weight
+        none, by_content, by_title = 0.0, settings.content_weight, settings.title_weight
         for name, exponent, weights, kept in (
             ("EASE", 0.0, (none, none), ALL),
-            ("users weighted by length", preset.user_exponent, (none, none), ALL),
-            ("and content", preset.user_exponent, (by_content, none), ALL),
-            ("and title words", preset.user_exponent, (by_content, by_title), ALL),
-            (f"{preset.cross_weights} weights a row", preset.user_exponent,
-             (by_content, by_title), preset.cross_weights),
+            ("users weighted by length", settings.user_exponent, (none, none), ALL),
+            ("and content", settings.user_exponent, (by_content, none), ALL),
+            ("and title words", settings.user_exponent, (by_content, by_title), ALL),
+            (f"{settings.cross_weights} weights a row", settings.user_exponent,
+             (by_content, by_title), settings.cross_weights),
         ):  # fmt: skip
             likeness = SideInformation.of(self.tables.anime, content, *weights)
             fitted = Crosses.fit(
-                self.train.watched, likeness, preset.ridge, kept, exponent, torch.device("cpu")
+                self.train.watched, likeness, settings.ridge, kept, exponent, torch.device("cpu")
             )
             self.model.crosses = fitted.matrix()
             yield name, self._ndcg([Mix()])[0]
@@ -87,7 +88,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
-    validation = Validation(open_personal_run(parser.parse_args().run))
+    validation = Validation(PersonalPreset().open(parser.parse_args().run))
     floor = None
     for table in (validation.crosses(), validation.mixes()):
         for name, (ndcg, liked) in table:

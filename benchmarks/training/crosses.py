@@ -19,9 +19,9 @@ import torch
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import Interactions
 from training.personal.features.content import Content
+from training.personal.settings import PERSONAL
 from training.personal.wide.crosses import Crosses
 from training.personal.wide.side_information import SideInformation
-from training.presets import PERSONAL
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import prepare
 
@@ -58,15 +58,16 @@ def main() -> None:
     rated = np.bincount(tables.ratings.anime_row, minlength=anime) > 0
     content = Content.fit(tables.anime, rated, aggregates=False).matrix(tables.anime)
     alone = fitted_s(interactions, SideInformation.of(tables.anime, content, 0.0, 0.0))
-    preset = PERSONAL
-    beside = SideInformation.of(tables.anime, content, preset.content_weight, preset.title_weight)
+    settings = PERSONAL
+    weights = settings.content_weight, settings.title_weight
+    beside = SideInformation.of(tables.anime, content, *weights)
     whole = fitted_s(interactions, beside)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"{len(every):,} ratings, {rated.sum():,} anime rated\n"
         f"watching alone {alone:.0f} s\n"
         f"with side information {whole:.0f} s, {whole / alone:.2f} times that\n"
-        f"peak memory {gigabytes:.1f} GB; a run fits {preset.folds + 1} of them"
+        f"peak memory {gigabytes:.1f} GB; a run fits {settings.folds + 1} of them"
     )
 
 

@@ -21,9 +21,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from training.presets import SEED
 from training.seed.encoders import Encoders
-from training.splits import split
+from training.seed.sample import sample
+from training.seed.settings import SEED
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import prepare
 from training.tables.tables import Tables
@@ -36,7 +36,7 @@ def ours(folder: Path, ratings: int) -> int:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         prepare(folder).save(Path(scratch) / "prepared")
         tables = Tables.load(Path(scratch) / "prepared")
-    encoders = Encoders.fit(tables, SEED, split(tables, SEED).train)
+    encoders = Encoders.fit(tables, SEED, sample(tables, SEED).train)
     for side in ("user", "anime"):
         encoders.side(tables, side)
     return len(tables.ratings)

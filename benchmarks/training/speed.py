@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.loop.progress import Progress
-from training.presets import SeedPreset, resolve
-from training.run import SeedRun
 from training.seed.encoders import SIDES, Encoders, labels
 from training.seed.evaluation import evaluate
+from training.seed.run import SeedRun
+from training.seed.sample import sample
+from training.seed.settings import SEED, SeedSettings
 from training.seed.trainer import SeedTrainer
-from training.splits import split
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import load_or_prepare
 from training.tables.tables import Tables
@@ -50,7 +50,7 @@ class Rows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self._codes = np.hstack([s.codes[rows] for s, rows in zip(sides, at, strict=True)])
         deep = np.hstack([s[rows] for s, rows in zip(scaled, at, strict=True)])
         self._deep = deep.astype(np.float32)
-        self._label = labels(tables, encoders.preset, tables.ratings)[rows]
+        self._label = labels(tables, encoders.settings, tables.ratings)[rows]
 
     def __len__(self) -> int:
         return len(self._label)
@@ -68,15 +68,15 @@ class Plain(nn.Module):
 
     def __init__(self, encoders: Encoders) -> None:
         super().__init__()
-        preset = encoders.preset
+        settings = encoders.settings
         sizes = encoders.vocabulary_sizes()
-        self.embeddings = nn.ModuleList(nn.Embedding(n, preset.embedding_dim) for n in sizes)
-        widths = (len(preset.deep), *preset.hidden)
+        self.embeddings = nn.ModuleList(nn.Embedding(n, settings.embedding_dim) for n in sizes)
+        widths = (len(settings.deep), *settings.hidden)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(preset.dropout)]
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(settings.dropout)]
         self.deep = nn.Sequential(*layers)
-        self.head = nn.Linear(len(sizes) * preset.embedding_dim + widths[-1], 1)
+        self.head = nn.Linear(len(sizes) * settings.embedding_dim + widths[-1], 1)
 
     def forward(self, codes: Tensor, deep: Tensor) -> Tensor:
         """Predicted label, float32[B]."""
@@ -85,13 +85,13 @@ class Plain(nn.Module):
         return predicted
 
 
-def plain_speed(tables: Tables, preset: SeedPreset, seconds: float) -> float:
+def plain_speed(tables: Tables, settings: SeedSettings, seconds: float) -> float:
     """Samples a second of the plain loop."""
-    rows = split(tables, preset).train
-    encoders = Encoders.fit(tables, preset, rows)
+    rows = sample(tables, settings).train
+    encoders = Encoders.fit(tables, settings, rows)
     loader = DataLoader(Rows(tables, encoders, rows), batch_size=256, shuffle=True)
     model = Plain(encoders)
-    adam = torch.optim.Adam(model.parameters(), lr=preset.optimisation.learning_rate)
+    adam = torch.optim.Adam(model.parameters(), lr=settings.optimisation.learning_rate)
     done, began = 0, time.perf_counter()
     for codes, deep, label in loader:
         loss = nn.functional.mse_loss(model(codes, deep), label)
@@ -120,10 +120,10 @@ class Timed(Progress):
             raise TimeoutError
 
 
-def our_speed(tables: Tables, preset: SeedPreset, seconds: float) -> float:
+def our_speed(tables: Tables, settings: SeedSettings, seconds: float) -> float:
     """Samples a second of our loop."""
     with tempfile.TemporaryDirectory() as folder:
-        run = SeedRun.create(Path(folder) / "run", preset, tables)
+        run = SeedRun.create(Path(folder) / "run", settings, tables)
         trainer = SeedTrainer(run, tables, torch.device("cpu"))
         progress = Timed(trainer, seconds)
         with suppress(TimeoutError):
@@ -131,14 +131,14 @@ def our_speed(tables: Tables, preset: SeedPreset, seconds: float) -> float:
         return progress.speed
 
 
-def accuracy(tables: Tables, preset: SeedPreset) -> float:
+def accuracy(tables: Tables, settings: SeedSettings) -> float:
     """Test RMSE of a whole training."""
     with tempfile.TemporaryDirectory() as folder:
-        run = SeedRun.create(Path(folder) / "run", preset, tables)
+        run = SeedRun.create(Path(folder) / "run", settings, tables)
         trainer = SeedTrainer(run, tables, torch.device("cpu"))
-        with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
+        with Progress(Console(quiet=True), settings.optimisation.epochs) as progress:
             trainer.fit(progress)
-        return evaluate(run).against[preset.label].rmse
+        return evaluate(run).against[settings.label].rmse
 
 
 def at_full_user_table(options: argparse.Namespace) -> Iterator[Tables]:
@@ -161,24 +161,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     larger = {"batch_size": options.batch_size, "learning_rate": options.learning_rate}
-    presets = {"the preset, batch 256": resolve("seed")}
-    presets[f"batch {options.batch_size:,}, rate {options.learning_rate}"] = resolve(
-        "seed", **larger
-    )
+    presets = {"the preset, batch 256": SEED}
+    presets[f"batch {options.batch_size:,}, rate {options.learning_rate}"] = SEED.resolved(**larger)
 
     speeds: dict[str, list[float]] = {name: [] for name in ("the plain loop, batch 256", *presets)}
     for tables in at_full_user_table(options):
         for _ in track(range(options.rounds), "speed", console=console, transient=True):
-            speeds["the plain loop, batch 256"].append(
-                plain_speed(tables, resolve("seed"), options.seconds)
-            )
-            for name, preset in presets.items():
-                speeds[name].append(our_speed(tables, preset, options.seconds))
+            speeds["the plain loop, batch 256"].append(plain_speed(tables, SEED, options.seconds))
+            for name, settings in presets.items():
+                speeds[name].append(our_speed(tables, settings, options.seconds))
     rmse: dict[str, list[float]] = {}
     if options.data is not None:
         tables = load_or_prepare(options.data)
-        for name, preset in presets.items():
-            seeds = [preset.model_copy(update={"seed": seed}) for seed in range(options.seeds)]
+        for name, settings in presets.items():
+            seeds = [settings.model_copy(update={"seed": seed}) for seed in range(options.seeds)]
             rmse[name] = [accuracy(tables, each) for each in seeds]
     show(speeds, rmse)
 

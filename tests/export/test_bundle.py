@@ -12,15 +12,15 @@ import pytest
 import yaml
 
 from anirank.errors import ExportError, ParityError
-from export import bundle
 from export.bundle import Exported, export
 from export.graphs import INPUTS, OUTPUTS
-from export.served import Served
-from training.presets import SeedPreset
-from training.run import SeedRun
+from training.folding.served import Served
+from training.seed.preset import SeedPreset
+from training.seed.run import SeedRun
+from training.seed.settings import SeedSettings
 from training.tables.tables import Tables
 
-Train = Callable[[Tables, SeedPreset, Path], SeedRun]
+Train = Callable[[Tables, SeedSettings, Path], SeedRun]
 
 
 def test_the_manifest_lists_every_file_with_its_digest(bundle_dir: Path, run: SeedRun) -> None:
@@ -133,19 +133,19 @@ def test_a_name_unfit_for_a_path_is_refused(
 def test_an_export_without_parity_leaves_nothing(
     trained: Train,
     tables: Tables,
-    preset: SeedPreset,
+    seed_settings: SeedSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = trained(tables, preset, tmp_path / "run")
-    fold = bundle.served
+    run = trained(tables, seed_settings, tmp_path / "run")
+    fold = SeedPreset.served
 
-    def slightly_off(run: SeedRun, tables: Tables) -> Served:
-        made = fold(run, tables)
+    def slightly_off(preset: SeedPreset, run: SeedRun, tables: Tables) -> Served:
+        made = fold(preset, run, tables)
         made.ranker.anime_wide += 1e-3
         return made
 
-    monkeypatch.setattr(bundle, "served", slightly_off)
+    monkeypatch.setattr(SeedPreset, "served", slightly_off)
     with pytest.raises(ParityError, match=r"differs by 0\.001"):
         export(run, tmp_path / "store", "anime", "1")
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]

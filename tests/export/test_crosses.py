@@ -17,7 +17,7 @@ from handlers.engine.engine import Engine
 from handlers.engine.explanations import explanations
 from handlers.engine.graph import OnnxGraph
 from handlers.engine.query import Query, Ranking
-from training.run import PersonalRun
+from training.personal.run import PersonalRun
 
 HOSTILE = (0, -1, 2**63 - 1, 2**31)
 LENGTHS = (0, 1, 2, 7, 40, 300, 2_000)

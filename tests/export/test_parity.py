@@ -4,10 +4,11 @@ import torch
 
 from anirank.errors import ParityError
 from export.graphs import OUTPUTS
-from export.parity import TOLERANCE, Form, Inputs, as_form, check, requests
-from export.served import served
-from training.run import SeedRun
-from training.seed.ranker import SeedRanker
+from export.parity import TOLERANCE, Form, as_form, check, requests
+from training.folding.served import Inputs
+from training.seed.preset import SeedPreset
+from training.seed.run import SeedRun
+from training.seed.served.ranker import SeedRanker
 from training.tables.tables import Tables
 
 
@@ -18,7 +19,7 @@ def ranker(run: SeedRun, tables: Tables) -> SeedRanker:
 
 
 def compared(run: SeedRun, tables: Tables, form: Form) -> dict[str, float]:
-    made = served(run, tables)
+    made = SeedPreset().served(run, tables)
     batches = requests(tables, made.profiles, 0)
     report = check(made.exact, made.trained, {"form": form}, batches, len(tables.anime))
     return report.largest_difference

@@ -1,50 +1,61 @@
+import json
+from pathlib import Path
+
 import pytest
+import torch
+from rich.console import Console
 
-from anirank.errors import PresetError
-from training.presets import SEED, resolve, validated
-
-
-def test_the_seed_preset_is_the_seed_document() -> None:
-    wide = {column.name for column in SEED.wide}
-    deep = {column.name for column in SEED.deep}
-    assert wide == {
-        *("user_id", "anime_id", "gender", "type", "status"),
-        *("producers", "studios", "source", "age_rating"),
-    }
-    assert deep == {
-        *("days_watched", "episodes", "mean_score", "rank", "popularity", "favorites"),
-        *("duration_minutes", "completed", "total_entries", "genres", "air_start", "air_end"),
-    }
-    assert (SEED.embedding_dim, SEED.hidden, SEED.dropout) == (16, (128, 64, 32), 0.2)
-    assert (SEED.sample, SEED.split, SEED.label) == (0.5, (0.70, 0.15, 0.15), "Score")
-    optimisation = SEED.optimisation
-    assert (optimisation.learning_rate, optimisation.schedule) == (0.001, "constant")
-    assert (optimisation.batch_size, optimisation.epochs) == (256, 10)
+from anirank.errors import PresetError, RunError
+from training.personal.preset import PersonalPreset
+from training.personal.run import PersonalRun
+from training.presets import DEFAULT, PRESETS, named, open_run, preset_of
+from training.seed.preset import SeedPreset
+from training.seed.run import SeedRun
+from training.tables.tables import Tables
 
 
-def test_what_the_caller_sets_takes_the_presets_place() -> None:
-    preset = resolve("seed", label="rating", epochs=3, batch_size=None)
-    assert preset.label == "rating"
-    assert preset.optimisation.epochs == 3
-    assert preset.optimisation.batch_size == SEED.optimisation.batch_size
+def test_presets_are_found_by_the_name_in_their_settings() -> None:
+    assert all(preset.defaults.name == name for name, preset in PRESETS.items())
+    assert isinstance(named(DEFAULT), PersonalPreset)
+    with pytest.raises(PresetError, match="'sead' is not known; there is personal, seed"):
+        named("sead")
 
 
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"label": "Scores"}, "label"),
-        ({"epochs": 0}, "optimisation.epochs"),
-        ({"schedule": "linear"}, "optimisation.schedule"),
-        ({"sample": 1.5}, "sample"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_name(settings: dict[str, object], named: str) -> None:
-    with pytest.raises(PresetError, match=rf"^{named}: .*found"):
-        resolve("seed", **settings)  # type: ignore[arg-type]  # wrong on purpose
+def test_a_run_is_opened_as_what_it_is(run: SeedRun, personal: PersonalRun) -> None:
+    for made, preset in ((run, SeedPreset), (personal, PersonalPreset)):
+        opened = open_run(made.folder)
+        assert opened == made
+        assert isinstance(preset_of(opened), preset)
+    with pytest.raises(RunError, match="is a run of the preset seed, not of personal"):
+        PersonalPreset().open(run.folder)
 
 
-def test_unknown_presets_and_keys_are_refused() -> None:
-    with pytest.raises(PresetError, match="there is seed"):
-        resolve("sead")
-    with pytest.raises(PresetError, match=r"^dropuot: "):
-        validated(SEED.model_dump() | {"dropuot": 0.1})
+def test_a_folder_without_a_run_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"config\.json is missing"):
+        open_run(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"preset": {"name": "seed"}}))
+    with pytest.raises(RunError, match=r"config\.json: cannot be read: 'fingerprint'"):
+        open_run(tmp_path)
+
+
+def test_what_a_preset_does_not_know_it_says_by_name(
+    run: SeedRun, tables: Tables, tmp_path: Path
+) -> None:
+    seed = SeedPreset()
+    with pytest.raises(RunError, match="preset seed, of which none is trained on all ratings"):
+        seed.refit(run, tmp_path / "refit", tables)
+    with pytest.raises(RunError, match="preset seed, of which none is compared with baselines"):
+        seed.compare(run)
+    with pytest.raises(RunError, match="preset seed, of which none has a report"):
+        seed.report(run)
+
+
+def test_every_preset_trains_measures_and_is_served(tables: Tables, tmp_path: Path) -> None:
+    for name, preset in PRESETS.items():
+        settings = preset.defaults.resolved(epochs=1)
+        run = preset.begin(tmp_path / name, settings, tables)
+        assert preset.train(run, tables, torch.device("cpu"), Console(quiet=True))
+        assert json.loads(preset.evaluate(run).to_json())
+        served = preset.served(run, tables)
+        assert served.profile[0]["name"] == "gender"
+        assert served.profiles.shape == (len(tables.users), len(served.profile))

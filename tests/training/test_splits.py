@@ -2,77 +2,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from anirank.errors import DataError
-from training.presets import SeedPreset, resolve
-from training.splits import (
-    personal_split,
-    split,
-    split_anime,
-    split_users,
-    stratified_sample,
-    type_gender,
-)
+from training.splits import Rule, split, split_anime, split_users
 from training.tables.tables import Ratings, Tables
 
 SHARES = (0.7, 0.15, 0.15)
 
 
-def test_the_parts_share_no_rating_and_are_70_15_15(tables: Tables, preset: SeedPreset) -> None:
-    parts = split(tables, preset)
-    rows = np.concatenate([parts.train, parts.validation, parts.test])
-    assert len(np.unique(rows)) == len(rows)
-    assert abs(len(rows) - len(tables.ratings) / 2) <= 30  # a half row a stratum at the most
-    assert abs(len(parts.train) / len(rows) - 0.70) < 0.001
-    assert abs(len(parts.test) / len(rows) - 0.15) < 0.001
-
-
-def test_a_seed_fixes_the_split_and_another_changes_it(tables: Tables, preset: SeedPreset) -> None:
-    once, again = split(tables, preset), split(tables, preset)
-    other = split(tables, preset.model_copy(update={"seed": 1}))
-    assert np.array_equal(once.train, again.train)
-    assert not np.array_equal(once.train, other.train)
-
-
-def test_every_type_and_gender_keeps_its_share(tables: Tables, preset: SeedPreset) -> None:
-    # The seed's column spelled out, beside the codes the split uses.
-    anime, users = tables.anime, tables.users
-    spelled = (
-        anime["type"].fillna("UNKNOWN").to_numpy()[tables.ratings.anime_row]
-        + "_"
-        + users["gender"].fillna("unknown").to_numpy()[tables.ratings.user_row]
-    )
-    parts = split(tables, preset)
-    rows = np.concatenate([parts.train, parts.validation, parts.test])
-    for stratum in np.unique(spelled):
-        assert abs((spelled[rows] == stratum).sum() - (spelled == stratum).sum() / 2) <= 0.5
-    pairs = {(code, text) for code, text in zip(type_gender(tables), spelled, strict=True)}
-    assert len({code for code, _ in pairs}) == len({text for _, text in pairs}) == len(pairs)
-
-
-@given(
-    strata=st.lists(st.integers(0, 4), min_size=1, max_size=200).map(np.array),
-    fraction=st.floats(0.05, 1.0),
-    seed=st.integers(0, 99),
-)
-def test_a_stratified_sample_takes_the_fraction_of_each_stratum(
-    strata: np.ndarray, fraction: float, seed: int
-) -> None:
-    rows = stratified_sample(strata, fraction, np.random.default_rng(seed))
-    assert len(np.unique(rows)) == len(rows)
-    wanted = [round(count * fraction) for count in np.bincount(strata, minlength=5)]
-    assert np.bincount(strata[rows], minlength=5).tolist() == wanted
-
-
-@pytest.mark.parametrize("split_by", ["ratings", "users", "anime"])
+@pytest.mark.parametrize("rule", ["ratings", "users", "anime"])
 def test_however_cut_no_rating_is_in_two_parts_and_a_seed_fixes_them(
-    tables: Tables, split_by: str
+    tables: Tables, rule: Rule
 ) -> None:
-    preset = resolve("personal", split_by=split_by)
-    parts, again = personal_split(tables, preset), personal_split(tables, preset)
-    other = personal_split(tables, resolve("personal", split_by=split_by, seed=1))
+    parts, again = (split(tables, rule, SHARES, 0) for _ in range(2))
+    other = split(tables, rule, SHARES, 1)
     rows = np.concatenate([parts.known, parts.validation, parts.test])
     assert len(np.unique(rows)) == len(rows)
     for part in ("train", "validation", "test", "history"):
@@ -121,4 +64,4 @@ def test_too_few_ratings_to_cut_are_refused(tables: Tables) -> None:
     ratings = tables.ratings
     one = Ratings(ratings.user_row[:1], ratings.anime_row[:1], ratings.rating[:1])
     with pytest.raises(DataError, match="too few to train, validate and test by users"):
-        personal_split(replace(tables, ratings=one), resolve("personal", split_by="users"))
+        split(replace(tables, ratings=one), "users", SHARES, 0)

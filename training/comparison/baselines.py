@@ -9,17 +9,16 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 from training.comparison.factorisation import Factorisation
-from training.interactions.ease import UserSideEase
+from training.interactions.ease import UserSideEase, ease
 from training.interactions.expectation import USER_DAMPING, Expectation
 from training.interactions.interactions import Interactions
-from training.personal.wide.crosses import ease
 from training.seed.scorer import SeedScorer
 from training.splits import Split
 from training.tables.tables import Tables
@@ -273,7 +272,7 @@ def available() -> dict[str, Callable[[Training], Baseline]]:
     return {name: made for name, made in BASELINES.items() if name not in OF_IMPLICIT}
 
 
-def rated(history: Interactions, expectation: Expectation) -> Any:
+def rated(history: Interactions, expectation: Expectation) -> sp.csr_matrix:
     """Ratings, 1 to 10, as a sparse matrix of the kind that `implicit` takes, float32[U, A]."""
     ratings = sp.csr_matrix(history.residual)
     expected = expectation.mean + expectation.anime[ratings.indices]

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -35,7 +36,7 @@ LETTER, LINE = 5.2, 11.0  # width and height of a letter of a name, points
 FEWEST = 20  # predictions in a bin whose mean says something
 
 
-def learning(metrics: list[dict[str, Any]]) -> str:
+def learning(metrics: Sequence[Mapping[str, Any]]) -> str:
     """RMSE of the rating per epoch, on training and validation rows."""
     with matplotlib.rc_context(SETTINGS):
         figure, axes = _figure()
@@ -76,12 +77,12 @@ def calibration(predicted: np.ndarray, actual: np.ndarray) -> str:
         return _svg(figure, "calibration")
 
 
-def coverage(lines: list[Row], own: set[str]) -> str:
+def coverage(rows: Sequence[Row], own: set[str]) -> str:
     """NDCG against the share of the catalogue that is shown to anybody, a point a model."""
     points = sorted(
-        (line.ndcg, line.coverage, line.model)
-        for line in lines
-        if line.coverage is not None and line.ndcg is not None
+        (row["ndcg"], row["coverage"], row.model)
+        for row in rows
+        if row["coverage"] is not None and row["ndcg"] is not None
     )
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(10.6, 4.6), layout="constrained")

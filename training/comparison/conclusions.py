@@ -1,18 +1,24 @@
 """What the figures of a comparison say, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from training.comparison.evaluator import Row
-from training.presets import PersonalPreset
 
+# The rows that a model of one's own has in a comparison: whole, and as visitors meet it.
 WHOLE, HISTORY, NOTHING = "and the rating", "visitor, history only", "visitor, nothing"
 
 
-def remarks(lines: list[Row], preset: PersonalPreset, missing: list[str]) -> list[str]:
-    """Sentences for a reader; `missing`: baselines whose library is not installed."""
-    table, split_by = {line.model: line for line in lines}, preset.split_by
+def remarks(
+    rows: Sequence[Row], *, split_by: str, dump_aggregates: bool, missing: Sequence[str]
+) -> list[str]:
+    """Sentences for a reader.
+
+    split_by: what was held out. dump_aggregates: whether the model learnt from the dump's own
+    counts. missing: baselines whose library is not installed.
+    """
+    table = {row.model: row for row in rows}
     said = []
-    if preset.dump_aggregates:
+    if dump_aggregates:
         said.append(
             "This run learnt from the dump's own counts and means (--dump-aggregates), which hold "
             "the held-out ratings: its figures flatter."
@@ -31,8 +37,8 @@ def remarks(lines: list[Row], preset: PersonalPreset, missing: list[str]) -> lis
 
 
 def _ratings(table: dict[str, Row]) -> Iterator[str]:
-    ours, bias = table[WHOLE].rmse, table["user + item bias"].rmse
-    factors = table["matrix factorisation"].rmse
+    ours, bias = table[WHOLE]["rmse"], table["user + item bias"]["rmse"]
+    factors = table["matrix factorisation"]["rmse"]
     if ours is not None and bias is not None and factors is not None:
         yield (
             f"The rating errs by {ours:.3f}: {_less(bias - ours)} than the bias model's, "
@@ -41,17 +47,17 @@ def _ratings(table: dict[str, Row]) -> Iterator[str]:
 
 
 def _lists(table: dict[str, Row]) -> Iterator[str]:
-    ours, ease = table[WHOLE], table["EASE"]
-    if ours.ndcg and ease.ndcg and ours.ndcg_liked and ease.ndcg_liked:
+    of_all, of_liked = (_gain(table, metric) for metric in ("ndcg", "ndcg_liked"))
+    if of_all is not None and of_liked is not None:
         yield (
-            f"NDCG beside EASE's: {ours.ndcg / ease.ndcg - 1:+.1%}; "
-            f"where a rating of 8 or more counts, {ours.ndcg_liked / ease.ndcg_liked - 1:+.1%}."
+            f"NDCG beside EASE's: {of_all:+.1%}; "
+            f"where a rating of 8 or more counts, {of_liked:+.1%}."
         )
 
 
 def _visitors(table: dict[str, Row]) -> Iterator[str]:
-    ours, history, nothing = table[WHOLE].ndcg, table[HISTORY].ndcg, table[NOTHING].ndcg
-    popular = table["popularity"].ndcg
+    ours, history, nothing = table[WHOLE]["ndcg"], table[HISTORY]["ndcg"], table[NOTHING]["ndcg"]
+    popular = table["popularity"]["ndcg"]
     if ours and history:
         yield (
             f"A visitor without an account who brings a history gets {history / ours:.0%} of the "
@@ -68,7 +74,7 @@ def _visitors(table: dict[str, Row]) -> Iterator[str]:
 
 
 def _unseen(table: dict[str, Row], split_by: str) -> Iterator[str]:
-    ours, chance = table[WHOLE].recall_50, table["random order"].recall_50
+    ours, chance = table[WHOLE]["recall_50"], table["random order"]["recall_50"]
     if split_by == "anime" and ours is not None and chance:
         yield (
             f"Among anime that nobody had rated, recall@50 is {ours / chance:.1f} times that of a "
@@ -79,6 +85,11 @@ def _unseen(table: dict[str, Row], split_by: str) -> Iterator[str]:
             "The users were never trained on: their histories came with the request, and their ids "
             "are unknown."
         )
+
+
+def _gain(table: dict[str, Row], metric: str) -> float | None:
+    ours, ease = table[WHOLE][metric], table["EASE"][metric]
+    return ours / ease - 1 if ours and ease else None
 
 
 def _less(by: float) -> str:

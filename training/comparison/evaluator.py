@@ -1,58 +1,73 @@
 """What lists and ratings are worth against what was held out."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from training.comparison.ranking_metrics import (
-    LENGTHS,
-    LIKED,
-    Relevant,
-    coverage,
-    interval,
-    ndcg,
-    overlap,
-    recall,
-    top,
+from training.comparison.metrics import (
+    LONGEST,
+    METRICS,
+    TEN,
+    AllLists,
+    ListsMetric,
+    RatingMetric,
+    UserLists,
+    UserMetric,
 )
+from training.comparison.ranking_metrics import LIKED, Relevant, interval, top
 from training.interactions.expectation import Expectation
-from training.interactions.interactions import Interactions
+from training.interactions.interactions import USERS_AT_ONCE, Interactions
 from training.splits import Split
 from training.tables.tables import Ratings, Tables
 
-TEN = 10
-USERS_AT_ONCE = 256
 # Lists are made for as many of the users at most: more hardly narrow the intervals.
 LISTED_USERS = 10_000
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model. None: the model does not predict this.
+    """One model. `values`, `intervals`: by the name of a metric, absent where it predicts none.
 
-    `rmse`, `mae`: of ratings cut to 1 to 10. `ndcg`, `ndcg_liked`: at 10, of all that was held out
-    and of what was rated 8 or more; `recall_10`, `recall_50`, `hit_10`: of all. `coverage`: share
-    of the listed anime in anybody's ten; `popularity`: mean training ratings of the anime in the
-    tens; `overlap`: mean share of two users' tens that is the same. Intervals are 95 % bootstrap
-    intervals over users.
+    An interval is a 95 % bootstrap interval over users.
     """
 
     model: str
-    rmse: float | None = None
-    rmse_interval: tuple[float, float] | None = None
-    mae: float | None = None
-    ndcg: float | None = None
-    ndcg_interval: tuple[float, float] | None = None
-    ndcg_liked: float | None = None
-    ndcg_liked_interval: tuple[float, float] | None = None
-    recall_10: float | None = None
-    recall_50: float | None = None
-    hit_10: float | None = None
-    coverage: float | None = None
-    popularity: float | None = None
-    overlap: float | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    def __getitem__(self, metric: str) -> float | None:
+        return self.values.get(metric)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat, as JSON keeps it: `name` and `name_interval`, null where there is none."""
+        flat: dict[str, Any] = {"model": self.model}
+        for metric in METRICS:
+            flat[metric.name] = self.values.get(metric.name)
+            if metric.interval:
+                flat[f"{metric.name}_interval"] = self.intervals.get(metric.name)
+        return flat
+
+    @classmethod
+    def from_dict(cls, flat: Mapping[str, Any]) -> "Row":
+        """What `to_dict` made; a metric that was not there yet is absent. Raises KeyError."""
+        values, intervals = {}, {}
+        for metric in METRICS:
+            if (value := flat.get(metric.name)) is not None:
+                values[metric.name] = float(value)
+            if (between := flat.get(f"{metric.name}_interval")) is not None:
+                low, high = between
+                intervals[metric.name] = (float(low), float(high))
+        return cls(flat["model"], values, intervals)
+
+    def joined(self, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> "Row":
+        """The same row with these values and intervals as well."""
+        return replace(
+            self, values={**self.values, **values}, intervals={**self.intervals, **intervals}
+        )
 
 
 class Evaluator:
@@ -79,25 +94,33 @@ class Evaluator:
         trained = tables.ratings.anime_row[parts.train]
         self.popularity = np.bincount(trained, minlength=shape[1])
 
-    def ratings(self, line: Row, predicted: np.ndarray) -> Row:
-        """`line` with the errors of predictions of the held-out ratings, float[n]."""
-        difference = np.clip(predicted, 1, 10) - self.held.rating
-        sums = np.bincount(self.held.user_row, difference**2)
-        counts = np.bincount(self.held.user_row)
-        low, high = interval(sums[counts > 0], counts[counts > 0], np.random.default_rng(0))
-        return replace(
-            line,
-            rmse=float(np.sqrt(np.mean(difference**2))),
-            rmse_interval=(low**0.5, high**0.5),
-            mae=float(np.mean(np.abs(difference))),
-        )
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the users and of the anime that were held out, int64[n] each."""
+        return self.held.user_row.astype(np.int64), self.held.anime_row.astype(np.int64)
 
-    def lists(self, line: Row, scores: Callable[[np.ndarray], np.ndarray]) -> Row:
-        """`line` with what the lists by `scores`, of int64[B] users float32[B, A], are worth."""
+    def ratings(self, row: Row, predicted: np.ndarray) -> Row:
+        """`row` with the errors of predicted ratings, float[n], which are cut to 1 to 10."""
+        difference = np.clip(predicted, 1, 10) - self.held.rating
+        counts = np.bincount(self.held.user_row)
+        some = counts > 0
+        values, intervals = {}, {}
+        for metric in METRICS:
+            if isinstance(metric, RatingMetric):
+                errors = metric.per_rating(difference)
+                values[metric.name] = metric.finish(float(np.mean(errors)))
+                if metric.interval:
+                    sums = np.bincount(self.held.user_row, errors)
+                    low, high = interval(sums[some], counts[some], np.random.default_rng(0))
+                    intervals[metric.name] = (metric.finish(low), metric.finish(high))
+        return row.joined(values, intervals)
+
+    def lists(self, row: Row, scores: Callable[[np.ndarray], np.ndarray]) -> Row:
+        """`row` with what the lists by `scores`, of int64[B] users float32[B, A], are worth."""
         lists = Lists(self)
         for users in self.batches():
             lists.add(users, scores(users))
-        return lists.measured(line)
+        return lists.measured(row)
 
     def batches(self) -> Iterator[np.ndarray]:
         """All users who are asked about, int64[B], some at a time."""
@@ -108,48 +131,51 @@ class Evaluator:
 class Lists:
     """The lists of one model, measured as they come in."""
 
-    def __init__(self, judge: Evaluator) -> None:
-        self.judge, self.told_apart = judge, False
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator, self.told_apart = evaluator, False
         self.tens: list[np.ndarray] = []
-        names = ("ndcg", "ndcg_liked", *(f"recall_{length}" for length in LENGTHS))
-        self.per_user: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        self.metrics = [metric for metric in METRICS if isinstance(metric, UserMetric)]
+        self.per_user: dict[str, list[np.ndarray]] = {each.name: [] for each in self.metrics}
 
     def add(self, users: np.ndarray, scores: np.ndarray) -> None:
         """The lists of int64[B] users, of whom each is added once, by float32[B, A] scores."""
-        judge, scores = self.judge, scores.copy()
-        among = scores[:, judge.listed]
+        evaluator, scores = self.evaluator, scores.copy()
+        among = scores[:, evaluator.listed]
         self.told_apart |= bool((among.max(axis=1) > among.min(axis=1)).any())
-        watched = judge.history.watched[users].tocoo()
+        watched = evaluator.history.watched[users].tocoo()
         scores[watched.row, watched.col] = -np.inf
-        scores[:, ~judge.listed] = -np.inf
-        longest = top(scores, max(LENGTHS))
-        hits, counts = judge.relevant.among(longest, users), judge.relevant.counts(users)
+        scores[:, ~evaluator.listed] = -np.inf
+        longest = top(scores, LONGEST)
         self.tens.append(longest[:, :TEN])
-        self.per_user["ndcg"].append(ndcg(hits[:, :TEN], counts))
-        for length in LENGTHS:
-            self.per_user[f"recall_{length}"].append(recall(hits[:, :length], counts))
-        liked = judge.liked.counts(users)
-        good = judge.liked.among(longest[liked > 0, :TEN], users[liked > 0])
-        self.per_user["ndcg_liked"].append(ndcg(good, liked[liked > 0]))
-
-    def measured(self, line: Row) -> Row:
-        """`line` with the measures, or as it is where the scores of all anime were the same."""
-        if not self.told_apart:
-            return line
-        values = {name: np.concatenate(each) for name, each in self.per_user.items()}
-        found: dict[str, Any] = {
-            name: float(each.mean()) for name, each in values.items() if len(each)
-        }
-        for name in ("ndcg", "ndcg_liked"):
-            if len(each := values[name]):
-                ones, rng = np.ones(len(each)), np.random.default_rng(0)
-                found[f"{name}_interval"] = interval(each, ones, rng)
-        tens = np.concatenate(self.tens)
-        return replace(
-            line,
-            **found,
-            hit_10=float((values["recall_10"] > 0).mean()),
-            coverage=coverage(tens, int(self.judge.listed.sum())),
-            popularity=float(self.judge.popularity[tens].mean()),
-            overlap=overlap(tens),
+        relevant, liked = evaluator.relevant, evaluator.liked
+        lists = UserLists(
+            relevant.among(longest, users),
+            relevant.counts(users),
+            liked.among(longest, users),
+            liked.counts(users),
         )
+        for metric in self.metrics:
+            self.per_user[metric.name].append(metric.per_user(lists))
+
+    def measured(self, row: Row) -> Row:
+        """`row` with the metrics, or as it is where the scores of all anime were the same."""
+        if not self.told_apart:
+            return row
+        values: dict[str, float] = {}
+        intervals: dict[str, Interval] = {}
+        for metric in self.metrics:
+            every = np.concatenate(self.per_user[metric.name])
+            each = every[~np.isnan(every)]
+            if len(each):
+                values[metric.name] = float(each.mean())
+                if metric.interval:
+                    ones, rng = np.ones(len(each)), np.random.default_rng(0)
+                    intervals[metric.name] = interval(each, ones, rng)
+        evaluator = self.evaluator
+        together = AllLists(
+            np.concatenate(self.tens), int(evaluator.listed.sum()), evaluator.popularity
+        )
+        for other in METRICS:
+            if isinstance(other, ListsMetric) and (value := other.of_all(together)) is not None:
+                values[other.name] = value
+        return row.joined(values, intervals)

@@ -51,7 +51,8 @@ def ndcg(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def recall(hits: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Share of the relevant anime in the list, float64[B]."""
-    return np.asarray(hits.sum(axis=1) / counts)
+    found: np.ndarray = hits.sum(axis=1) / counts
+    return found
 
 
 def coverage(lists: np.ndarray, catalogue: int) -> float:

@@ -1,17 +1,62 @@
-"""EASE (Steck 2019) where there are fewer users than anime, without a matrix over pairs of anime.
+"""EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"), in closed form.
 
-The ridge regression's P = (XᵀX + λI)⁻¹ is (I - ZᵀZ) / λ, with Z = L⁻¹X and LLᵀ = XXᵀ + λI
-(Woodbury identity). A history x scores x (I - P diag(1/P)), which takes P's diagonal and xP alone:
-a fifth of the work of `crosses.ease` for 3,000 users and 11,000 anime, and the same scores.
+The ridge regression of each anime on all others, B = I - P diag(1/P), P = (XᵀX + λI)⁻¹, whose
+diagonal is zero, so that an anime never predicts itself. X has a row for every user.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+
+def ease(
+    watched: sp.csr_array,
+    ridge: float,
+    exponent: float,
+    device: torch.device,
+    beside: Callable[[np.ndarray], Tensor] | None = None,
+) -> tuple[np.ndarray, Tensor]:
+    """The whole model: rows of the M anime that were watched, and their weights, float32[M, M].
+
+    watched: [U, A] ones. exponent: a user of n ratings weighs n^-exponent. beside: side
+    information, as what it adds to the Gram matrix of the anime at int64[M], float32[M, M].
+    """
+    rows = np.flatnonzero(np.bincount(watched.indices, minlength=watched.shape[1]))
+    gram = _gram(watched[:, rows], exponent)
+    if beside is not None:
+        gram += beside(rows)
+    return rows, _solve(gram.to(device), ridge)
+
+
+def _gram(watched: sp.csr_array, exponent: float) -> Tensor:
+    counts = np.maximum(np.diff(watched.indptr), 1).astype(np.float32)
+    share = counts**-exponent
+    # As a whole, the weights leave the number of ratings, which the ridge is measured by, as is.
+    share *= counts.sum() / (share * counts).sum()
+    weighted = sp.diags_array(share) @ watched
+    return torch.from_numpy((watched.T @ weighted).toarray().astype(np.float32, copy=False))
+
+
+def _solve(gram: Tensor, ridge: float) -> Tensor:
+    gram.diagonal().add_(ridge)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    weights = inverse.div_(-inverse.diagonal().clone())
+    return weights.fill_diagonal_(0)
 
 
 class UserSideEase:
-    """Fitted on `watched`, [U, A] ones, every column of which has a one."""
+    """The same where there are fewer users than anime, without a matrix over pairs of anime.
+
+    P is (I - ZᵀZ) / λ, with Z = L⁻¹X and LLᵀ = XXᵀ + λI (Woodbury identity). A history x scores
+    x (I - P diag(1/P)), which takes P's diagonal and xP alone: a fifth of the work of `ease` for
+    3,000 users and 11,000 anime, and the same scores.
+
+    Fitted on `watched`, [U, A] ones, every column of which has a one.
+    """
 
     def __init__(self, watched: sp.csr_array, ridge: float) -> None:
         gram = (watched @ watched.T).toarray().astype(np.float32)

@@ -6,10 +6,28 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from training.interactions.expectation import USER_DAMPING, Expectation
-from training.personal.network import History
 from training.tables.tables import Ratings
+
+USERS_AT_ONCE = 256  # in one batch of histories over the whole catalogue
+
+
+class History(NamedTuple):
+    """A batch of users' histories.
+
+    `length`: float32[B], ratings in each; `offset`: float32[B], how far they lie above what their
+    anime let expect, damped; `watched`, `liked`: sparse float32[B, A], ones, and ratings above
+    expectation; `crossed`, `crossed_liked`: float32[B, A], both times the crosses.
+    """
+
+    length: Tensor
+    offset: Tensor
+    watched: Tensor
+    liked: Tensor
+    crossed: Tensor
+    crossed_liked: Tensor
 
 
 class Interactions(NamedTuple):
@@ -34,6 +52,12 @@ class Interactions(NamedTuple):
             sp.csr_array((ones, columns, ends), shape=shape),
             sp.csr_array((residual, columns, ends), shape=shape),
         )
+
+    @classmethod
+    def nobody(cls, anime: int) -> "Interactions":
+        """Of one user who has watched none of a catalogue of `anime` titles."""
+        empty = sp.csr_array(np.zeros((1, anime), dtype=np.float32))
+        return cls(empty, empty.copy())
 
     def at(self, users: np.ndarray) -> "Interactions":
         """Those of the users at int64[B]."""

@@ -1,14 +1,15 @@
-"""Plots of a run."""
+"""Learning curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.run import Run
 
-
-def plot_learning(run: Run) -> None:
-    """Loss and RMSE per epoch, to plots/learning.png."""
-    metrics = run.metrics()
+def plot_learning(metrics: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Loss and RMSE per epoch, from the lines of metrics.jsonl, to a PNG file."""
     epochs = [line["epoch"] for line in metrics]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "rmse"), strict=True):
@@ -25,6 +26,5 @@ def plot_learning(run: Run) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    file = run.folder / "plots" / "learning.png"
     file.parent.mkdir(exist_ok=True)
     figure.savefig(file, dpi=120)

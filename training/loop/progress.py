@@ -1,11 +1,18 @@
 """What training shows: a bar with samples a second, then a line an epoch."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+Announce = Callable[[str], None]  # is told what is done next
+
+
+def silently(_: str) -> None:
+    """An `Announce` for nobody."""
 
 
 class Progress:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from training.comparison.ranking_metrics import LIKED, Relevant, ndcg, top
-from training.interactions.interactions import Interactions
-from training.personal.model import USERS_AT_ONCE, Mix, PersonalModel
+from training.interactions.interactions import USERS_AT_ONCE, Interactions
+from training.personal.mix import Mix
+from training.personal.model import PersonalModel
 from training.tables.tables import Ratings
 
 CHOICES = {

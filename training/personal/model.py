@@ -1,8 +1,6 @@
 """What the `personal` preset learnt: crosses, network, and how their answers add up."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +9,17 @@ from torch import Tensor
 
 from anirank.errors import RunError
 from training.comparison.ranking_metrics import top
-from training.interactions.expectation import Expectation
-from training.interactions.interactions import Interactions
+from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
 from training.personal.features.content import Content
 from training.personal.features.profile import Profiles
-from training.personal.network import Anime, Encoded, History, PersonalNetwork
-from training.personal.wide.crosses import Crosses
-from training.personal.wide.genre_crosses import GenreCrosses
-from training.presets import PersonalPreset
-from training.run import PersonalRun, load_tensors, save_tensors, write_text
+from training.personal.mix import Mix
+from training.personal.network import Anime, Encoded, PersonalNetwork
+from training.personal.run import PersonalRun
+from training.personal.settings import PersonalSettings
+from training.personal.wide.fitted import Fitted
+from training.run import load_tensors
 from training.tables.tables import Tables
 
-CROSSES = "crosses.safetensors"
-USERS_AT_ONCE = 256
 # The rating decides among as many of the highest affinity: what lies behind them never gets there.
 RATED = 300
 # What the deep part weighs beside a history of length 0, where the crosses know nothing; it halves
@@ -34,22 +30,6 @@ ALONE = 20.0
 POPULAR = 10_000.0
 
 
-@dataclass(frozen=True)
-class Mix:
-    """How the parts add up, chosen on validation.
-
-    affinity = Σ_h (1 + taste · liked_h) cross[h, candidate] + genres · (what the candidate's genres
-    add) + (deep · (H + 1) + ALONE / (H + 1)) · exp(logit), where H = 0 also + POPULAR · share.
-    The ranking score is affinity + beta · (rating - mean).
-    """
-
-    taste: float = 0.0
-    genres: float = 0.0
-    deep: float = 0.0
-    beta: float = 0.0
-    mean: float = 0.0
-
-
 class Scores(NamedTuple):
     """A batch of users: `users`: int64[B]; the rest float32[B, A]."""
 
@@ -57,20 +37,6 @@ class Scores(NamedTuple):
     wide: np.ndarray
     affinity: np.ndarray
     score: np.ndarray
-
-
-class Fitted(NamedTuple):
-    """What is fitted in closed form, and on which rows of the catalogue and the user table.
-
-    `share`: float64[A], of all that is watched; `trained_anime`: bool[A]; `trained_users`: bool[U].
-    """
-
-    share: np.ndarray
-    crosses: Crosses
-    genres: GenreCrosses
-    expectation: Expectation
-    trained_anime: np.ndarray
-    trained_users: np.ndarray
 
 
 class PersonalModel:
@@ -94,9 +60,9 @@ class PersonalModel:
         cpu = torch.device("cpu")
         content, traits = Content.load(run.folder), Profiles.load(run.folder)
         try:
-            fitted = load_fitted(run)
-            mix = Mix(**json.loads((run.folder / "mix.json").read_text("utf-8")))
-            network = new_network(run.preset, tables, content, traits)
+            fitted = Fitted.load(run.crosses_file)
+            mix = Mix.load(run.mix_file)
+            network = new_network(run.settings, tables, content, traits)
             network.load_state_dict(load_tensors(run.weights_file, cpu)[0])
             anime = catalogue(fitted, content.matrix(tables.anime), cpu)
             stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
@@ -186,7 +152,7 @@ class PersonalModel:
 
 
 def new_network(
-    preset: PersonalPreset, tables: Tables, content: Content, traits: Profiles
+    settings: PersonalSettings, tables: Tables, content: Content, traits: Profiles
 ) -> PersonalNetwork:
     """The preset's network with fresh weights."""
     return PersonalNetwork(
@@ -194,9 +160,9 @@ def new_network(
         len(tables.anime),
         content.size,
         traits.size,
-        preset.embedding_dim,
-        preset.hidden,
-        preset.dropout,
+        settings.embedding_dim,
+        settings.hidden,
+        settings.dropout,
     )
 
 
@@ -210,43 +176,3 @@ def catalogue(fitted: Fitted, content: np.ndarray, device: torch.device) -> Anim
     usual = float(expected.mean(dtype=np.float64))
     features = torch.from_numpy(content).to(device)
     return Anime(ids.to(device), features, torch.from_numpy(expected).to(device), usual)
-
-
-def save_fitted(run: PersonalRun, fitted: Fitted) -> None:
-    """Write crosses.safetensors."""
-    genres = fitted.genres
-    arrays = {
-        "share": fitted.share,
-        "candidate": fitted.crosses.candidate,
-        "weight": fitted.crosses.weight,
-        "expected": fitted.expectation.anime,
-        "mean": np.array(fitted.expectation.mean),
-        "member": genres.member,
-        "liking": genres.liking,
-        "watching": genres.watching,
-        "usual": genres.usual,
-        "trained_anime": fitted.trained_anime,
-        "trained_users": fitted.trained_users,
-    }
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    save_tensors(run.folder / CROSSES, tensors, genres=json.dumps(genres.names))
-
-
-def load_fitted(run: PersonalRun) -> Fitted:
-    """Read what `save_fitted` wrote. Raises RunError, and KeyError where something is missing."""
-    tensors, texts = load_tensors(run.folder / CROSSES, torch.device("cpu"))
-    saved = {name: tensor.numpy() for name, tensor in tensors.items()}
-    genres = [saved[name] for name in ("member", "liking", "watching", "usual")]
-    return Fitted(
-        saved["share"],
-        Crosses(saved["candidate"], saved["weight"]),
-        GenreCrosses(tuple(json.loads(texts["genres"])), *genres),
-        Expectation(float(saved["mean"]), saved["expected"]),
-        saved["trained_anime"],
-        saved["trained_users"],
-    )
-
-
-def save_mix(run: PersonalRun, mix: Mix) -> None:
-    """Write mix.json."""
-    write_text(run.folder / "mix.json", json.dumps(asdict(mix), indent=2))

@@ -12,25 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.interactions.interactions import History
+
 PRODUCT = 0.3  # of the two vectors' product in the rating, at the start of training
 CROSSED = 0.3  # sum of crosses at which what was liked of them counts half
 SIGNALS = 5  # numbers the rating head takes beside the vectors; see `PersonalNetwork.rating`
-
-
-class History(NamedTuple):
-    """A batch of users' histories.
-
-    `length`: float32[B], ratings in each; `offset`: float32[B], how far they lie above what their
-    anime let expect, damped; `watched`, `liked`: sparse float32[B, A], ones, and ratings above
-    expectation; `crossed`, `crossed_liked`: float32[B, A], both times the crosses.
-    """
-
-    length: Tensor
-    offset: Tensor
-    watched: Tensor
-    liked: Tensor
-    crossed: Tensor
-    crossed_liked: Tensor
 
 
 class Anime(NamedTuple):

@@ -19,23 +19,18 @@ from torch.nn import functional as F
 from anirank.errors import RunError
 from training.interactions.interactions import Interactions
 from training.loop.curves import plot_learning
+from training.loop.interruption import interruptible
 from training.loop.progress import Progress
+from training.loop.schedule import learning_rates
 from training.personal.features.content import Content
 from training.personal.features.profile import Profiles
+from training.personal.mix import Mix
 from training.personal.mixing import choose, parts
-from training.personal.model import (
-    Mix,
-    PersonalModel,
-    catalogue,
-    new_network,
-    save_fitted,
-    save_mix,
-)
+from training.personal.model import PersonalModel, catalogue, new_network
 from training.personal.network import Anime
+from training.personal.run import PersonalRun
 from training.personal.wide.closed_form import Fit, fit
-from training.run import PersonalRun, load_tensors, save_tensors
-from training.seed.trainer import interruptible, learning_rates
-from training.splits import personal_split
+from training.run import load_tensors, save_tensors
 from training.tables.tables import Ratings, Tables
 
 HIDDEN = (0.05, 0.5)  # share of a history that is asked for, drawn per user
@@ -50,21 +45,21 @@ class PersonalTrainer:
     def __init__(self, run: PersonalRun, tables: Tables, device: torch.device) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
-        self.run, self.preset, self.device = run, run.preset, device
+        self.run, self.settings, self.device = run, run.settings, device
         self.ratings = tables.ratings
-        self.parts = personal_split(tables, self.preset)
+        self.parts = run.parts(tables)
         users, anime = self.ratings.user_row, self.ratings.anime_row
         watched = np.bincount(anime[self.parts.train], minlength=len(tables.anime)) > 0
         there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
-        content = Content.fit(tables.anime, watched, self.preset.dump_aggregates)
-        traits = Profiles.fit(tables.users, there, self.preset.dump_aggregates)
+        content = Content.fit(tables.anime, watched, self.settings.dump_aggregates)
+        traits = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
         content.save(run.folder)
         traits.save(run.folder)
-        self.closed = fit(tables, self.parts.train, content, self.preset, device)
+        self.closed = fit(tables, self.parts.train, content, self.settings, device)
         fitted = self.closed.fitted
-        save_fitted(run, fitted)
-        torch.manual_seed(self.preset.seed)
-        self.network = new_network(self.preset, tables, content, traits).to(device)
+        fitted.save(run.crosses_file)
+        torch.manual_seed(self.settings.seed)
+        self.network = new_network(self.settings, tables, content, traits).to(device)
         whole = catalogue(fitted, content.matrix(tables.anime), device)
         stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
         mix = Mix(mean=fitted.expectation.mean)
@@ -72,10 +67,10 @@ class PersonalTrainer:
         self.trained = _Trained.of(self.closed, whole)
         self._start_from_popularity()
         self.steps = sum(
-            math.ceil(np.sum(self.closed.fold == fold) / self.preset.optimisation.batch_size)
-            for fold in range(self.preset.folds)
+            math.ceil(np.sum(self.closed.fold == fold) / self.settings.optimisation.batch_size)
+            for fold in range(self.settings.folds)
         )
-        self.rates = learning_rates(self.preset.optimisation, self.steps)
+        self.rates = learning_rates(self.settings.optimisation, self.steps)
         self.adam = torch.optim.Adam(self._groups(), fused=True)
         self.epoch = 0
 
@@ -95,20 +90,20 @@ class PersonalTrainer:
         for name, parameter in self.network.named_parameters():
             is_table = "_id." in name and not name.startswith("appeal")
             (ids if is_table else others).append(parameter)
-        return [{"params": ids, "weight_decay": self.preset.weight_decay}, {"params": others}]
+        return [{"params": ids, "weight_decay": self.settings.weight_decay}, {"params": others}]
 
     def fit(self, progress: Progress) -> bool:
         """Train to the last epoch; False where a signal ended it before.
 
         An epoch that was stopped is trained again, whole, by `resume`.
         """
-        if not (self.run.folder / "mix.json").exists():  # a refit brings the one chosen before
-            save_mix(self.run, self.model.mix)
+        if not self.run.mix_file.exists():  # a refit brings the one chosen before
+            self.model.mix.save(self.run.mix_file)
         if not self.run.weights_file.exists():
             self.run.save_weights(self.network)
         with interruptible() as interrupted:
-            while self.epoch < self.preset.optimisation.epochs:
-                seed = self.preset.seed * 1_000_003 + self.epoch
+            while self.epoch < self.settings.optimisation.epochs:
+                seed = self.settings.seed * 1_000_003 + self.epoch
                 rng = np.random.default_rng(seed)
                 torch.manual_seed(seed)
                 batches = self._batches(rng)
@@ -126,8 +121,8 @@ class PersonalTrainer:
         return True
 
     def _batches(self, rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
-        size, batches = self.preset.optimisation.batch_size, []
-        for fold in range(self.preset.folds):
+        size, batches = self.settings.optimisation.batch_size, []
+        for fold in range(self.settings.folds):
             users = rng.permutation(np.flatnonzero(self.closed.fold == fold))
             batches += [(fold, users[at : at + size]) for at in range(0, len(users), size)]
         return [batches[at] for at in rng.permutation(len(batches))]
@@ -144,7 +139,7 @@ class PersonalTrainer:
         if not len(user):
             return 0.0, 0
         history = rest.history(self.trained.without[fold], self.device)
-        chance = self.preset.id_dropout
+        chance = self.settings.id_dropout
         hidden = (rng.random(len(users)) < chance) | (share == 1.0)
         ids = torch.from_numpy(np.where(hidden, 0, self.model.users[users])).to(self.device)
         stated = torch.rand(len(users), 1, device=self.device) >= chance
@@ -190,14 +185,14 @@ class PersonalTrainer:
         # begun to rise by a hair.
         self.run.save_weights(self.network)
         self._save_state()
-        plot_learning(self.run)
+        plot_learning(self.run.metrics(), self.run.curves_file)
         progress.report(line)
 
     def _validated(self) -> tuple[Ratings, np.ndarray]:
         """Validation ratings of a sample of users, and those users, int64[n], ascending."""
         rows = self.parts.validation
         users = np.unique(self.ratings.user_row[rows]).astype(np.int64)
-        rng = np.random.default_rng(self.preset.seed)
+        rng = np.random.default_rng(self.settings.seed)
         users = np.sort(rng.permutation(users)[:VALIDATED_USERS])
         return self.ratings.at(rows[np.isin(self.ratings.user_row[rows], users)]), users
 
@@ -219,7 +214,7 @@ class PersonalTrainer:
         self.model.mix = choose(
             parts(self.model, self._known(), held, users, listed), self.model.mix.mean
         )
-        save_mix(self.run, self.model.mix)
+        self.model.mix.save(self.run.mix_file)
 
     def _save_state(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.network.state_dict().items()}

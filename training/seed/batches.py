@@ -39,7 +39,7 @@ class Batches:
             torch.tensor(ratings.user_row, device=device),
             torch.tensor(ratings.anime_row, device=device),
         ]
-        self._label = torch.from_numpy(labels(tables, encoders.preset, ratings)).to(device)
+        self._label = torch.from_numpy(labels(tables, encoders.settings, ratings)).to(device)
         self.device = device
 
     def gather(self, rows: Tensor, batch_size: int) -> Iterator[Batch]:

@@ -10,7 +10,8 @@ import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 from anirank.errors import RunError
-from training.presets import Column, SeedPreset
+from bundles.files import write_json
+from training.seed.settings import Column, SeedSettings
 from training.seed.vocabularies import Vocabulary
 from training.tables.tables import Ratings, Tables
 
@@ -39,49 +40,49 @@ class Encoders:
     row is trained on.
     """
 
-    preset: SeedPreset
+    settings: SeedSettings
     fills: dict[str, float]
     vocabularies: dict[str, Vocabulary]
     mean: dict[str, float]
     scale: dict[str, float]
 
     @classmethod
-    def fit(cls, tables: Tables, preset: SeedPreset, rows: np.ndarray) -> "Encoders":
+    def fit(cls, tables: Tables, settings: SeedSettings, rows: np.ndarray) -> "Encoders":
         """Fit on the ratings at `rows`, int64[n]."""
         counts = training_counts(tables, rows)
         fills = {
             column.name: _fill(_numbers(_table(tables, column.table)[column.name]), column.missing)
-            for column in preset.deep
+            for column in settings.deep
             if column.missing != "unknown"
         }
         vocabularies = {
             column.name: Vocabulary.fit(
                 _texts(_table(tables, column.table)[column.name])[counts[column.table] > 0]
             )
-            for column in (*preset.wide, *preset.deep)
+            for column in (*settings.wide, *settings.deep)
             if column.missing == "unknown"
         }
-        unscaled = cls(preset, fills, vocabularies, {}, {})
+        unscaled = cls(settings, fills, vocabularies, {}, {})
         mean: dict[str, float] = {}
         scale: dict[str, float] = {}
         for side in SIDES:
             scaler = StandardScaler()
             scaler.fit(unscaled.side(tables, side).deep, sample_weight=counts[side])
-            names = preset.columns("deep", side)
+            names = settings.columns("deep", side)
             mean.update(zip(names, scaler.mean_.tolist(), strict=True))
             scale.update(zip(names, scaler.scale_.tolist(), strict=True))
-        return cls(preset, fills, vocabularies, mean, scale)
+        return cls(settings, fills, vocabularies, mean, scale)
 
     def side(self, tables: Tables, side: Side) -> Encoded:
         """The wide codes and the deep numbers of one table."""
         table = _table(tables, side)
         wide = [
             self.vocabularies[name].encode(_texts(table[name]))
-            for name in self.preset.columns("wide", side)
+            for name in self.settings.columns("wide", side)
         ]
         deep = [
             self._deep(table[column.name], column)
-            for column in self.preset.deep
+            for column in self.settings.deep
             if column.table == side
         ]
         return Encoded(np.stack(wide, axis=1), np.stack(deep, axis=1).astype(np.float32))
@@ -97,7 +98,7 @@ class Encoders:
 
     def standardise(self, deep: np.ndarray, side: Side) -> np.ndarray:
         """Standard-scaled deep columns of one table, float64[rows, columns]."""
-        names = self.preset.columns("deep", side)
+        names = self.settings.columns("deep", side)
         mean = np.array([self.mean[name] for name in names])
         scale = np.array([self.scale[name] for name in names])
         return np.asarray((deep.astype(np.float64) - mean) / scale)
@@ -107,25 +108,25 @@ class Encoders:
         return [
             self.vocabularies[name].size
             for side in SIDES
-            for name in self.preset.columns("wide", side)
+            for name in self.settings.columns("wide", side)
         ]
 
     def save(self, folder: Path) -> None:
         """Write vocabularies.json and scalers.json into `folder`."""
         values = {name: list(vocabulary.values) for name, vocabulary in self.vocabularies.items()}
         scalers = {"fills": self.fills, "mean": self.mean, "scale": self.scale}
-        (folder / VOCABULARIES).write_text(json.dumps(values, ensure_ascii=False), "utf-8")
-        (folder / SCALERS).write_text(json.dumps(scalers, indent=2), "utf-8")
+        write_json(folder / VOCABULARIES, values, indent=None)
+        write_json(folder / SCALERS, scalers)
 
     @classmethod
-    def load(cls, folder: Path, preset: SeedPreset) -> "Encoders":
+    def load(cls, folder: Path, settings: SeedSettings) -> "Encoders":
         """Read what `save` wrote. Raises RunError where it does not fit the preset."""
         try:
             values = json.loads((folder / VOCABULARIES).read_text("utf-8"))
             scalers = json.loads((folder / SCALERS).read_text("utf-8"))
             vocabularies = {name: Vocabulary(tuple(listed)) for name, listed in values.items()}
             encoders = cls(
-                preset, scalers["fills"], vocabularies, scalers["mean"], scalers["scale"]
+                settings, scalers["fills"], vocabularies, scalers["mean"], scalers["scale"]
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{folder}: vocabularies or scalers cannot be read: {error}") from None
@@ -133,8 +134,10 @@ class Encoders:
         return encoders
 
     def _check(self, folder: Path) -> None:
-        texts = {c.name for c in (*self.preset.wide, *self.preset.deep) if c.missing == "unknown"}
-        deep = {column.name for column in self.preset.deep}
+        texts = {
+            c.name for c in (*self.settings.wide, *self.settings.deep) if c.missing == "unknown"
+        }
+        deep = {column.name for column in self.settings.deep}
         if set(self.vocabularies) != texts:
             raise RunError(
                 f"{folder / VOCABULARIES}: columns {sorted(self.vocabularies)}, "
@@ -157,13 +160,13 @@ def training_counts(tables: Tables, rows: np.ndarray) -> dict[Side, np.ndarray]:
     }
 
 
-def labels(tables: Tables, preset: SeedPreset, ratings: Ratings) -> np.ndarray:
+def labels(tables: Tables, settings: SeedSettings, ratings: Ratings) -> np.ndarray:
     """What the preset predicts for each rating, float32[R].
 
     `Score` is the anime's community mean, missing ones filled with the catalogue's mean as in
     the seed; `rating` is the user's own.
     """
-    if preset.label == "rating":
+    if settings.label == "rating":
         return ratings.rating.astype(np.float32)
     score = tables.anime["score"].to_numpy(np.float64)
     filled = np.where(np.isnan(score), np.nanmean(score), score).astype(np.float32)

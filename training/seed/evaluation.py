@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from training.presets import Label
-from training.run import SeedRun, write_text
+from bundles.files import write_text
 from training.seed.batches import Batches
 from training.seed.encoders import labels
+from training.seed.run import SeedRun
+from training.seed.sample import sample
+from training.seed.settings import Label
 from training.seed.trainer import EVALUATION_BATCH
-from training.splits import split
 from training.tables.preparation import read_ratings
 
 
@@ -66,7 +67,7 @@ def evaluate(run: SeedRun, ratings_file: Path | None = None) -> Evaluation:
     tables, encoders = run.tables(), run.encoders()
     model = run.model(encoders)
     if ratings_file is None:
-        ratings, rows, described = tables.ratings, split(tables, run.preset).test, "test rows"
+        ratings, rows, described = tables.ratings, sample(tables, run.settings).test, "test rows"
     else:
         ratings, _ = read_ratings(ratings_file, tables)
         rows, described = np.arange(len(ratings)), ratings_file.name
@@ -82,7 +83,7 @@ def evaluate(run: SeedRun, ratings_file: Path | None = None) -> Evaluation:
     against = {
         truth: errors(
             predicted,
-            labels(tables, run.preset.model_copy(update={"label": truth}), ratings)[rows],
+            labels(tables, run.settings.model_copy(update={"label": truth}), ratings)[rows],
         )
         for truth in truths
     }
@@ -90,14 +91,14 @@ def evaluate(run: SeedRun, ratings_file: Path | None = None) -> Evaluation:
     best = min(metrics, key=lambda line: float(line["validation_loss"]), default={})
     evaluation = Evaluation(
         run=run.folder.name,
-        label=run.preset.label,
+        label=run.settings.label,
         rows=described,
         best_epoch=best.get("epoch", 0),
         validation_loss=best.get("validation_loss", math.nan),
         against=against,
     )
     if ratings_file is None:
-        write_text(run.folder / "evaluation.json", evaluation.to_json())
+        write_text(run.evaluation_file, evaluation.to_json())
     return evaluation
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.loop.progress import Progress
-from training.presets import resolve
-from training.run import SeedRun
 from training.seed.batches import Batches
 from training.seed.encoders import SIDES
+from training.seed.run import SeedRun
+from training.seed.settings import SEED
 from training.seed.trainer import EVALUATION_BATCH, SeedTrainer
 from training.splits import Split
 from training.tables.tables import Ratings, Tables
@@ -31,11 +31,11 @@ class SeedScorer:
     def __init__(self, tables: Tables, parts: Split, seed: int) -> None:
         large = {"batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
         given = large if len(parts.train) >= ENOUGH else {}
-        preset = resolve("seed", label="rating", seed=seed, **given)
+        settings = SEED.resolved(label="rating", seed=seed, **given)
         with tempfile.TemporaryDirectory() as folder:
-            run = SeedRun.create(Path(folder) / "seed", preset, tables)
+            run = SeedRun.create(Path(folder) / "seed", settings, tables)
             trainer = SeedTrainer(run, tables, torch.device("cpu"), parts)
-            with Progress(Console(quiet=True), preset.optimisation.epochs) as progress:
+            with Progress(Console(quiet=True), settings.optimisation.epochs) as progress:
                 if not trainer.fit(progress):
                     raise KeyboardInterrupt
             self.tables, self.encoders = tables, trainer.encoders

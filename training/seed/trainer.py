@@ -2,11 +2,7 @@
 
 import json
 import math
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import numpy as np
 import torch
@@ -15,14 +11,17 @@ from torch.nn import functional as F
 
 from anirank.errors import RunError
 from training.loop.curves import plot_learning
+from training.loop.interruption import interruptible
 from training.loop.progress import Progress
-from training.presets import Optimisation
-from training.run import SeedRun, load_tensors, save_tensors
+from training.loop.schedule import learning_rates
+from training.run import load_tensors, save_tensors
 from training.seed.batches import Batches
 from training.seed.encoders import SIDES, Encoders, training_counts
 from training.seed.network import SeedNetwork
 from training.seed.optimiser import RowAdam
-from training.splits import Split, split
+from training.seed.run import SeedRun
+from training.seed.sample import sample
+from training.splits import Split
 from training.tables.tables import Tables
 
 EVALUATION_BATCH = 1 << 16
@@ -39,16 +38,16 @@ class SeedTrainer:
     ) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
-        self.run, self.settings, self.seed = run, run.preset.optimisation, run.preset.seed
-        self.parts = parts or split(tables, run.preset)
-        self.encoders = Encoders.fit(tables, run.preset, self.parts.train)
+        self.run, self.optimisation, self.seed = run, run.settings.optimisation, run.settings.seed
+        self.parts = parts or sample(tables, run.settings)
+        self.encoders = Encoders.fit(tables, run.settings, self.parts.train)
         self.encoders.save(run.folder)
         self.batches = Batches(tables, self.encoders, tables.ratings, device)
         torch.manual_seed(self.seed)
         self.model = run.new_model(self.encoders).to(device)
         self.usual = _usual_rows(self.model, self.encoders, tables, self.parts)
-        batches = math.ceil(len(self.parts.train) / self.settings.batch_size)
-        self.rates = learning_rates(self.settings, batches)
+        batches = math.ceil(len(self.parts.train) / self.optimisation.batch_size)
+        self.rates = learning_rates(self.optimisation, batches)
         self.table_adam = RowAdam(self.model.wide_table, self.rates)
         self.column = torch.bucketize(
             torch.arange(len(self.model.wide_table), device=device),
@@ -64,7 +63,7 @@ class SeedTrainer:
     def fit(self, progress: Progress) -> bool:
         """Train to the last epoch; False where a signal ended it before, at a batch's end."""
         with interruptible() as interrupted:
-            while self.epoch < self.settings.epochs:
+            while self.epoch < self.optimisation.epochs:
                 if not self._run_epoch(progress, interrupted):
                     self._pause()
                     return False
@@ -72,7 +71,7 @@ class SeedTrainer:
         return True
 
     def _run_epoch(self, progress: Progress, interrupted: threading.Event) -> bool:
-        size = self.settings.batch_size
+        size = self.optimisation.batch_size
         rows = self.batches.shuffled(self.parts.train, self.seed, self.epoch)
         if self.batch == 0:
             torch.manual_seed(self.seed * 1_000_003 + self.epoch)
@@ -123,7 +122,7 @@ class SeedTrainer:
             self.best = validation
             self.run.save_weights(self.model)
         self._save_state()
-        plot_learning(self.run)
+        plot_learning(self.run.metrics(), self.run.curves_file)
         progress.report(line)
 
     def _settle(self) -> None:
@@ -170,14 +169,6 @@ class SeedTrainer:
         self.squares, self.best = place["squares"], place["best"]
 
 
-def learning_rates(settings: Optimisation, batches: int) -> np.ndarray:
-    """The learning rate of each step, float64[epochs x batches]."""
-    progress = np.arange(settings.epochs * batches) / (settings.epochs * batches)
-    if settings.schedule == "cosine":
-        return settings.learning_rate * (1 + np.cos(np.pi * progress)) / 2
-    return np.full(len(progress), settings.learning_rate)
-
-
 @torch.inference_mode()
 def mean_squared_error(model: SeedNetwork, batches: Batches, rows: np.ndarray) -> float:
     """Mean squared error of the model over the ratings at `rows`, int64[n]."""
@@ -203,24 +194,3 @@ def _usual_rows(model: SeedNetwork, encoders: Encoders, tables: Tables, parts: S
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the next one acts as ever."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        signal.signal(number, previous[number])
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {int(number): signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield interrupted
-    finally:
-        for number in numbers:
-            signal.signal(number, previous[number])

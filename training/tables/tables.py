@@ -168,6 +168,12 @@ class Tables:
             raise DataError(f"{folder}: damaged: {reason}; prepare the data again") from fault
 
 
+def adult(anime: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which anime are for adults alone, bool[A]: by their age rating, or by a genre."""
+    genres = anime["genres"].map(lambda each: "Hentai" in each).to_numpy(np.bool_)
+    return np.asarray(anime["age_rating"].eq("Rx - Hentai").to_numpy(np.bool_) | genres)
+
+
 def is_prepared(folder: Path) -> bool:
     """Whether ``folder`` was written by ``Tables.save``."""
     return (folder / MANIFEST).is_file()

@@ -32,9 +32,7 @@ def training(tables: Tables) -> Training:
 @pytest.fixture(scope="module")
 def history(training: Training) -> Interactions:
     tables, known = training.tables, training.parts.known
-    return Interactions.of(
-        tables.ratings, known, training.expectation, len(tables.users)
-    )
+    return Interactions.of(tables.ratings, known, training.expectation, len(tables.users))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from training.tables.tables import Tables
 SHARES = (0.7, 0.15, 0.15)
 
 
-def judged(tables: Tables, parts: Split) -> Evaluator:
+def evaluator_of(tables: Tables, parts: Split) -> Evaluator:
     expectation = Expectation.fit(tables.ratings, parts.train, len(tables.anime))
     held, listed = tables.ratings.at(parts.test), parts.listed("test", len(tables.anime))
     return Evaluator(tables, parts, held, expectation, listed)
@@ -30,7 +31,9 @@ def scores(tables: Tables) -> np.ndarray:
     return np.random.default_rng(1).permutation(math.prod(shape)).reshape(shape).astype(np.float32)
 
 
-def plain(tables: Tables, judge: Evaluator, parts: Split, scores: np.ndarray) -> dict[str, float]:
+def plain(
+    tables: Tables, evaluator: Evaluator, parts: Split, scores: np.ndarray
+) -> dict[str, float]:
     """The measures of lists, spelled out."""
     ratings = tables.ratings
     pairs = list(zip(ratings.user_row.tolist(), ratings.anime_row.tolist(), strict=True))
@@ -46,7 +49,7 @@ def plain(tables: Tables, judge: Evaluator, parts: Split, scores: np.ndarray) ->
     }
     tens = []
     for user, relevant in held.items():
-        open_ = [a for a in np.flatnonzero(judge.listed) if a not in history.get(user, set())]
+        open_ = [a for a in np.flatnonzero(evaluator.listed) if a not in history.get(user, set())]
         ranked = sorted(open_, key=lambda a: -scores[user, a])[:50]
         ten = ranked[:10]
         tens.append(set(ten))
@@ -63,7 +66,7 @@ def plain(tables: Tables, judge: Evaluator, parts: Split, scores: np.ndarray) ->
     same = [len(a & b) / 10 for i, a in enumerate(tens) for j, b in enumerate(tens) if i != j]
     return measures | {
         "overlap": float(np.mean(same)),
-        "coverage": len(set.union(*tens)) / judge.listed.sum(),
+        "coverage": len(set.union(*tens)) / evaluator.listed.sum(),
         "popularity": float(np.mean([trained.count(a) for ten in tens for a in ten])),
     }
 
@@ -73,30 +76,37 @@ def test_lists_are_worth_what_a_plain_loop_says(
     tables: Tables, scores: np.ndarray, rule: Callable[..., Split]
 ) -> None:
     parts = rule(tables, SHARES, 0)
-    judge = judged(tables, parts)
-    line = judge.lists(Row("any"), lambda users: scores[users])
-    for name, value in plain(tables, judge, parts, scores).items():
-        assert getattr(line, name) == pytest.approx(value), name
-    assert line.ndcg is not None
-    assert line.ndcg_interval is not None
-    assert line.ndcg_interval[0] < line.ndcg < line.ndcg_interval[1]
+    evaluator = evaluator_of(tables, parts)
+    line = evaluator.lists(Row("any"), lambda users: scores[users])
+    for name, value in plain(tables, evaluator, parts, scores).items():
+        assert line[name] == pytest.approx(value), name
+    assert line["ndcg"] is not None
+    assert line.intervals["ndcg"][0] < line["ndcg"] < line.intervals["ndcg"][1]
 
 
 def test_ratings_err_by_the_definitions_and_are_cut_to_1_to_10(
     tables: Tables, parts: Split
 ) -> None:
-    judge = judged(tables, parts)
-    actual = judge.held.rating.astype(np.float64)
-    line = judge.ratings(Row("any"), np.full(len(actual), 14.0))
-    assert line.rmse == pytest.approx(math.sqrt(np.mean((10 - actual) ** 2)))
-    assert line.mae == pytest.approx(np.mean(10 - actual))
-    assert line.rmse_interval is not None
-    assert line.rmse_interval[0] < line.rmse < line.rmse_interval[1]
+    evaluator = evaluator_of(tables, parts)
+    actual = evaluator.held.rating.astype(np.float64)
+    line = evaluator.ratings(Row("any"), np.full(len(actual), 14.0))
+    assert line["rmse"] == pytest.approx(math.sqrt(np.mean((10 - actual) ** 2)))
+    assert line["mae"] == pytest.approx(np.mean(10 - actual))
+    assert line.intervals["rmse"][0] < line["rmse"] < line.intervals["rmse"][1]
 
 
 def test_scores_that_tell_no_anime_apart_make_no_list(tables: Tables, parts: Split) -> None:
-    judge = judged(tables, parts)
-    lists = Lists(judge)
-    for users in judge.batches():
+    evaluator = evaluator_of(tables, parts)
+    lists = Lists(evaluator)
+    for users in evaluator.batches():
         lists.add(users, np.full((len(users), len(tables.anime)), -np.inf, dtype=np.float32))
     assert lists.measured(Row("any")) == Row("any")
+
+
+def test_a_row_is_kept_flat_and_comes_back(tables: Tables, parts: Split) -> None:
+    evaluator = evaluator_of(tables, parts)
+    row = evaluator.ratings(Row("any"), np.full(len(evaluator.held.rating), 7.0))
+    flat = row.to_dict()
+    assert flat["ndcg"] is None
+    assert flat["rmse_interval"] == row.intervals["rmse"]
+    assert Row.from_dict(json.loads(json.dumps(flat))) == row

@@ -8,15 +8,14 @@ import torch
 from jinja2 import Environment
 from rich.console import Console
 
-from anirank.errors import RunError
 from training.comparison import charts
 from training.comparison.evaluator import Row
-from training.comparison.report import report
-from training.comparison.table import Comparison, compare
+from training.comparison.table import Comparison
 from training.loop.progress import Progress
-from training.personal.refit import begin_refit
+from training.personal.comparison import compare
+from training.personal.preset import PersonalPreset
+from training.personal.run import PersonalRun
 from training.personal.trainer import PersonalTrainer
-from training.run import PersonalRun, SeedRun
 from training.tables.tables import Tables
 
 
@@ -46,7 +45,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def compared(personal: PersonalRun) -> Comparison:
-    return Comparison.load(personal) or compare(personal)
+    return Comparison.load(personal.evaluation_file) or compare(personal)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def page(
     personal: PersonalRun, compared: Comparison, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     file = tmp_path_factory.mktemp("report") / "page.html"
-    assert report(personal.folder, file) == file
+    assert PersonalPreset().report(personal, file) == file
     return file.read_text("utf-8")
 
 
@@ -73,8 +72,8 @@ def test_it_holds_every_model_and_every_remark(page: str, compared: Comparison) 
     escape = Environment(autoescape=True).from_string("{{ text }}").render
     for line in compared.lines:
         assert f">{escape(text=line.model)}<" in page
-        if line.rmse is not None:
-            assert f"{line.rmse:.3f}" in page
+        if line["rmse"] is not None:
+            assert f"{line['rmse']:.3f}" in page
     for remark in compared.remarks:
         assert escape(text=remark) in page
 
@@ -94,7 +93,7 @@ def test_a_title_cannot_write_into_the_page(
     tables = personal.tables()
     tables.anime["name"] = "<script>alert(1)</script> & co"
     monkeypatch.setattr(PersonalRun, "tables", lambda run: tables)
-    text = report(personal.folder, tmp_path / "page.html").read_text("utf-8")
+    text = PersonalPreset().report(personal, tmp_path / "page.html").read_text("utf-8")
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in text
 
@@ -102,17 +101,12 @@ def test_a_title_cannot_write_into_the_page(
 def test_a_run_on_all_ratings_is_reported_with_the_figures_it_was_chosen_by(
     personal: PersonalRun, compared: Comparison, tables: Tables, tmp_path: Path
 ) -> None:
-    run = begin_refit(personal, tmp_path / "refit", tables)
+    run = PersonalPreset().refit(personal, tmp_path / "refit", tables)
     with Progress(Console(quiet=True), 3) as progress:
         assert PersonalTrainer(run, tables, torch.device("cpu")).fit(progress)
-    text = report(run.folder).read_text("utf-8")
+    text = PersonalPreset().report(run).read_text("utf-8")
     assert Page(text).seen["svg"] == 2  # nothing is held out to calibrate by
     assert all(f">{line.model}<" in text for line in compared.lines)
-
-
-def test_a_run_of_the_seed_is_refused_by_name(run: SeedRun) -> None:
-    with pytest.raises(RunError, match="preset seed; a report is made of personal ones"):
-        report(run.folder)
 
 
 def test_charts_take_their_colours_from_the_page() -> None:
@@ -120,7 +114,7 @@ def test_charts_take_their_colours_from_the_page() -> None:
     drawings = [
         charts.learning([{"epoch": 1, "train_rmse": 1.3}, {"epoch": 2, "train_rmse": 1.2}]),
         charts.calibration(rng.uniform(1, 10, 500), rng.integers(1, 11, 500).astype(float)),
-        charts.coverage([Row("one", ndcg=0.2, coverage=0.1), Row("two")], {"one"}),
+        charts.coverage([Row("one", {"ndcg": 0.2, "coverage": 0.1}), Row("two")], {"one"}),
     ]
     for drawing in drawings:
         assert drawing.startswith("<svg")

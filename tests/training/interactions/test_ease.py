@@ -2,8 +2,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from training.interactions.ease import UserSideEase
-from training.personal.wide.crosses import ease
+from training.interactions.ease import UserSideEase, ease
 
 
 def test_it_scores_as_the_matrix_over_pairs_of_anime_does() -> None:

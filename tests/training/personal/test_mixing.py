@@ -5,10 +5,10 @@ import pytest
 
 from training.comparison.ranking_metrics import Relevant, ndcg, top
 from training.interactions.interactions import Interactions
+from training.personal.mix import Mix
 from training.personal.mixing import CHOICES, choose, parts
-from training.personal.model import Mix, PersonalModel
-from training.run import PersonalRun
-from training.splits import personal_split
+from training.personal.model import PersonalModel
+from training.personal.run import PersonalRun
 from training.tables.tables import Ratings, Tables
 
 
@@ -21,7 +21,7 @@ class Validation(NamedTuple):
 
 @pytest.fixture
 def validation(personal: PersonalRun, tables: Tables) -> Validation:
-    model, split = PersonalModel.load(personal, tables), personal_split(tables, personal.preset)
+    model, split = PersonalModel.load(personal, tables), personal.parts(tables)
     known = Interactions.of(tables.ratings, split.known, model.expectation, len(tables.users))
     held = tables.ratings.at(split.validation)
     return Validation(model, known, held, np.unique(held.user_row).astype(np.int64))

@@ -8,15 +8,15 @@ import torch
 from rich.console import Console
 
 from anirank.errors import RunError
-from training.comparison.table import compare
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import Interactions
 from training.loop.progress import Progress
+from training.personal.comparison import compare
 from training.personal.model import PersonalModel
-from training.personal.refit import begin_refit
+from training.personal.preset import PersonalPreset
+from training.personal.run import PersonalRun
+from training.personal.settings import PersonalSettings
 from training.personal.trainer import PersonalTrainer
-from training.presets import PersonalPreset
-from training.run import PersonalRun, open_run
 from training.splits import split_by_user
 from training.tables.tables import Tables
 
@@ -28,32 +28,31 @@ def test_it_learns_and_is_compared_with_what_one_would_try_before(personal: Pers
     assert losses[-1] < losses[0]
     lines = {line.model: line for line in compare(personal).lines}
     whole = lines["and the rating"]
-    assert whole.rmse is not None
-    assert whole.rmse < lines["global mean"].rmse
-    assert whole.ndcg is not None
-    assert 0 < whole.ndcg_interval[0] <= whole.ndcg <= whole.ndcg_interval[1] < 1
-    assert whole.coverage > lines["popularity"].coverage
-    assert whole.overlap < lines["popularity"].overlap
-    kept = json.loads((personal.folder / "evaluation.json").read_text())
+    assert whole["rmse"] is not None
+    assert whole["rmse"] < lines["global mean"]["rmse"]
+    assert whole["ndcg"] is not None
+    assert 0 < whole.intervals["ndcg"][0] <= whole["ndcg"] <= whole.intervals["ndcg"][1] < 1
+    assert whole["coverage"] > lines["popularity"]["coverage"]
+    assert whole["overlap"] < lines["popularity"]["overlap"]
+    kept = json.loads(personal.evaluation_file.read_text())
     assert [line["model"] for line in kept["lines"]] == list(lines)
 
 
 def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
-    personal: PersonalRun, tables: Tables, personal_preset: PersonalPreset, tmp_path: Path
+    personal: PersonalRun, tables: Tables, personal_settings: PersonalSettings, tmp_path: Path
 ) -> None:
     class CtrlC(Progress):
         def report(self, line: dict[str, object]) -> None:
             if line["epoch"] == 1:
                 signal.raise_signal(signal.SIGINT)
 
-    stopped = PersonalRun.create(tmp_path / "run", personal_preset, tables)
+    stopped = PersonalRun.create(tmp_path / "run", personal_settings, tables)
     with CtrlC(Console(quiet=True), 3) as progress:
         assert not PersonalTrainer(stopped, tables, CPU).fit(progress)
     assert PersonalModel.load(stopped, tables).mix.deep == 0  # can be used as it is
     with pytest.raises(RunError, match="has not ended yet"):
-        begin_refit(stopped, tmp_path / "refit", tables)
-    again = open_run(stopped.folder)
-    assert isinstance(again, PersonalRun)
+        PersonalPreset().refit(stopped, tmp_path / "refit", tables)
+    again = PersonalPreset().open(stopped.folder)
     trainer = PersonalTrainer(again, tables, CPU)
     trainer.resume()
     with Progress(Console(quiet=True), 3) as progress:
@@ -66,7 +65,7 @@ def test_a_refit_trains_on_all_ratings_with_what_was_chosen(
     personal: PersonalRun, tables: Tables, tmp_path: Path
 ) -> None:
     compare(personal)
-    run = begin_refit(personal, tmp_path / "refit", tables)
+    run = PersonalPreset().refit(personal, tmp_path / "refit", tables)
     trainer = PersonalTrainer(run, tables, CPU)
     assert trainer.closed.interactions.watched.nnz == len(tables.ratings)
     with Progress(Console(quiet=True), 3) as progress:
@@ -125,7 +124,7 @@ def test_a_run_whose_files_do_not_fit_is_refused(personal: PersonalRun, tables: 
         PersonalModel.load(
             PersonalRun(
                 personal.folder,
-                personal.preset.model_copy(update={"embedding_dim": 8}),
+                personal.settings.model_copy(update={"embedding_dim": 8}),
                 personal.fingerprint,
             ),
             tables,

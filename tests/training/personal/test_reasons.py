@@ -4,8 +4,7 @@ import pytest
 from training.interactions.interactions import Interactions
 from training.personal.model import PersonalModel
 from training.personal.reasons import Reasons
-from training.run import PersonalRun
-from training.splits import personal_split
+from training.personal.run import PersonalRun
 from training.tables.tables import Tables
 
 
@@ -16,7 +15,7 @@ def model(personal: PersonalRun, tables: Tables) -> PersonalModel:
 
 @pytest.fixture(scope="module")
 def history(personal: PersonalRun, tables: Tables, model: PersonalModel) -> Interactions:
-    rows = personal_split(tables, personal.preset).known
+    rows = personal.parts(tables).known
     return Interactions.of(tables.ratings, rows, model.expectation, len(tables.users))
 
 

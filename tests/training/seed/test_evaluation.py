@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.presets import SeedPreset, resolve
-from training.run import SeedRun
 from training.seed.evaluation import errors, evaluate
-from training.splits import split
+from training.seed.run import SeedRun
+from training.seed.sample import sample
+from training.seed.settings import SEED, SeedSettings
 from training.tables.tables import Tables
 
-Train = Callable[[Tables, SeedPreset, Path], SeedRun]
+Train = Callable[[Tables, SeedSettings, Path], SeedRun]
 
 
 def test_errors_are_those_of_the_definitions() -> None:
@@ -24,7 +24,7 @@ def test_errors_are_those_of_the_definitions() -> None:
 
 def test_the_test_rows_are_measured_and_kept(run: SeedRun, tables: Tables) -> None:
     evaluation = evaluate(run)
-    rows = split(tables, run.preset).test
+    rows = sample(tables, run.settings).test
     assert evaluation.against["Score"].ratings == len(rows)
     rating = tables.ratings.rating[rows]
     assert evaluation.against["rating"].mean_rmse == pytest.approx(rating.std())
@@ -36,7 +36,7 @@ def test_the_test_rows_are_measured_and_kept(run: SeedRun, tables: Tables) -> No
 def test_ratings_from_a_file_are_measured_like_the_same_rows_of_the_run(
     run: SeedRun, tables: Tables, tmp_path: Path
 ) -> None:
-    rows = split(tables, run.preset).test
+    rows = sample(tables, run.settings).test
     file = tmp_path / "held-out.csv"
     pd.DataFrame(
         {
@@ -57,7 +57,7 @@ def test_the_seeds_recipe_on_real_ratings_gives_what_was_measured(
 ) -> None:
     from training.tables.preparation import prepare
 
-    run = trained(prepare(mal), resolve("seed"), tmp_path / "run")
+    run = trained(prepare(mal), SEED, tmp_path / "run")
     against = evaluate(run).against
     # Measured before on the same recipe: 0.132 on Score (FACTS of the data), far above on rating.
     assert against["Score"].rmse < 0.15

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.presets import Optimisation
+from training.loop.schedule import learning_rates
 from training.seed.optimiser import RowAdam
-from training.seed.trainer import learning_rates
+from training.settings import Optimisation
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

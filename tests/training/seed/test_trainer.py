@@ -12,16 +12,16 @@ from safetensors.torch import load_file
 
 from anirank.errors import RunError
 from training.loop.progress import Progress
-from training.presets import SeedPreset, resolve
-from training.run import SeedRun
 from training.seed.encoders import Encoders
 from training.seed.evaluation import evaluate
+from training.seed.run import SeedRun
+from training.seed.settings import SEED, SeedSettings
 from training.seed.trainer import SeedTrainer, mean_squared_error
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import prepare
 from training.tables.tables import Tables
 
-Train = Callable[[Tables, SeedPreset, Path], SeedRun]
+Train = Callable[[Tables, SeedSettings, Path], SeedRun]
 
 
 class CtrlC(Progress):
@@ -38,7 +38,9 @@ class CtrlC(Progress):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_every_epoch_is_a_line_and_the_loss_falls(run: SeedRun, preset: SeedPreset) -> None:
+def test_every_epoch_is_a_line_and_the_loss_falls(
+    run: SeedRun, seed_settings: SeedSettings
+) -> None:
     lines = run.metrics()
     assert [line["epoch"] for line in lines] == [1, 2]
     assert lines[1]["train_loss"] < lines[0]["train_loss"]
@@ -51,8 +53,8 @@ def test_every_epoch_is_a_line_and_the_loss_falls(run: SeedRun, preset: SeedPres
 
 def test_the_best_epoch_is_kept(trained: Train, tables: Tables, tmp_path: Path) -> None:
     # Few ratings and a high rate: the model is soon at learning the noise by heart.
-    preset = resolve("seed", label="rating", epochs=8, batch_size=64, learning_rate=0.02)
-    run = trained(tables, preset, tmp_path / "run")
+    settings = SEED.resolved(label="rating", epochs=8, batch_size=64, learning_rate=0.02)
+    run = trained(tables, settings, tmp_path / "run")
     losses = [line["validation_loss"] for line in run.metrics()]
     assert losses.index(min(losses)) < len(losses) - 1
     assert evaluate(run).validation_loss == min(losses)
@@ -63,17 +65,17 @@ def test_the_best_epoch_is_kept(trained: Train, tables: Tables, tmp_path: Path) 
 
 
 def test_a_seed_reproduces_a_run_bit_for_bit(
-    trained: Train, run: SeedRun, tables: Tables, preset: SeedPreset, tmp_path: Path
+    trained: Train, run: SeedRun, tables: Tables, seed_settings: SeedSettings, tmp_path: Path
 ) -> None:
-    again = trained(tables, preset, tmp_path / "again")
+    again = trained(tables, seed_settings, tmp_path / "again")
     assert again.weights_file.read_bytes() == run.weights_file.read_bytes()
 
 
 @pytest.mark.parametrize("after", [1, 40, 60])
 def test_a_run_stopped_and_resumed_ends_with_the_same_weights(
-    run: SeedRun, tables: Tables, preset: SeedPreset, tmp_path: Path, after: int
+    run: SeedRun, tables: Tables, seed_settings: SeedSettings, tmp_path: Path, after: int
 ) -> None:
-    stopped = SeedRun.create(tmp_path / "run", preset, tables)
+    stopped = SeedRun.create(tmp_path / "run", seed_settings, tables)
     with CtrlC(2, after) as progress:
         assert not SeedTrainer(stopped, tables, torch.device("cpu")).fit(progress)
     # What was left can be used as it is,
@@ -97,11 +99,11 @@ def test_other_data_is_not_taken_for_the_runs_own(run: SeedRun, tmp_path: Path) 
 
 
 def test_a_used_folder_is_not_written_over(
-    run: SeedRun, tables: Tables, preset: SeedPreset
+    run: SeedRun, tables: Tables, seed_settings: SeedSettings
 ) -> None:
     before = run.weights_file.read_bytes()
     with pytest.raises(RunError, match="--resume"):
-        SeedRun.create(run.folder, preset, tables)
+        SeedRun.create(run.folder, seed_settings, tables)
     assert run.weights_file.read_bytes() == before
 
 

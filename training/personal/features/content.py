@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from anirank.errors import RunError
+from bundles.files import write_json
 
 LISTS = {"genres": 1, "studios": 5, "producers": 10}  # column: titles a value needs to count
 CATEGORIES = ("type", "source", "age_rating")
@@ -65,7 +66,7 @@ class Content:
 
     def save(self, folder: Path) -> None:
         """Write content.json."""
-        (folder / FILE).write_text(json.dumps(asdict(self), ensure_ascii=False), "utf-8")
+        write_json(folder / FILE, asdict(self), indent=None)
 
     @classmethod
     def load(cls, folder: Path) -> "Content":

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from anirank.errors import RunError
+from bundles.files import write_json
 
 GENDER = "gender"
 YEARS = {"birth_year": "birthday", "joined_year": "joined"}  # feature: column of dates
@@ -58,7 +59,7 @@ class Profiles:
 
     def save(self, folder: Path) -> None:
         """Write traits.json."""
-        (folder / FILE).write_text(json.dumps(asdict(self), ensure_ascii=False), "utf-8")
+        write_json(folder / FILE, asdict(self), indent=None)
 
     @classmethod
     def load(cls, folder: Path) -> "Profiles":

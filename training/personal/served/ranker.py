@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.folding.layers import IdMap, code, linear, look_up
 from training.interactions.expectation import USER_DAMPING
 from training.personal.features.profile import FAR, Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
 from training.personal.network import CROSSED, PRODUCT
 from training.personal.wide.genre_crosses import DAMPING
-from training.seed.ranker import IdMap, code, linear, look_up
 from training.tables.tables import Tables
 
 # A candidate that is in no catalogue: its probability is as good as none.

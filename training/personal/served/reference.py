@@ -11,11 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from export.parity import Inputs
+from training.folding.served import Inputs
 from training.interactions.expectation import USER_DAMPING
+from training.interactions.interactions import History
 from training.personal.features.profile import Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
-from training.personal.network import Encoded, History
+from training.personal.network import Encoded
 from training.tables.tables import Tables
 
 

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from training.interactions.expectation import Expectation
-from training.interactions.interactions import Interactions
+from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
 from training.personal.features.content import Content
-from training.personal.model import USERS_AT_ONCE, Fitted
-from training.personal.network import History
+from training.personal.settings import PersonalSettings
 from training.personal.wide.crosses import Crosses
+from training.personal.wide.fitted import Fitted
 from training.personal.wide.genre_crosses import GenreCrosses
 from training.personal.wide.side_information import SideInformation
-from training.presets import PersonalPreset
 from training.tables.tables import Tables
 
 HIDDEN = 0.2  # share of a history that the genres are fitted to
@@ -38,7 +37,11 @@ class Fit:
 
 
 def fit(
-    tables: Tables, rows: np.ndarray, content: Content, preset: PersonalPreset, device: torch.device
+    tables: Tables,
+    rows: np.ndarray,
+    content: Content,
+    settings: PersonalSettings,
+    device: torch.device,
 ) -> Fit:
     """Fit on the ratings at `rows`, int64[n]."""
     ratings, anime, users = tables.ratings, len(tables.anime), len(tables.users)
@@ -46,22 +49,22 @@ def fit(
     interactions = Interactions.of(ratings, rows, expectation, users)
     features = content.matrix(tables.anime)
     likeness = SideInformation.of(
-        tables.anime, features, preset.content_weight, preset.title_weight
+        tables.anime, features, settings.content_weight, settings.title_weight
     )
 
     def crosses(chosen: np.ndarray) -> Crosses:
         return Crosses.fit(
             interactions.watched[chosen],
             likeness,
-            preset.ridge,
-            preset.cross_weights,
-            preset.user_exponent,
+            settings.ridge,
+            settings.cross_weights,
+            settings.user_exponent,
             device,
         )
 
-    rng = np.random.default_rng(preset.seed)
-    fold = rng.integers(preset.folds, size=users)
-    without = [crosses(np.flatnonzero(fold != each)).matrix() for each in range(preset.folds)]
+    rng = np.random.default_rng(settings.seed)
+    fold = rng.integers(settings.folds, size=users)
+    without = [crosses(np.flatnonzero(fold != each)).matrix() for each in range(settings.folds)]
     genres = GenreCrosses.untrained(
         tables.anime, content.values["genres"], ratings.anime_row[rows]
     ).fit(_left_over(interactions, fold, without, rng))

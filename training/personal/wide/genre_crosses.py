@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from training.personal.network import History
+from training.interactions.interactions import History
 
 DAMPING = 5.0  # watched anime that pull a taste towards none
 RIDGE = 1_000.0  # watched anime; of a genre nearly nobody watches the weight stays near zero

@@ -54,4 +54,4 @@ def _words(titles: pd.Series) -> sp.csr_array:
     try:
         return sp.csr_array(tfidf.fit_transform(titles))
     except ValueError:  # no word stands in two titles
-        return sp.csr_array((len(titles), 0), dtype=np.float32)
+        return sp.csr_array(np.zeros((len(titles), 0), dtype=np.float32))

@@ -9,20 +9,21 @@ from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
 from export.bundle import Exported
 from export.graphs import OUTPUTS
 from export.parity import TOLERANCE, as_form, check, requests
-from export.served import Served, served
 from handlers.engine.engine import Engine
 from handlers.engine.graph import OnnxGraph, TorchScriptGraph
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
+from training.folding.served import Served
 from training.personal.features.profile import Profiles
 from training.personal.model import PersonalModel
+from training.personal.preset import PersonalPreset
+from training.personal.run import PersonalRun
 from training.personal.served.ranker import PersonalRanker
-from training.run import PersonalRun
 from training.tables.tables import Tables
 
 
 @pytest.fixture
 def folded(personal: PersonalRun, tables: Tables) -> Served:
-    return served(personal, tables)
+    return PersonalPreset().served(personal, tables)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from training.interactions.interactions import Interactions
-from training.personal.network import History
+from training.interactions.interactions import History, Interactions
 from training.personal.wide.genre_crosses import DAMPING, RIDGE, GenreCrosses
 
 NAMES = ["Action", "Drama", "Sci-Fi"]

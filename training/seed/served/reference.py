@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from export.parity import Inputs
+from training.folding.served import Inputs
 from training.seed.encoders import Encoders
 from training.seed.network import SeedNetwork
 from training.tables.tables import Tables
 
 
-class Reference:
+class SeedReference:
     """Predictions of a training model for raw ids."""
 
     def __init__(self, model: SeedNetwork, encoders: Encoders, tables: Tables) -> None:
@@ -24,7 +24,7 @@ class Reference:
         self._anime_index = pd.Index(tables.anime["anime_id"])
         self._user = encoders.side(tables, "user")
         self._anime = encoders.side(tables, "anime")
-        self._gender = encoders.preset.columns("wide", "user").index("gender")
+        self._gender = encoders.settings.columns("wide", "user").index("gender")
 
     def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """`rating`: [B, N] in the model's own precision; `known`: bool[B, N]."""
@@ -49,7 +49,7 @@ class Reference:
         return np.asarray(answer.numpy())
 
     def _user_features(self, user_id: int, profile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        columns = self._encoders.preset.columns("deep", "user")
+        columns = self._encoders.settings.columns("deep", "user")
         row = self._user_index.get_indexer([user_id])[0]
         if row >= 0:
             codes, deep = self._user.codes[row].copy(), self._user.deep[row].copy()

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from training.run import SeedRun
-from training.seed.ranker import IdMap, SeedRanker
-from training.seed.reference import Reference
+from training.folding.layers import IdMap
+from training.seed.run import SeedRun
+from training.seed.served.ranker import SeedRanker
+from training.seed.served.reference import SeedReference
 from training.tables.tables import Tables
 
 
@@ -39,7 +40,7 @@ def test_a_stranger_is_rated_for_like_the_training_models_unknown_user(
     ranker: SeedRanker, run: SeedRun, tables: Tables
 ) -> None:
     encoders = run.encoders()
-    reference = Reference(run.model(encoders).double(), encoders, tables)
+    reference = SeedReference(run.model(encoders).double(), encoders, tables)
     some = tables.anime["anime_id"].tolist()[:20]
     nothing = np.full(ranker.user_profile.shape[1], np.nan, dtype=np.float32)
     expected = reference.rate(-5, nothing, np.array(some)).astype(np.float32)

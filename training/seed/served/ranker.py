@@ -1,13 +1,9 @@
-"""The served graph: raw ids in, scores out, folded from a trained model.
+"""The served graph of the `seed` preset: raw ids in, scores out, folded from a trained model.
 
 Everything that does not depend on the request is computed here, once: a wide embedding meets
 only the last linear layer, so it collapses to one number; an anime's deep columns meet only the
 first layer, so they collapse to its partial sum there. A request pays for the user's side once
 and for the layers behind the first per candidate.
-
-The graph computes in float64 and answers in float32. Two runtimes never add up float32 products
-in the same order, and a catalogue always holds titles closer than that difference: only the wider
-type makes every runtime, batch shape and device give one answer and one order, to the bit.
 """
 
 import numpy as np
@@ -15,26 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.folding.layers import IdMap, code, linear, look_up
 from training.seed.encoders import Encoders
 from training.seed.network import SeedNetwork
 from training.tables.tables import Tables
-
-
-class IdMap(nn.Module):
-    """Raw ids to rows, 0 for every id that is not known; a dense table over the id range."""
-
-    rows: Tensor
-
-    def __init__(self, ids: np.ndarray) -> None:
-        super().__init__()
-        rows = np.zeros(int(ids.max(initial=0)) + 1, dtype=np.int32)
-        rows[ids] = np.arange(1, len(ids) + 1)
-        self.register_buffer("rows", torch.from_numpy(rows))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """`ids`: int64 of any shape and any value; int64 rows of the same shape."""
-        inside = (ids > 0) & (ids < self.rows.shape[0])
-        return look_up(self.rows, torch.where(inside, ids, torch.zeros_like(ids))).long()
 
 
 class SeedRanker(nn.Module):
@@ -92,44 +72,23 @@ class SeedRanker(nn.Module):
         return affinity, affinity.clone(), wide.float(), anime > 0
 
 
-def look_up(table: Tensor, rows: Tensor) -> Tensor:
-    """The rows of `table`, in the shape of `rows`; in ONNX a Gather, where `[]` is a GatherND."""
-    found: Tensor = table.index_select(0, rows.flatten()).unflatten(0, rows.shape)
-    return found
-
-
-def code(values: Tensor, table: Tensor) -> Tensor:
-    """Float codes as rows of `table`, 0 ("unknown") where there is no such row."""
-    inside = (values >= 0) & (values < table.shape[0])
-    return torch.where(inside, values, torch.zeros_like(values)).long()
-
-
-def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
-    """A layer in float64."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).double()
-    layer.weight.data.copy_(weight)
-    if bias is not None:
-        layer.bias.data.copy_(bias)
-    return layer
-
-
 class _Folded:
     """The tables of a `SeedRanker`, row 0 "unknown"."""
 
     def __init__(self, model: SeedNetwork, encoders: Encoders, tables: Tables) -> None:
-        preset = encoders.preset
+        settings = encoders.settings
         self.encoders = encoders
         self.user = encoders.side(tables, "user")
         self.anime = encoders.side(tables, "anime")
         self.user_columns = self.user.deep.shape[1]
-        self.names = preset.columns("wide", "user") + preset.columns("wide", "anime")
+        self.names = settings.columns("wide", "user") + settings.columns("wide", "anime")
         self.first = next(layer for layer in model.deep if isinstance(layer, nn.Linear))
         sizes = encoders.vocabulary_sizes()
         table = model.wide.weight.detach().double().numpy()
         head = model.head.weight.detach().double().numpy()[0]
         # What the last layer sees of each embedding.
         self.seen = {
-            name: part @ head[index * preset.embedding_dim : (index + 1) * preset.embedding_dim]
+            name: part @ head[index * settings.embedding_dim : (index + 1) * settings.embedding_dim]
             for index, (name, part) in enumerate(
                 zip(self.names, np.split(table, np.cumsum(sizes)[:-1]), strict=True)
             )
@@ -138,8 +97,8 @@ class _Folded:
 
     def tables(self) -> dict[str, np.ndarray]:
         """By the name of the buffer they become."""
-        mean = [self.encoders.mean[n] for n in self.encoders.preset.columns("deep", "user")]
-        scale = [self.encoders.scale[n] for n in self.encoders.preset.columns("deep", "user")]
+        mean = [self.encoders.mean[n] for n in self.encoders.settings.columns("deep", "user")]
+        scale = [self.encoders.scale[n] for n in self.encoders.settings.columns("deep", "user")]
         return {
             "user_wide": self._wide("user", without="gender"),
             "gender_wide": self.seen["gender"],
@@ -151,7 +110,7 @@ class _Folded:
         }
 
     def _wide(self, side: str, without: str | None = None) -> np.ndarray:
-        columns = self.encoders.preset.columns("wide", "user" if side == "user" else "anime")
+        columns = self.encoders.settings.columns("wide", "user" if side == "user" else "anime")
         codes = (self.user if side == "user" else self.anime).codes
         total = np.zeros(len(codes) + 1)
         for name, column in zip(columns, codes.T, strict=True):
@@ -161,7 +120,7 @@ class _Folded:
 
     def _profile(self, mean: list[float]) -> np.ndarray:
         """Row 0: gender "unknown" as the data spells it, and the training means."""
-        columns = self.encoders.preset.columns("wide", "user")
+        columns = self.encoders.settings.columns("wide", "user")
         gender = self.user.codes[:, columns.index("gender")]
         unknown = self._gender_code_of_nobody()
         known = np.column_stack([gender, self.user.deep])

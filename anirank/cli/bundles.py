@@ -1,0 +1,33 @@
+"""`anirank export` and `anirank sign`: bundles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anirank.cli import serve
+from anirank.cli.console import console
+
+
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="A run.")],
+    store: serve.Store = serve.DEFAULT.store,
+    name: serve.Name = serve.DEFAULT.name,
+    version: Annotated[str, typer.Option(help="A new version; versions never change.")] = "1",
+) -> None:
+    """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
+    from export.bundle import export
+    from training.presets import open_run
+
+    made = export(open_run(run_dir), store, name, version)
+    console.print(made)
+
+
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or a .mar.", show_default=False)],
+    key: Annotated[Path, typer.Option(help="PEM of a private key of the curve P-256.")],
+) -> None:
+    """Sign a bundle, so that who trusts the key can tell that it is yours and whole."""
+    from bundles.signature import sign_bundle
+
+    console.print(f"{sign_bundle(bundle, key)}", soft_wrap=True)

@@ -1,0 +1,85 @@
+"""`anirank rank`: a ranking as a table, from a façade or from a bundle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anirank.cli import serve
+from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
+from anirank.cli.console import console
+
+if TYPE_CHECKING:
+    from anime.ranking.v1.ranking_pb2 import RankRequest, RecommendRequest
+
+
+def rank(
+    user: Annotated[
+        int | None, typer.Option(help="MyAnimeList user id. [default: a visitor without one]")
+    ] = None,
+    candidates: Annotated[
+        str | None,
+        typer.Option(help="Anime ids, as in 1,5,6. [default: the whole catalogue, less the seen]"),
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            help="What the user has watched, as in 1:9,5: anime 1 rated 9, anime 5 not rated. "
+            "[default: what is stored of the user]"
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show reasons in place of the genres.")
+    ] = False,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
+    trust: serve.Trust = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Rank anime for a user, and show the best as a table."""
+    if (address is None) == (bundle is None):
+        raise typer.BadParameter("give either --address or --bundle")
+    from anirank.cli.listing import listing
+    from anirank.client.sync import Client
+    from anirank.client.tokens import client_token
+    from handlers.local import LocalRanker
+
+    request = _request(user, candidates, history, top, explain)
+    if bundle is not None:
+        reply = LocalRanker(bundle, trust or ()).answer(request)
+    else:
+        token = client_token(token_file)
+        with Client(
+            str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
+        ) as client:
+            reply = client.answer(request)
+    console.print(listing(reply, f"For user {user}" if user else "For a visitor", explain))
+
+
+def _request(
+    user: int | None, candidates: str | None, history: str | None, top: int, explain: bool
+) -> "RankRequest | RecommendRequest":
+    from anime.ranking.v1.ranking_pb2 import HistoryItem, RankRequest, RecommendRequest
+
+    try:
+        pairs = [each.partition(":") for each in history.split(",")] if history else []
+        watched = [
+            HistoryItem(anime_id=int(anime), rating=float(rating) if colon else None)
+            for anime, colon, rating in pairs
+        ]
+        if candidates is None:
+            return RecommendRequest(user_id=user, history=watched, top_k=top, explain=explain)
+        ids = [int(each) for each in candidates.split(",")]
+        return RankRequest(
+            user_id=user, history=watched, candidate_ids=ids, top_k=top, explain=explain
+        )
+    except ValueError as error:
+        given = {"--candidates": candidates, "--history": history, "--user": user}
+        said = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+        raise typer.BadParameter(
+            f"{said}: {error}; --candidates takes ids as in 1,5,6, --history as in 1:9,5"
+        ) from None

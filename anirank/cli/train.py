@@ -1,0 +1,156 @@
+"""`anirank train`, `evaluate` and `report`: runs, whatever their preset."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anirank.cli.console import INTERRUPTED, console
+from anirank.errors import RunError
+
+if TYPE_CHECKING:
+    from training.run import Run
+    from training.tables.tables import Tables
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of the CSV files, or a prepared one.")],
+    run_dir: Annotated[Path, typer.Argument(help="New folder for the run.")],
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe: personal or seed. [default: personal]")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Score, the anime's mean (seed only), or rating, the user's own."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="[default: 24; seed: 10]")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Users; seed: ratings. [default: 128; 256]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="[default: 0.003; seed: 0.001]")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="Learning rate: constant or cosine. [default: cosine; seed: constant]"),
+    ] = None,
+    sample: Annotated[
+        float | None, typer.Option(help="seed only: share of the ratings to use. [default: 0.5]")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="personal only: hold out ratings, users or anime. [default: ratings]"),
+    ] = None,
+    dump_aggregates: Annotated[
+        bool | None,
+        typer.Option(
+            "--dump-aggregates",
+            help="personal only: also learn from the dump's own counts and means. They hold the "
+            "held-out ratings: the figures of such a run flatter.",
+        ),
+    ] = None,
+    refit: Annotated[
+        Path | None,
+        typer.Option(
+            help="personal only: a run that has ended; train what it chose on all ratings, nothing "
+            "held out. Export that one."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes split, weights and order.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
+) -> None:
+    """Train a model; Ctrl-C leaves a run that can be used and continued."""
+    from training.loop.device import choose
+    from training.presets import preset_of
+    from training.tables.preparation import load_or_prepare
+
+    given = {
+        "label": label,
+        "seed": seed,
+        "sample": sample,
+        "split_by": split,
+        "dump_aggregates": dump_aggregates,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+    }
+    if (resume or refit) and any(value is not None for value in (preset, *given.values())):
+        raise RunError("--resume and --refit take a run's own settings; leave out the others")
+    if resume and refit:
+        raise RunError("--refit begins a run; --resume alone continues it")
+    chosen_device = choose(device)
+    opened = _opened(run_dir, resume, refit, preset, given)
+    tables = load_or_prepare(data)
+    if not resume:
+        console.print(tables.refusals)
+    run = opened(tables)
+    its_preset = preset_of(run)
+    if not its_preset.train(run, tables, chosen_device, console, resume):
+        console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
+        raise typer.Exit(INTERRUPTED)
+    with _announcing("evaluating") as announce:
+        figures = its_preset.conclude(run, announce)
+    console.print(figures)
+
+
+def _opened(
+    run_dir: Path, resume: bool, refit: Path | None, preset: str | None, given: dict[str, Any]
+) -> "Callable[[Tables], Run[Any]]":
+    """How the run begins, told before anything is read that takes long."""
+    from training.presets import DEFAULT, named, open_run, preset_of
+
+    if resume:
+        begun = open_run(run_dir)
+        return lambda tables: begun
+    if refit is not None:
+        chosen = open_run(refit)
+        return lambda tables: preset_of(chosen).refit(chosen, run_dir, tables)
+    of = named(preset or DEFAULT)
+    settings = of.defaults.resolved(**given)
+    return lambda tables: of.begin(run_dir, settings, tables)
+
+
+@contextmanager
+def _announcing(what: str) -> Iterator[Callable[[str], None]]:
+    """A status line while something is done, which is told each of its parts."""
+    with console.status(what) as status:
+        yield lambda part: status.update(f"{what}: {part}")
+
+
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="A run.")],
+    ratings: Annotated[
+        Path | None,
+        typer.Option(help="CSV with user_id, anime_id, rating instead of the run's test rows."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure a run on ratings it was not trained on."""
+    from bundles.files import write_text
+    from training.presets import open_run, preset_of
+
+    run = open_run(run_dir)
+    with _announcing("evaluating") as announce:
+        figures = preset_of(run).evaluate(run, ratings, announce)
+    console.print(figures)
+    if json is not None:
+        write_text(json, figures.to_json())
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A run of the personal preset.")],
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file to write. [default: report.html in the run]")
+    ] = None,
+) -> None:
+    """Write one HTML file: the comparison, plots, and what a few users would be told."""
+    from training.presets import open_run, preset_of
+
+    run = open_run(run_dir)
+    with _announcing("reporting") as announce:
+        file = preset_of(run).report(run, output, announce)
+    console.print(f"{file}", soft_wrap=True)

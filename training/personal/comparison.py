@@ -1,0 +1,124 @@
+"""A `personal` run beside the baselines: whole, in its parts, and as visitors meet it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from anirank.errors import RunError
+from bundles.files import write_text
+from training.comparison.baselines import BASELINES, Training, available
+from training.comparison.conclusions import HISTORY, NOTHING, WHOLE, remarks
+from training.comparison.evaluator import Evaluator, Lists, Row
+from training.comparison.table import Comparison, HeldOut, compared
+from training.interactions.interactions import Interactions
+from training.loop.progress import Announce, silently
+from training.personal.mix import Mix
+from training.personal.model import PersonalModel, Scores
+from training.personal.run import PersonalRun
+
+
+def compare(
+    run: PersonalRun, ratings: Path | None = None, announce: Announce = silently
+) -> Comparison:
+    """The run's model and the baselines, all fitted on the run's training rows.
+
+    Tried on the run's test rows, or on the ratings of a file that are not known already. What is
+    compared on the test rows is also kept in evaluation.json. `announce` is told each model's name
+    before its turn. Raises RunError and DataError.
+    """
+    tables = run.tables()
+    parts = run.parts(tables)
+    if ratings is None and not len(parts.test):
+        raise RunError(f"{run.folder}: holds no ratings out; try it on others with --ratings FILE")
+    model = PersonalModel.load(run, tables)
+    if ratings is None:
+        held = HeldOut.test_rows(tables, parts)
+    else:
+        held = HeldOut.of_file(ratings, tables, parts)
+    training = Training(tables, parts, model.expectation, held.listed, run.settings.seed)
+    rows = compared(training, held, partial(_contenders, model), announce)
+    comparison = Comparison(
+        run=run.folder.name,
+        rows=held.described,
+        ratings=len(held.ratings),
+        split_by=run.settings.split_by,
+        listed=int(held.listed.sum()),
+        lines=rows,
+        remarks=remarks(
+            rows,
+            split_by=run.settings.split_by,
+            dump_aggregates=run.settings.dump_aggregates,
+            missing=[name for name in BASELINES if name not in available()],
+        ),
+    )
+    if ratings is None:
+        write_text(run.evaluation_file, comparison.to_json())
+    return comparison
+
+
+def _contenders(model: PersonalModel, evaluator: Evaluator, announce: Announce) -> Iterator[Row]:
+    """The model whole and in its parts, and what it is worth to visitors."""
+    user, anime = evaluator.pairs
+    mix = model.mix
+    if mix.genres:
+        announce("wide without genres")
+        with _mixed(model, replace(mix, genres=0.0)):
+            scored = model.scores(evaluator.history, evaluator.users)
+            yield from _lists(evaluator, scored, {"wide without genres": lambda each: each.wide})
+    announce("wide and deep")
+    scored = model.scores(evaluator.history, evaluator.users)
+    wide, deep, both, whole = _lists(
+        evaluator,
+        scored,
+        {
+            "wide alone": lambda each: each.wide,
+            "deep alone": lambda each: each.affinity - each.wide,
+            "wide and deep": lambda each: each.affinity,
+            WHOLE: lambda each: each.score,
+        },
+    )
+    if not mix.deep:  # what the mix leaves out is still to be seen
+        with _mixed(model, replace(mix, deep=1.0, beta=0.0)):
+            scored = model.scores(evaluator.history, evaluator.users)
+            alone = {"deep alone": lambda each: each.affinity - each.wide}
+            [deep] = _lists(evaluator, scored, alone)
+    yield from (wide, deep, both)
+    yield evaluator.ratings(whole, model.ratings(evaluator.history, user, anime))
+    announce("visitors")
+    scored = model.scores(evaluator.history, evaluator.users, strangers=True)
+    [line] = _lists(evaluator, scored, {HISTORY: lambda each: each.score})
+    yield evaluator.ratings(line, model.ratings(evaluator.history, user, anime, strangers=True))
+    yield _of_nobody(model, evaluator, anime)
+
+
+def _of_nobody(model: PersonalModel, evaluator: Evaluator, anime: np.ndarray) -> Row:
+    """Without id and history everybody is the same: one answer serves for all."""
+    nothing, nobody = Interactions.nobody(len(evaluator.listed)), np.zeros(1, dtype=np.int64)
+    [answer] = model.scores(nothing, nobody, strangers=True)
+    line = evaluator.lists(Row(NOTHING), lambda users: np.repeat(answer.score, len(users), axis=0))
+    rows = np.zeros(len(anime), dtype=np.int64)
+    return evaluator.ratings(line, model.ratings(nothing, rows, anime, strangers=True))
+
+
+@contextmanager
+def _mixed(model: PersonalModel, mix: Mix) -> Iterator[None]:
+    own, model.mix = model.mix, mix
+    try:
+        yield
+    finally:
+        model.mix = own
+
+
+def _lists(
+    evaluator: Evaluator, scored: Iterator[Scores], read: dict[str, Callable[[Scores], np.ndarray]]
+) -> list[Row]:
+    """A line for each way to read the scores, all in one pass."""
+    lists = {name: Lists(evaluator) for name in read}
+    for each in scored:
+        for name, of in read.items():
+            lists[name].add(each.users, of(each))
+    return [each.measured(Row(name)) for name, each in lists.items()]

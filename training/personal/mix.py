@@ -1,0 +1,32 @@
+"""How the parts of a `personal` model add up."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bundles.files import write_json
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How the parts add up, chosen on validation.
+
+    affinity = Σ_h (1 + taste · liked_h) cross[h, candidate] + genres · (what the candidate's genres
+    add) + (deep · (H + 1) + ALONE / (H + 1)) · exp(logit), where H = 0 also + POPULAR · share.
+    The ranking score is affinity + beta · (rating - mean).
+    """
+
+    taste: float = 0.0
+    genres: float = 0.0
+    deep: float = 0.0
+    beta: float = 0.0
+    mean: float = 0.0
+
+    def save(self, file: Path) -> None:
+        """Write a JSON file, whole or not at all."""
+        write_json(file, asdict(self))
+
+    @classmethod
+    def load(cls, file: Path) -> "Mix":
+        """Read what `save` wrote. Raises OSError, ValueError and TypeError."""
+        return cls(**json.loads(file.read_text("utf-8")))

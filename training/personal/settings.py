@@ -1,0 +1,44 @@
+"""The `personal` preset as data: crosses, network and optimiser."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from training.settings import Optimisation, Settings
+from training.splits import Rule
+
+
+class PersonalSettings(Settings):
+    """The `personal` preset: crosses of the history with the candidate, and two heads.
+
+    `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
+    each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `content_weight`,
+    `title_weight`: what a shared value and a shared title word weigh in it, in users. `folds`: how
+    many times it is fitted without some users, whose scores the deep part is trained beside.
+    `dump_aggregates`: also learn from the dump's own counts and means of users and anime. They
+    hold every held-out rating, so that all figures flatter.
+    `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
+    `split_by`: what is held out: some ratings of every user, users or anime whole, or nothing.
+    """
+
+    name: Literal["personal"]
+    label: Literal["rating"] = "rating"
+    ridge: float = Field(default=200.0, gt=0)
+    cross_weights: int = Field(default=128, ge=1)
+    user_exponent: float = Field(default=0.25, ge=0)
+    content_weight: float = Field(default=30.0, ge=0)
+    title_weight: float = Field(default=30.0, ge=0)
+    dump_aggregates: bool = False
+    folds: int = Field(default=3, ge=2)
+    embedding_dim: int = Field(default=96, ge=1)
+    hidden: tuple[int, int] = (128, 64)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    id_dropout: float = Field(default=0.3, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-5, ge=0)
+    split_by: Rule = "ratings"
+    optimisation: Optimisation = Optimisation(
+        learning_rate=0.003, schedule="cosine", batch_size=128, epochs=24
+    )
+
+
+PERSONAL = PersonalSettings(name="personal")

@@ -1,0 +1,61 @@
+"""What is fitted in closed form, and the file that keeps it."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from training.interactions.expectation import Expectation
+from training.personal.wide.crosses import Crosses
+from training.personal.wide.genre_crosses import GenreCrosses
+from training.run import load_tensors, save_tensors
+
+
+class Fitted(NamedTuple):
+    """What is fitted in closed form, and on which rows of the catalogue and the user table.
+
+    `share`: float64[A], of all that is watched; `trained_anime`: bool[A]; `trained_users`: bool[U].
+    """
+
+    share: np.ndarray
+    crosses: Crosses
+    genres: GenreCrosses
+    expectation: Expectation
+    trained_anime: np.ndarray
+    trained_users: np.ndarray
+
+    def save(self, file: Path) -> None:
+        """Write a safetensors file, whole or not at all."""
+        genres = self.genres
+        arrays = {
+            "share": self.share,
+            "candidate": self.crosses.candidate,
+            "weight": self.crosses.weight,
+            "expected": self.expectation.anime,
+            "mean": np.array(self.expectation.mean),
+            "member": genres.member,
+            "liking": genres.liking,
+            "watching": genres.watching,
+            "usual": genres.usual,
+            "trained_anime": self.trained_anime,
+            "trained_users": self.trained_users,
+        }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        save_tensors(file, tensors, genres=json.dumps(genres.names))
+
+    @classmethod
+    def load(cls, file: Path) -> "Fitted":
+        """Read what `save` wrote. Raises RunError, and KeyError where something is missing."""
+        tensors, texts = load_tensors(file, torch.device("cpu"))
+        saved = {name: tensor.numpy() for name, tensor in tensors.items()}
+        genres = [saved[name] for name in ("member", "liking", "watching", "usual")]
+        return cls(
+            saved["share"],
+            Crosses(saved["candidate"], saved["weight"]),
+            GenreCrosses(tuple(json.loads(texts["genres"])), *genres),
+            Expectation(float(saved["mean"]), saved["expected"]),
+            saved["trained_anime"],
+            saved["trained_users"],
+        )
