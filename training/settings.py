@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from anirank.errors import PresetError
 
+Schedule = Literal["constant", "cosine"]
+
 
 class Strict(BaseModel):
     """Data that holds what is declared and nothing else."""
@@ -17,7 +19,7 @@ class Optimisation(Strict):
     """Adam's settings. The learning rate is constant, or falls to zero along half a cosine."""
 
     learning_rate: float = Field(default=0.001, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     batch_size: int = Field(default=256, ge=1)
     epochs: int = Field(default=10, ge=1)
 

@@ -10,7 +10,7 @@ from anirank.cli.app import app, main
 from tests.anirank.program import anirank
 
 USER = 366396
-COMMANDS = [str(each.name or each.callback.__name__) for each in app.registered_commands]
+COMMANDS = [each.callback.__name__ for each in app.registered_commands if each.callback]
 
 
 def run(

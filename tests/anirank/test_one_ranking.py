@@ -58,7 +58,7 @@ def test_one_request_has_one_ranking_everywhere(
         headers={"Authorization": f"Bearer {torchserve.inference_key()}"},
         timeout=30,
     ).json()
-    rankings["REST"] = [(a["anime_id"], np.float32(a["score"])) for a in answer["ranking"]]
+    rankings["REST"] = [(a["anime_id"], float(np.float32(a["score"]))) for a in answer["ranking"]]
     rankings["ONNX"] = _ranked_by_onnx_alone(bundle_dir, ids)
 
     assert len(rankings["ONNX"]) == 10

@@ -11,7 +11,7 @@ from anirank.errors import RunError
 from training.comparison.ranking_metrics import top
 from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
 from training.personal.features.content import Content
-from training.personal.features.profile import Profiles
+from training.personal.features.profiles import Profiles
 from training.personal.mix import Mix
 from training.personal.network import Anime, Encoded, PersonalNetwork
 from training.personal.run import PersonalRun
@@ -43,10 +43,10 @@ class PersonalModel:
     """A model in memory, ready to score."""
 
     def __init__(
-        self, network: PersonalNetwork, fitted: Fitted, anime: Anime, traits: Tensor, mix: Mix
+        self, network: PersonalNetwork, fitted: Fitted, anime: Anime, profiles: Tensor, mix: Mix
     ) -> None:
-        """`anime`: the whole catalogue; `traits`: float32[U, T]."""
-        self.network, self.anime, self.traits, self.mix = network, anime, traits, mix
+        """`anime`: the whole catalogue; `profiles`: float32[U, T]."""
+        self.network, self.anime, self.profiles, self.mix = network, anime, profiles, mix
         self.crosses, self.genres = fitted.crosses.matrix(), fitted.genres
         self.expectation, self.device = fitted.expectation, anime.ids.device
         self.share = torch.from_numpy(fitted.share.astype(np.float32)).to(self.device)
@@ -58,14 +58,14 @@ class PersonalModel:
     def load(cls, run: PersonalRun, tables: Tables) -> "PersonalModel":
         """The trained model. Raises RunError where the run's files do not fit together."""
         cpu = torch.device("cpu")
-        content, traits = Content.load(run.folder), Profiles.load(run.folder)
+        content, profiles = Content.load(run.folder), Profiles.load(run.folder)
         try:
             fitted = Fitted.load(run.crosses_file)
             mix = Mix.load(run.mix_file)
-            network = new_network(run.settings, tables, content, traits)
+            network = new_network(run.settings, tables, content, profiles)
             network.load_state_dict(load_tensors(run.weights_file, cpu)[0])
             anime = catalogue(fitted, content.matrix(tables.anime), cpu)
-            stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
+            stated = torch.from_numpy(profiles.matrix(profiles.stated(tables.users))).float()
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{run.folder}: does not fit together: {first}") from None
@@ -144,22 +144,22 @@ class PersonalModel:
         """The users at int64[B] as the network takes them, and both sides behind it."""
         history = interactions.at(users).history(self.crosses, self.device)
         rows = torch.from_numpy(np.where(strangers, 0, self.users[users])).to(self.device)
-        traits = self.traits[users].to(self.device) * (not strangers)
-        return history, self.network.encode(history, rows, traits, self.anime)
+        profiles = self.profiles[users].to(self.device) * (not strangers)
+        return history, self.network.encode(history, rows, profiles, self.anime)
 
     def _rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
         return self.network.rating(history, encoded, self.anime, row, column).clamp(1, 10)
 
 
 def new_network(
-    settings: PersonalSettings, tables: Tables, content: Content, traits: Profiles
+    settings: PersonalSettings, tables: Tables, content: Content, profiles: Profiles
 ) -> PersonalNetwork:
     """The preset's network with fresh weights."""
     return PersonalNetwork(
         len(tables.users),
         len(tables.anime),
         content.size,
-        traits.size,
+        profiles.size,
         settings.embedding_dim,
         settings.hidden,
         settings.dropout,

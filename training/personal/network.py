@@ -50,7 +50,7 @@ class PersonalNetwork(nn.Module):
         users: int,
         anime: int,
         features: int,
-        traits: int,
+        profiles: int,
         dim: int,
         hidden: tuple[int, int],
         dropout: float,
@@ -68,7 +68,7 @@ class PersonalNetwork(nn.Module):
         nn.init.zeros_(self.appeal_id.weight)
         nn.init.zeros_(self.rated_id.weight)
         self.tower = nn.Sequential(
-            nn.Linear(3 * dim + 3 + traits, hidden[0]),
+            nn.Linear(3 * dim + 3 + profiles, hidden[0]),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden[0], 2 * dim),
@@ -85,8 +85,8 @@ class PersonalNetwork(nn.Module):
         )
         self.dropout = dropout
 
-    def encode(self, history: History, user: Tensor, traits: Tensor, anime: Anime) -> Encoded:
-        """`user`: int64[B], rows of its id table, 0 where hidden; `traits`: float32[B, T]; the
+    def encode(self, history: History, user: Tensor, profiles: Tensor, anime: Anime) -> Encoded:
+        """`user`: int64[B], rows of its id table, 0 where hidden; `profiles`: float32[B, T]; the
         history is of `anime`."""
         watched = self.watched_id(anime.ids) + self.watched_content(anime.content)
         size = (history.length + 1).sqrt().unsqueeze(1)
@@ -94,7 +94,7 @@ class PersonalNetwork(nn.Module):
             [history.length.log1p() - 4, history.offset, (history.length == 0).to(size.dtype)], 1
         )
         pooled = [history.watched @ watched / size, history.liked @ watched / size]
-        both = self.tower(torch.cat([*pooled, self.user_id(user), known, traits], 1))
+        both = self.tower(torch.cat([*pooled, self.user_id(user), known, profiles], 1))
         affine, rater = both.chunk(2, 1)
         vectors = self.anime_id(anime.ids) + self.anime_content(anime.content)
         appeal = (self.appeal_id(anime.ids) + self.appeal_content(anime.content)).squeeze(1)

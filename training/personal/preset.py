@@ -13,7 +13,7 @@ from training.folding.served import Served, profile_fields
 from training.loop.progress import Announce, silently
 from training.personal.comparison import compare
 from training.personal.features.content import Content
-from training.personal.features.profile import Profiles
+from training.personal.features.profiles import Profiles
 from training.personal.model import PersonalModel
 from training.personal.people import Showcase
 from training.personal.run import PersonalRun

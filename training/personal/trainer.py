@@ -23,7 +23,7 @@ from training.loop.interruption import interruptible
 from training.loop.progress import Progress
 from training.loop.schedule import learning_rates
 from training.personal.features.content import Content
-from training.personal.features.profile import Profiles
+from training.personal.features.profiles import Profiles
 from training.personal.mix import Mix
 from training.personal.mixing import choose, parts
 from training.personal.model import PersonalModel, catalogue, new_network
@@ -52,16 +52,16 @@ class PersonalTrainer:
         watched = np.bincount(anime[self.parts.train], minlength=len(tables.anime)) > 0
         there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
         content = Content.fit(tables.anime, watched, self.settings.dump_aggregates)
-        traits = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
+        profiles = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
         content.save(run.folder)
-        traits.save(run.folder)
+        profiles.save(run.folder)
         self.closed = fit(tables, self.parts.train, content, self.settings, device)
         fitted = self.closed.fitted
         fitted.save(run.crosses_file)
         torch.manual_seed(self.settings.seed)
-        self.network = new_network(self.settings, tables, content, traits).to(device)
+        self.network = new_network(self.settings, tables, content, profiles).to(device)
         whole = catalogue(fitted, content.matrix(tables.anime), device)
-        stated = torch.from_numpy(traits.matrix(traits.stated(tables.users))).float()
+        stated = torch.from_numpy(profiles.matrix(profiles.stated(tables.users))).float()
         mix = Mix(mean=fitted.expectation.mean)
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
         self.trained = _Trained.of(self.closed, whole)
@@ -143,14 +143,14 @@ class PersonalTrainer:
         hidden = (rng.random(len(users)) < chance) | (share == 1.0)
         ids = torch.from_numpy(np.where(hidden, 0, self.model.users[users])).to(self.device)
         stated = torch.rand(len(users), 1, device=self.device) >= chance
-        traits = self.model.traits[users].to(self.device) * stated
+        profiles = self.model.profiles[users].to(self.device) * stated
         every = self.trained.anime
         shown = torch.rand(len(every.ids), device=self.device) >= chance / 3
         batch = every._replace(ids=torch.where(shown, every.ids, 0))
         row, column = (torch.from_numpy(each).to(self.device) for each in (user, anime))
         residual = torch.from_numpy(whole.residual.data[~kept]).to(self.device)
         self.network.train()
-        encoded = self.network.encode(history, ids, traits, batch)
+        encoded = self.network.encode(history, ids, profiles, batch)
         logits = self.network.logits(encoded)
         watching = self._watching(logits, rest, row, column)
         rated = self.network.rating(history, encoded, batch, row, column)

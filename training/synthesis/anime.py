@@ -43,7 +43,7 @@ _COMMUNITY = 73  # members in the real community for each rating in the dump
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class InventedAnime:
     """A invented anime, some of them known to the ratings file alone.
 
     ``ids``: int64[A], increasing; ``titles``: A of them; ``genres``: bool[A, 21]; ``unseen``:
@@ -61,7 +61,7 @@ class Catalogue:
     minutes: npt.NDArray[np.float64]
 
     @classmethod
-    def invent(cls, count: int, orphans: int, rng: np.random.Generator) -> Catalogue:
+    def invent(cls, count: int, orphans: int, rng: np.random.Generator) -> InventedAnime:
         """``count`` anime for the file and ``orphans`` more that only the ratings name."""
         total = count + orphans
         span = max(_HIGHEST_ID, int(_ID_GAPS * total))

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from anirank.errors import DataError
 from training.synthesis import user_details
-from training.synthesis.anime import Catalogue
+from training.synthesis.anime import InventedAnime
 from training.synthesis.community import Community, cuts, lengths
 from training.synthesis.titles import usernames
 from training.tables.preparation import ANIME_FILE, RATINGS_FILE, USERS_FILE
@@ -64,7 +64,7 @@ def synthesise(
     folder = Path(folder)
     seeds = np.random.SeedSequence(seed).spawn(5)
     catalogue_rng, taste_rng, user_rng, file_rng = map(np.random.default_rng, seeds[:4])
-    catalogue = Catalogue.invent(anime, round(_ORPHAN_ANIME * anime), catalogue_rng)
+    catalogue = InventedAnime.invent(anime, round(_ORPHAN_ANIME * anime), catalogue_rng)
     community = Community.invent(catalogue.genres, catalogue.unseen, taste_rng)
     everyone = _everyone(users, ratings, int((~catalogue.unseen).sum()), user_rng)
     rated = _rate(community, everyone, seeds[4])
@@ -131,7 +131,7 @@ def _rate(community: Community, users: _Users, seed: np.random.SeedSequence) -> 
     return Ratings(user_row, anime_row, rating)
 
 
-def _write_ratings(path: Path, rated: Ratings, users: _Users, catalogue: Catalogue) -> None:
+def _write_ratings(path: Path, rated: Ratings, users: _Users, catalogue: InventedAnime) -> None:
     titles = user_details.quoted([title.romanised for title in catalogue.titles])
     user_ids, anime_ids = (pa.array(ids).cast(pa.string()) for ids in (users.ids, catalogue.ids))
     values = pa.array([str(value) for value in range(11)])
@@ -158,7 +158,7 @@ def _slices(rated: Ratings, rows: int = 1 << 20) -> Iterator[tuple[pa.Array, ...
 
 
 def _write_anime(
-    path: Path, rated: Ratings, catalogue: Catalogue, rng: np.random.Generator
+    path: Path, rated: Ratings, catalogue: InventedAnime, rng: np.random.Generator
 ) -> None:
     size = len(catalogue.ids)
     counts = np.bincount(rated.anime_row, minlength=size)
@@ -169,7 +169,7 @@ def _write_anime(
 
 
 def _write_users(
-    path: Path, rated: Ratings, users: _Users, catalogue: Catalogue, rng: np.random.Generator
+    path: Path, rated: Ratings, users: _Users, catalogue: InventedAnime, rng: np.random.Generator
 ) -> None:
     size, listed = len(users.ids), users.listed
     days = catalogue.episodes * catalogue.minutes / (24 * 60)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from anirank.errors import DataError
 from training.tables import parsers
 from training.tables.csv_files import Sheet
-from training.tables.ratings_file import MOST_ID, ScoreReader, count_malformed
+from training.tables.ratings_file import MOST_ID, RatingsReader, count_malformed
 from training.tables.refusals import EXAMPLES, Refusals
 from training.tables.tables import (
     ANIME_SCHEMA,
@@ -128,8 +128,8 @@ def read_ratings(file: Path, tables: Tables) -> tuple[Ratings, Refusals]:
     return ratings, scores.refusals
 
 
-def _score_reader(users: pd.DataFrame, anime: pd.DataFrame) -> ScoreReader:
-    return ScoreReader(users["user_id"].to_numpy(), anime["anime_id"].to_numpy())
+def _score_reader(users: pd.DataFrame, anime: pd.DataFrame) -> RatingsReader:
+    return RatingsReader(users["user_id"].to_numpy(), anime["anime_id"].to_numpy())
 
 
 def _side_table(

@@ -39,7 +39,7 @@ _REASONS: dict[str, Callable[[Any, Any, Any], str]] = {
 
 
 @dataclass
-class ScoreReader:
+class RatingsReader:
     """Reads a ratings file against a catalogue and its users.
 
     ``user_ids``: int32[U] and ``anime_ids``: int32[A], each increasing; a row of the result

@@ -83,6 +83,7 @@ def test_the_seed_scores_a_whole_catalogue_as_it_predicts_each_pair(
     assert scores is not None
     listed = np.flatnonzero(np.isfinite(scores[0]))
     predicted = baseline.ratings(history, users.repeat(len(listed)), np.tile(listed, 3))
+    assert predicted is not None
     np.testing.assert_allclose(scores[:, listed].ravel(), predicted, atol=1e-4)
 
 

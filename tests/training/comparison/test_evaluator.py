@@ -80,8 +80,7 @@ def test_lists_are_worth_what_a_plain_loop_says(
     line = evaluator.lists(Row("any"), lambda users: scores[users])
     for name, value in plain(tables, evaluator, parts, scores).items():
         assert line[name] == pytest.approx(value), name
-    assert line["ndcg"] is not None
-    assert line.intervals["ndcg"][0] < line["ndcg"] < line.intervals["ndcg"][1]
+    assert line.intervals["ndcg"][0] < line.values["ndcg"] < line.intervals["ndcg"][1]
 
 
 def test_ratings_err_by_the_definitions_and_are_cut_to_1_to_10(
@@ -90,9 +89,9 @@ def test_ratings_err_by_the_definitions_and_are_cut_to_1_to_10(
     evaluator = evaluator_of(tables, parts)
     actual = evaluator.held.rating.astype(np.float64)
     line = evaluator.ratings(Row("any"), np.full(len(actual), 14.0))
-    assert line["rmse"] == pytest.approx(math.sqrt(np.mean((10 - actual) ** 2)))
-    assert line["mae"] == pytest.approx(np.mean(10 - actual))
-    assert line.intervals["rmse"][0] < line["rmse"] < line.intervals["rmse"][1]
+    assert line.values["rmse"] == pytest.approx(math.sqrt(np.mean((10 - actual) ** 2)))
+    assert line.values["mae"] == pytest.approx(np.mean(10 - actual))
+    assert line.intervals["rmse"][0] < line.values["rmse"] < line.intervals["rmse"][1]
 
 
 def test_scores_that_tell_no_anime_apart_make_no_list(tables: Tables, parts: Split) -> None:

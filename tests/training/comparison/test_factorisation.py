@@ -48,7 +48,7 @@ def test_a_user_is_the_ridge_regression_on_what_was_rated(offsets: sp.csr_array)
 def test_what_nobody_rated_is_expected_to_be_as_the_mean(offsets: sp.csr_array) -> None:
     model = Factorisation.fit(offsets)
     assert not model.anime[7].any()
-    assert not model.users(sp.csr_array((1, 40), dtype=np.float32)).any()
+    assert not model.users(sp.csr_array(np.zeros((1, 40), dtype=np.float32))).any()
 
 
 def test_rows_solved_in_parts_are_the_same(

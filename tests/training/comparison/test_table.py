@@ -1,6 +1,6 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,10 +112,10 @@ def test_a_kept_comparison_that_cannot_be_read_is_refused(
         Comparison.load(tmp_path / "evaluation.json")
 
 
-def sentences(rows: list[Row], **settings: Any) -> list[str]:
-    return remarks(
-        rows, **{"split_by": "ratings", "dump_aggregates": False, "missing": []} | settings
-    )
+def sentences(
+    rows: list[Row], dump_aggregates: bool = False, missing: Sequence[str] = ()
+) -> list[str]:
+    return remarks(rows, split_by="ratings", dump_aggregates=dump_aggregates, missing=missing)
 
 
 @pytest.mark.parametrize(("nothing", "verdict"), [(0.12, "at least"), (0.08, "less than")])

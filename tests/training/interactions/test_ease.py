@@ -19,4 +19,6 @@ def test_it_scores_as_the_matrix_over_pairs_of_anime_does() -> None:
 
 def test_a_user_without_a_history_is_told_nothing() -> None:
     fitted = sp.csr_array(np.ones((3, 5), dtype=np.float32))
-    assert not UserSideEase(fitted, 1.0).scores(sp.csr_array((1, 5), dtype=np.float32)).any()
+    assert (
+        not UserSideEase(fitted, 1.0).scores(sp.csr_array(np.zeros((1, 5), dtype=np.float32))).any()
+    )

@@ -5,11 +5,11 @@ from torch import nn
 
 from training.loop.schedule import learning_rates
 from training.seed.optimiser import RowAdam
-from training.settings import Optimisation
+from training.settings import Optimisation, Schedule
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_rows_read_now_and_then_follow_dense_adam(schedule: str) -> None:
+def test_rows_read_now_and_then_follow_dense_adam(schedule: Schedule) -> None:
     torch.manual_seed(0)
     settings = Optimisation(learning_rate=0.01, schedule=schedule, epochs=1)
     rates = learning_rates(settings, 600)
@@ -28,6 +28,7 @@ def test_rows_read_now_and_then_follow_dense_adam(schedule: str) -> None:
         peer.step()
         values = ours.read(rows)
         ((values - target) ** 2).sum().backward()
+        assert values.grad is not None
         ours.update(values.grad)
     ours.settle()
     assert not torch.equal(dense, start)

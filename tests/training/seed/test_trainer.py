@@ -14,6 +14,7 @@ from anirank.errors import RunError
 from training.loop.progress import Progress
 from training.seed.encoders import Encoders
 from training.seed.evaluation import evaluate
+from training.seed.preset import SeedPreset
 from training.seed.run import SeedRun
 from training.seed.settings import SEED, SeedSettings
 from training.seed.trainer import SeedTrainer, mean_squared_error
@@ -82,7 +83,7 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_weights(
     assert stopped.model(stopped.encoders()) is not None
     assert evaluate(stopped).against["Score"].rmse > 0
     # and goes on to the very weights of the run that was left alone.
-    trainer = SeedTrainer(SeedRun.open(stopped.folder), tables, torch.device("cpu"))
+    trainer = SeedTrainer(SeedPreset().open(stopped.folder), tables, torch.device("cpu"))
     trainer.resume()
     with Progress(Console(quiet=True), 2) as progress:
         assert trainer.fit(progress)
@@ -114,7 +115,7 @@ def test_weights_of_another_network_are_refused(run: SeedRun, tmp_path: Path) ->
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "weights.safetensors").write_bytes(run.weights_file.read_bytes())
     with pytest.raises(RunError, match=r"weights\.safetensors: does not fit"):
-        SeedRun.open(tmp_path).model(encoders)
+        SeedPreset().open(tmp_path).model(encoders)
 
 
 def test_the_unknown_row_is_the_mean_of_the_rows_trained_on(run: SeedRun, tables: Tables) -> None:

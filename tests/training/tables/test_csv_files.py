@@ -2,6 +2,7 @@ import csv
 import hashlib
 import io
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -133,4 +134,4 @@ def test_a_sheet_knows_the_line_of_each_row(tmp_path):
         {"id": "1", "note": "two\nlines"},
         {"id": "3", "note": "b"},
     ]
-    assert sheet.lines([0, 1]) == [2, 5]
+    assert sheet.lines(np.array([0, 1])) == [2, 5]

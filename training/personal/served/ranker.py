@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from training.folding.layers import IdMap, code, linear, look_up
 from training.interactions.expectation import USER_DAMPING
-from training.personal.features.profile import FAR, Profiles
+from training.personal.features.profiles import FAR, Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
 from training.personal.network import CROSSED, PRODUCT
 from training.personal.wide.genre_crosses import DAMPING
@@ -57,21 +57,21 @@ class PersonalRanker(nn.Module):
     product: Tensor
     crossed_half: Tensor
 
-    def __init__(self, model: PersonalModel, traits: Profiles, tables: Tables) -> None:
+    def __init__(self, model: PersonalModel, profiles: Profiles, tables: Tables) -> None:
         super().__init__()
         network, users = model.network, np.flatnonzero(model.users)
         self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[users])
         self.anime_rows = IdMap(tables.anime["anime_id"].to_numpy(np.int64))
         dim = network.user_id.embedding_dim
-        folded = _tables(model) | _genres(model) | _profiles(traits, tables.users.iloc[users])
+        folded = _tables(model) | _genres(model) | _profiles(profiles, tables.users.iloc[users])
         for name, table in folded.items():
             self.register_buffer(name, table)
         self.genres = folded["genre"].shape[1]  # a number: a trace cannot branch on a tensor's
         for name, number in _numbers(model).items():
             self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
         into, out = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
-        known, genders = 3 * dim + 3, len(traits.genders)
-        parts = into.weight.split([known, genders, len(traits.scale)], dim=1)
+        known, genders = 3 * dim + 3, len(profiles.genders)
+        parts = into.weight.split([known, genders, len(profiles.scale)], dim=1)
         unknown = torch.zeros(1, into.out_features)
         self.register_buffer("gender_units", torch.cat([unknown, parts[1].detach().T]).double())
         self.tower = nn.ModuleList([linear(parts[0], into.bias), linear(out.weight, out.bias)])
@@ -109,10 +109,10 @@ class PersonalRanker(nn.Module):
         offset = residual.sum(1) / (rated.sum(1) + USER_DAMPING)
         liked = rated * (residual - offset.unsqueeze(1))
         user = self.user_rows(user_id)
-        traits = self._traits(
+        stated_units = self._profile_units(
             torch.where(torch.isnan(profile), look_up(self.user_profile, user), profile)
         )
-        affine, rater = self._user(user, traits, watched, present, liked, offset)
+        affine, rater = self._user(user, stated_units, watched, present, liked, offset)
         crossed, crossed_liked = self._cross(watched, present, liked, anime)
         wide = crossed + self.taste * crossed_liked
         if self.genres:
@@ -126,7 +126,7 @@ class PersonalRanker(nn.Module):
         rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
         return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
 
-    def _traits(self, profile: Tensor) -> Tensor:
+    def _profile_units(self, profile: Tensor) -> Tensor:
         """What a profile adds to the tower's first layer, [B, units]."""
         stated = profile[:, 1:].double()
         scaled = ((stated - self.profile_mean) / self.profile_scale).clamp(-FAR, FAR)
@@ -148,7 +148,7 @@ class PersonalRanker(nn.Module):
     def _user(
         self,
         user: Tensor,
-        traits: Tensor,
+        stated_units: Tensor,
         watched: Tensor,
         present: Tensor,
         liked: Tensor,
@@ -159,7 +159,7 @@ class PersonalRanker(nn.Module):
         pooled = (weights @ look_up(self.watched_vectors, watched)).flatten(1)
         known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
         units = torch.cat([pooled, look_up(self.user_vectors, user).double(), known], 1)
-        both = self.tower[1](F.relu(self.tower[0](units) + traits))
+        both = self.tower[1](F.relu(self.tower[0](units) + stated_units))
         affine, rater = both.chunk(2, dim=1)
         return affine, rater
 
@@ -272,11 +272,11 @@ def _genres(model: PersonalModel) -> dict[str, Tensor]:
     }
 
 
-def _profiles(traits: Profiles, users: pd.DataFrame) -> dict[str, Tensor]:
+def _profiles(profiles: Profiles, users: pd.DataFrame) -> dict[str, Tensor]:
     """What is stored of each user, and how a request's own numbers are scaled."""
-    unknown = np.append(0, np.full(len(traits.scale), np.nan))
-    stored = np.vstack([unknown, traits.stated(users)]).astype(np.float32)
-    scale = torch.tensor(list(traits.scale.values()), dtype=torch.float64).view(-1, 2)
+    unknown = np.append(0, np.full(len(profiles.scale), np.nan))
+    stored = np.vstack([unknown, profiles.stated(users)]).astype(np.float32)
+    scale = torch.tensor(list(profiles.scale.values()), dtype=torch.float64).view(-1, 2)
     return {
         "user_profile": torch.from_numpy(stored),
         "profile_mean": scale[:, 0].clone(),

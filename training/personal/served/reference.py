@@ -14,7 +14,7 @@ from torch import Tensor
 from training.folding.served import Inputs
 from training.interactions.expectation import USER_DAMPING
 from training.interactions.interactions import History
-from training.personal.features.profile import Profiles
+from training.personal.features.profiles import Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
 from training.personal.network import Encoded
 from training.tables.tables import Tables
@@ -24,10 +24,10 @@ class PersonalReference:
     """Answers of a training model to the graph's inputs, computed in `dtype`."""
 
     def __init__(
-        self, model: PersonalModel, traits: Profiles, tables: Tables, dtype: torch.dtype
+        self, model: PersonalModel, profiles: Profiles, tables: Tables, dtype: torch.dtype
     ) -> None:
-        self._model, self._traits, self._dtype = model, traits, dtype
-        self._stated = traits.stated(tables.users)
+        self._model, self._profiles, self._dtype = model, profiles, dtype
+        self._stated = profiles.stated(tables.users)
         self._network = copy.deepcopy(model.network).to(dtype).eval()
         self._crosses = model.crosses.astype(np.float64)
         self._user_index = pd.Index(tables.users["user_id"])
@@ -45,8 +45,8 @@ class PersonalReference:
 
     def _row(self, inputs: Inputs, at: int) -> dict[str, np.ndarray]:
         history = self._history(inputs["history_ids"][at], inputs["history_ratings"][at])
-        user, traits = self._user(inputs["user_id"][at], inputs["profile"][at])
-        encoded = self._network.encode(history, user, traits, self._anime)
+        user, profiles = self._user(inputs["user_id"][at], inputs["profile"][at])
+        encoded = self._network.encode(history, user, profiles, self._anime)
         wide = self._model.wide(history)
         logits = self._network.logits(encoded)
         size = history.length + 1
@@ -68,13 +68,13 @@ class PersonalReference:
         }
 
     def _user(self, user_id: int, profile: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The user's row, int64[1], and traits, [1, T]: stated now, or else stored."""
+        """The user's row, int64[1], and profile, [1, T]: stated now, or else stored."""
         found = self._user_index.get_indexer([user_id])[0]
         row = self._model.users[found] if found >= 0 else 0
         stored = self._stated[found] if row else np.append(0, np.full(len(profile) - 1, np.nan))
         stated = np.where(np.isnan(profile), stored, profile)
-        traits = self._traits.matrix(stated[None].astype(np.float32))
-        return torch.tensor([row]), torch.from_numpy(traits).to(self._dtype)
+        profiles = self._profiles.matrix(stated[None].astype(np.float32))
+        return torch.tensor([row]), torch.from_numpy(profiles).to(self._dtype)
 
     def _history(self, ids: np.ndarray, ratings: np.ndarray) -> History:
         columns = self._anime_index.get_indexer(ids)

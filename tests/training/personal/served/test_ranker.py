@@ -13,7 +13,7 @@ from handlers.engine.engine import Engine
 from handlers.engine.graph import OnnxGraph, TorchScriptGraph
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from training.folding.served import Served
-from training.personal.features.profile import Profiles
+from training.personal.features.profiles import Profiles
 from training.personal.model import PersonalModel
 from training.personal.preset import PersonalPreset
 from training.personal.run import PersonalRun
@@ -46,7 +46,8 @@ def test_every_form_is_the_training_model_to_a_unit_in_the_last_place(
 
 
 def test_one_cross_a_little_off_is_refused(folded: Served, tables: Tables) -> None:
-    folded.ranker.cross_weights[1:, 0] += 1e-3
+    weights = folded.ranker.get_buffer("cross_weights")
+    weights[1:, 0] += 1e-3
     batches = requests(tables, folded.profiles, 0)
     form = as_form(folded.ranker, tuple(OUTPUTS))
     with pytest.raises(ParityError, match="differs by"):
@@ -105,9 +106,9 @@ def test_the_blended_score_is_affinity_and_beta_times_the_rating_above_the_mean(
 def test_without_genres_the_wide_part_is_the_sum_of_what_each_watched_anime_brings(
     personal: PersonalRun, tables: Tables
 ) -> None:
-    model, traits = PersonalModel.load(personal, tables), Profiles.load(personal.folder)
+    model, profiles = PersonalModel.load(personal, tables), Profiles.load(personal.folder)
     model.mix = replace(model.mix, genres=0.0)
-    ranker = PersonalRanker(model, traits, tables)
+    ranker = PersonalRanker(model, profiles, tables)
     ids = tables.anime["anime_id"].to_numpy(np.int64)
     history, candidates = ids[[3, 7, 11]], ids[:200]
 
@@ -116,7 +117,7 @@ def test_without_genres_the_wide_part_is_the_sum_of_what_each_watched_anime_brin
             torch.tensor([0]),
             torch.from_numpy(history[list(items)])[None],
             torch.full((1, len(items)), torch.nan),
-            torch.full((1, 1 + len(traits.scale)), torch.nan),
+            torch.full((1, 1 + len(profiles.scale)), torch.nan),
             torch.from_numpy(candidates)[None],
         )
         return outputs[2][0].double().numpy()

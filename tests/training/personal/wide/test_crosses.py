@@ -18,7 +18,9 @@ def watched() -> sp.csr_array:
 @pytest.fixture
 def unlike() -> SideInformation:
     """Anime that have nothing in common."""
-    return SideInformation(np.zeros((9, 1), np.float32), sp.csr_array((9, 0), dtype=np.float32))
+    return SideInformation(
+        np.zeros((9, 1), np.float32), sp.csr_array(np.zeros((9, 0), dtype=np.float32))
+    )
 
 
 def test_each_column_is_the_ridge_regression_on_all_others(

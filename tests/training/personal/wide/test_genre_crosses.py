@@ -20,7 +20,7 @@ def _history(rng: np.random.Generator, users: int) -> History:
     watched = sp.csr_array((rng.random((users, 5)) < 0.5).astype(np.float32))
     residual = watched.copy()
     residual.data = rng.normal(size=watched.nnz).astype(np.float32)
-    none = sp.csr_array((5, 5), dtype=np.float32)
+    none = sp.csr_array(np.zeros((5, 5), dtype=np.float32))
     return Interactions(watched, residual).history(none, torch.device("cpu"))
 
 

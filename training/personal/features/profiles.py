@@ -1,4 +1,4 @@
-"""What a user says of himself: the features that a request may state too."""
+"""What users say of themselves: the features that a request may state too."""
 
 import json
 from dataclasses import asdict, dataclass

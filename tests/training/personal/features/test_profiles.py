@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from anirank.errors import RunError
-from training.personal.features.profile import AGGREGATES, Profiles
+from training.personal.features.profiles import AGGREGATES, Profiles
 from training.tables.tables import Tables
 
 
 @pytest.fixture
 def users() -> pd.DataFrame:
-    days = pd.to_datetime(["1990-05-01", "2000-05-01", "1066-10-14", None])
+    days = pd.to_datetime(pd.Series(["1990-05-01", "2000-05-01", "1066-10-14", None]))
     return pd.DataFrame(
         {
             "gender": ["Male", None, "Female", "Martian"],
@@ -24,12 +24,12 @@ def users() -> pd.DataFrame:
 def test_what_is_not_stated_is_zero_and_absurd_birthdays_are_not_stated(
     users: pd.DataFrame,
 ) -> None:
-    traits = Profiles.fit(users, np.array([True, True, True, False]), aggregates=False)
-    assert traits.genders == ("Female", "Male")
-    assert traits.scale == {"birth_year": (1995.0, 5.0)}  # nobody says when he joined
-    matrix = traits.matrix(traits.stated(users))
+    profiles = Profiles.fit(users, np.array([True, True, True, False]), aggregates=False)
+    assert profiles.genders == ("Female", "Male")
+    assert profiles.scale == {"birth_year": (1995.0, 5.0)}  # no date of joining is stated
+    matrix = profiles.matrix(profiles.stated(users))
     np.testing.assert_array_equal(matrix, [[0, 1, -1], [0, 0, 1], [1, 0, 0], [0, 0, 0]])
-    assert matrix.shape[1] == traits.size
+    assert matrix.shape[1] == profiles.size
 
 
 def test_the_dumps_own_aggregates_are_left_alone_unless_asked_for(tables: Tables) -> None:
@@ -39,9 +39,9 @@ def test_the_dumps_own_aggregates_are_left_alone_unless_asked_for(tables: Tables
 
 
 def test_they_are_read_as_they_were_saved(users: pd.DataFrame, tmp_path: Path) -> None:
-    traits = Profiles.fit(users, np.ones(4, dtype=bool), aggregates=False)
-    traits.save(tmp_path)
-    assert Profiles.load(tmp_path) == traits
+    profiles = Profiles.fit(users, np.ones(4, dtype=bool), aggregates=False)
+    profiles.save(tmp_path)
+    assert Profiles.load(tmp_path) == profiles
     (tmp_path / "traits.json").write_text("{}")
     with pytest.raises(RunError, match="cannot be read"):
         Profiles.load(tmp_path)
