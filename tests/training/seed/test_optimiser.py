@@ -49,6 +49,7 @@ def test_a_restored_state_goes_on_bit_for_bit() -> None:
                 adam.restore(state)
             values = adam.read(torch.arange(step % 7, 20, 3))
             (values * torch.randn_like(values)).sum().backward()
+            assert values.grad is not None
             adam.update(values.grad)
         adam.settle()
         tables.append(table.detach())
