@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from anirank.errors import ParityError
+from bundles.graph import Inputs, Outputs
 from training.tables.tables import Tables
 
 # Of a rating up to 10; in proportion beyond, where only absurd users lead, as float32 itself is.
@@ -20,8 +21,7 @@ HOSTILE = (0, -1, -(2**63), 2**63 - 1, 2**31, 2**32 + 1, 67_108_863)
 # Lengths of the histories asked with.
 HISTORIES = (0, 1, 3, 20, 100, 400, 2_000)
 
-Inputs = dict[str, np.ndarray]
-Form = Callable[[Inputs], dict[str, np.ndarray]]
+Form = Callable[[Inputs], Outputs]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Parity:
 def as_form(graph: nn.Module, names: tuple[str, ...]) -> Form:
     """An eager or TorchScript module as a `Form`."""
 
-    def run(inputs: Inputs) -> dict[str, np.ndarray]:
+    def run(inputs: Inputs) -> Outputs:
         with torch.inference_mode():
             outputs = graph(*(torch.from_numpy(array) for array in inputs.values()))
         return dict(zip(names, (output.numpy() for output in outputs), strict=True))
@@ -55,7 +55,7 @@ def as_form(graph: nn.Module, names: tuple[str, ...]) -> Form:
 class Reference(Protocol):
     """An unfolded training model behind the graph's inputs."""
 
-    def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
+    def answer(self, inputs: Inputs) -> Outputs:
         """`known`: bool[B, N], and those of the other outputs that are told apart, [B, N]."""
 
 

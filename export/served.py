@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from bundles.crosses import Crosses
 from export.parity import Reference
 from training.comparison.table import compare
 from training.personal.features.content import Content
 from training.personal.features.profile import Profiles
 from training.personal.model import PersonalModel
-from training.personal.served.crosses import ServedCrosses
+from training.personal.served.crosses import served_crosses
 from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
 from training.run import PersonalRun, SeedRun
@@ -41,7 +42,7 @@ class Served:
     trained: Reference
     beta: float
     mean: float
-    crosses: ServedCrosses | None
+    crosses: Crosses | None
     vocabularies: dict[str, list[Any]]
     metrics: dict[str, Any]
 
@@ -81,7 +82,7 @@ def _personal(run: PersonalRun, tables: Tables) -> Served:
         trained=PersonalReference(model, traits, tables, torch.float32),
         beta=model.mix.beta,
         mean=model.mix.mean,
-        crosses=ServedCrosses.of(model, ranker),
+        crosses=served_crosses(model, ranker),
         vocabularies=dict(Content.load(run.folder).values),
         metrics=measured,
     )

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from anirank.errors import ParityError
-from export.graphs import OUTPUTS
+from bundles.graph import OUTPUTS
 from export.parity import TOLERANCE, Form, Inputs, as_form, check, requests
 from export.served import served
 from training.run import SeedRun

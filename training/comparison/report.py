@@ -18,9 +18,8 @@ from training.personal.model import PersonalModel
 from training.personal.reasons import Reasons
 from training.run import PersonalRun, open_run, write_text
 from training.splits import personal_split
-from training.tables.tables import Tables
+from training.tables.tables import Tables, adult
 
-ADULT = "Rx - Hentai"
 SHORT, MIDDLE, LONG = 0.1, 0.5, 0.9  # places among all users by the length of their histories
 NAMED = 5  # best and worst rated anime of a history
 REASONS = 2  # watched anime named beside a recommendation, and one genre
@@ -158,7 +157,7 @@ class _Shown:
         parts = personal_split(tables, run.preset)
         history = Interactions.of(tables.ratings, parts.known, model.expectation, len(tables.users))
         listed = parts.listed("test", len(tables.anime))
-        listed &= (tables.anime["age_rating"] != ADULT).to_numpy()
+        listed &= ~adult(tables.anime)
         return cls(model, tables, history, parts.test, listed, tables.anime["name"].tolist())
 
     def test_ratings(self) -> tuple[np.ndarray, np.ndarray]:

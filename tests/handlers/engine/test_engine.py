@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anirank.errors import InvalidQuery
-from bundles.bundle import TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import TorchScriptGraph
 from handlers.engine.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.engine.shortlist import best
+from handlers.engine.torchscript_graph import TorchScriptGraph
 
 INT64 = np.iinfo(np.int64)
 
@@ -68,7 +68,7 @@ def test_every_answer_of_a_batch_is_that_of_a_plain_reckoning(engine, world, bat
 
 
 def test_torchscript_and_onnx_give_one_answer(engine, toy):
-    scripted = Engine(toy, TorchScriptGraph(toy.graph_file(TORCHSCRIPT)))
+    scripted = Engine(toy, TorchScriptGraph(toy))
     scripted.warm_up()
     batch = [Query(user_id=user, include_seen=True, explain=True) for user in (10, 20, None)]
     for found, expected in zip(scripted.rank(batch), engine.rank(batch), strict=True):
@@ -199,7 +199,7 @@ def test_many_candidates_are_scored_in_slices_as_they_are_in_one_call(toy, graph
 
 def test_the_bundles_own_model_knows_its_whole_catalogue(bundle_dir):
     bundle = Bundle.open(bundle_dir)
-    graph = TorchScriptGraph(bundle.graph_file(TORCHSCRIPT))
+    graph = TorchScriptGraph(bundle)
     Engine(bundle, graph).warm_up()
     [answer] = Engine(bundle, graph).rank([Query(include_seen=True, include_adult=True)])
     assert len(answer.anime_ids) == len(bundle.catalogue)

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
 from handlers.engine import engine as engine_module
 from handlers.engine import shortlist
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph, TorchScriptGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.planner import Plan
 from handlers.engine.query import Familiarity, Objective, Query
 from handlers.engine.shortlist import Shortlist, best
+from handlers.engine.torchscript_graph import TorchScriptGraph
 from tests.handlers.engine.test_engine import assert_same, queries
 
 QUARTERS = st.integers(-8, 8).map(lambda n: n / 4)
@@ -99,11 +100,9 @@ def bundle(request, personal_bundle):
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(OnnxGraph, ONNX), (TorchScriptGraph, TORCHSCRIPT)], ids=["onnx", "script"]
-)
-def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monkeypatch, kind, name):
-    graph = kind(bundle.graph_file(name))
+@pytest.mark.parametrize("kind", [OnnxGraph, TorchScriptGraph])
+def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monkeypatch, kind):
+    graph = kind(bundle)
     rng = np.random.default_rng(4)
     batch = [Query(user_id=int(user), top_k=10, explain=True) for user in bundle.histories.user_id]
     for length in (0, 1, 5, 300):

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from export.parity import Inputs
+from bundles.graph import Inputs
 from training.interactions.expectation import USER_DAMPING
 from training.personal.features.profile import Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
