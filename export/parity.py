@@ -26,7 +26,10 @@ Form = Callable[[Inputs], Outputs]
 
 @dataclass
 class Parity:
-    """What was compared and how far apart it was. `largest_difference`: by form."""
+    """What was compared and how far apart it was.
+
+    largest_difference: by form; users, catalogue, requests, scores: how many.
+    """
 
     tolerance: float
     users: int
@@ -96,7 +99,7 @@ def check(
 def requests(tables: Tables, profiles: np.ndarray, seed: int) -> Iterator[Inputs]:
     """Batches over the whole catalogue for many users, then over hostile ids.
 
-    `profiles`: float32[U, P], as stored.
+    profiles: float32[U, P], as stored.
     """
     rng = np.random.default_rng(seed)
     catalogue = tables.anime["anime_id"].to_numpy(np.int64)

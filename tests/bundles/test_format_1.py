@@ -11,6 +11,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.json_format import ParseDict
 
 from bundles.bundle import AFFINITY, GRAPHS, ONNX, TORCHSCRIPT, Bundle
+from bundles.graph import Inputs
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.torchscript_graph import TorchScriptGraph
 from handlers.local import LocalRanker
@@ -32,7 +33,7 @@ def test_it_is_verified_and_both_of_its_graphs_load(folder):
     bundle = Bundle.open(folder)
     assert [bundle.has(name) for name in GRAPHS] == [name != AFFINITY for name in GRAPHS]
     assert bundle.crosses is not None
-    some = {
+    some: Inputs = {
         "user_id": bundle.histories.user_id[:2].copy(),
         "history_ids": np.tile(bundle.catalogue.anime_id[:5], (2, 1)),
         "history_ratings": np.full((2, 5), 8, np.float32),

@@ -123,7 +123,7 @@ manifests = st.builds(
 )
 
 
-def assert_same(found: object, expected: Any) -> None:
+def assert_same(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
     for field in dataclasses.fields(expected):
         one, other = getattr(found, field.name), getattr(expected, field.name)

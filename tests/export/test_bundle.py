@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 
 from anirank.errors import ExportError, ParityError
 from bundles.graph import INPUTS, OUTPUTS
 from export import bundle
 from export.bundle import Exported, export
-from export.served import Served
+from export.served import Served, served
 from training.presets import SeedPreset
 from training.run import SeedRun
-from training.tables.tables import Tables
+from training.tables.tables import Tables, adult
 
 Train = Callable[[Tables, SeedPreset, Path], SeedRun]
 
@@ -78,7 +79,8 @@ def test_the_catalogue_and_the_histories_are_those_of_the_data(
     bundle_dir: Path, tables: Tables
 ) -> None:
     def read(name: str) -> np.ndarray:
-        return np.load(bundle_dir / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(bundle_dir / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return array
 
     assert [title.decode() for title in read("catalogue/title")] == tables.anime["name"].tolist()
     assert read("catalogue/adult").tolist() == [
@@ -94,6 +96,16 @@ def test_the_catalogue_and_the_histories_are_those_of_the_data(
     ids = tables.anime["anime_id"].to_numpy()[tables.ratings.anime_row[mine]]
     assert read("histories/anime_id")[stored].tolist() == ids.tolist()
     assert read("histories/rating")[stored].tolist() == tables.ratings.rating[mine].tolist()
+
+
+def test_a_title_is_adult_by_its_age_rating_or_by_its_genre() -> None:
+    anime = pd.DataFrame(
+        {
+            "age_rating": ["Rx - Hentai", None, "R+ - Mild Nudity", None],
+            "genres": [[], ["Comedy", "Hentai"], ["Ecchi"], []],
+        }
+    )
+    assert adult(anime).tolist() == [True, True, False, False]
 
 
 def test_a_version_never_changes(run: SeedRun, exported: Exported) -> None:
@@ -123,11 +135,10 @@ def test_an_export_without_parity_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = trained(tables, preset, tmp_path / "run")
-    fold = bundle.served
 
     def slightly_off(run: SeedRun, tables: Tables) -> Served:
-        made = fold(run, tables)
-        made.ranker.anime_wide += 1e-3
+        made = served(run, tables)
+        made.ranker.get_buffer("anime_wide").add_(1e-3)
         return made
 
     monkeypatch.setattr(bundle, "served", slightly_off)

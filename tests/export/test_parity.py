@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from anirank.errors import ParityError
-from bundles.graph import OUTPUTS
-from export.parity import TOLERANCE, Form, Inputs, as_form, check, requests
+from bundles.graph import OUTPUTS, Inputs
+from export.parity import TOLERANCE, Form, as_form, check, requests
 from export.served import served
 from training.run import SeedRun
 from training.seed.ranker import SeedRanker

@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -6,15 +7,17 @@ import torch
 
 from anirank.errors import BundleError, DeviceUnavailable
 from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, Bundle
+from bundles.graph import Inputs
+from handlers.engine.graph import Graph
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.torchscript_graph import TorchScriptGraph
 
 SHAPES = [(1, 0, 1), (3, 0, 7), (1, 5, 200), (4, 2, 1)]
-KINDS = [OnnxGraph, TorchScriptGraph]
+KINDS: list[Callable[..., Graph]] = [OnnxGraph, TorchScriptGraph]
 FIELDS = 3  # of the profile in the `personal` bundle of the tests
 
 
-def inputs(batch, history, candidates, fields=2):
+def inputs(batch: int, history: int, candidates: int, fields: int = 2) -> Inputs:
     random = np.random.default_rng(1)
     return {
         "user_id": random.integers(-5, 500, batch),
@@ -39,7 +42,8 @@ def test_both_forms_of_the_graph_give_one_answer_for_any_shape(toy, shape):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_affinity_alone_is_that_of_the_whole_graph(request, bundle, kind, shape):
     opened = Bundle.open(request.getfixturevalue(bundle))
-    graph, some = kind(opened), inputs(*shape, fields=len(opened.manifest.profile))
+    batch, history, candidates = shape
+    graph, some = kind(opened), inputs(batch, history, candidates, len(opened.manifest.profile))
     np.testing.assert_array_equal(graph.affinity(some), graph.run(some)["affinity"])
 
 

@@ -11,10 +11,10 @@ from handlers.engine import shortlist
 from handlers.engine.engine import Engine
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.planner import Plan
-from handlers.engine.query import Familiarity, Objective, Query
+from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.shortlist import Shortlist, best
 from handlers.engine.torchscript_graph import TorchScriptGraph
-from tests.handlers.engine.test_engine import assert_same, queries
+from tests.handlers.engine.test_engine import assert_same, queries, ranked
 
 QUARTERS = st.integers(-8, 8).map(lambda n: n / 4)
 
@@ -26,7 +26,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(engine_module, "WIDE", 1)
 
 
-def plan_of(count, top_k):
+def plan_of(count: int, top_k: int) -> Plan:
     nothing = np.empty(0, np.int64)
     return Plan(
         0,
@@ -85,7 +85,8 @@ def test_most_candidates_of_a_recommendation_are_never_rated(toy, graph, narrow)
             rated.append(inputs["candidate_ids"].shape[1])
             return graph.run(inputs)
 
-    [found] = Engine(toy, Spy()).rank([Query(user_id=10, top_k=3, objective=Objective.AFFINITY)])
+    query = Query(user_id=10, top_k=3, objective=Objective.AFFINITY)
+    found = ranked(Engine(toy, Spy()), query)
     assert len(found.anime_ids) == 3
     assert len(rated) == 1
     assert rated[0] < len(toy.catalogue) / 2
@@ -124,6 +125,7 @@ def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monke
 
     monkeypatch.setattr(graph, "run", noted)
     for found, expected in zip(Engine(bundle, graph).rank(batch), everything, strict=True):
+        assert isinstance(expected, Ranking)
         assert_same(found, expected)
     if not bundle.manifest.beta:  # else all of so small a catalogue may be in the running
         assert sum(rated) < len(batch) * len(bundle.catalogue) / 2
