@@ -1,29 +1,35 @@
-"""A bundle on disk: `model_store/NAME/VERSION/`, verified before anything of it is used."""
+"""A bundle on disk: `model_store/NAME/VERSION/`, verified before anything of it is used.
 
-import hashlib
+docs/bundle-format.md specifies it.
+"""
+
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anirank.errors import BundleError, SignatureError
-from bundles import catalogue, crosses, histories
 from bundles.catalogue import Catalogue
 from bundles.crosses import Crosses
-from bundles.files import Stamp, stamp_of
+from bundles.files import Stamp, sha256, stamp_of
 from bundles.histories import Histories
 from bundles.manifest import Listed, Manifest
+from bundles.vocabularies import VOCABULARIES, Vocabularies, write_vocabularies
 
+MANIFEST = "manifest.json"
 ONNX = "ranker.onnx"
+# The part of it that the affinity needs; its tables stand in `ONNX`.
+AFFINITY = "ranker-affinity.onnx"
 TORCHSCRIPT = "ranker.ts"
+GRAPHS = (ONNX, AFFINITY, TORCHSCRIPT)
 REQUIRED = (
-    "vocabularies.json",
-    *(f"catalogue/{name}" for name in catalogue.FILES),
-    *(f"histories/{name}" for name in histories.FILES),
+    VOCABULARIES,
+    *(f"catalogue/{name}" for name in Catalogue.FILES),
+    *(f"histories/{name}" for name in Histories.FILES),
 )
 # Where the manifest says what the wide part is.
-CROSSES = tuple(f"crosses/{name}" for name in crosses.FILES)
+CROSSES = tuple(f"crosses/{name}" for name in Crosses.FILES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,33 +52,33 @@ class Bundle:
         """Open the bundle in `folder`, by default after checking every file's size and SHA-256.
 
         trust: PEM files of public keys; unless there are none, one of them must have signed the
-        manifest, and with it what it lists. Either graph may be absent, every other file must be
+        manifest, and with it what it lists. Any graph may be absent, every other file must be
         there; files that are not listed are not looked at. Raises BundleError naming the first file
         that is missing or is not what the manifest lists, SignatureError where the signature is.
         """
-        manifest = Manifest.read(folder / "manifest.json", trust)
+        manifest = Manifest.read(folder / MANIFEST, trust)
         for name in REQUIRED + (CROSSES if manifest.wide else ()):
             if name not in manifest.files:
-                raise BundleError(f"{folder / 'manifest.json'}: files does not list {name}")
+                raise BundleError(f"{folder / MANIFEST}: files does not list {name}")
         stamps = {}
         for name, listed in manifest.files.items():
             path = folder / name
-            if name in (ONNX, TORCHSCRIPT) and not os.path.lexists(path):
+            if name in GRAPHS and not os.path.lexists(path):
                 continue
             _check_place(folder, path)
             stamps[path] = stamp_of(path)
             if verify:
                 _verify(path, listed)
-        opened = Catalogue(folder / "catalogue")
         wide = manifest.wide
         bundle = cls(
             folder,
             manifest,
-            opened,
-            Histories(folder / "histories"),
-            Crosses(folder / "crosses", len(opened), wide) if wide else None,
+            Catalogue.read(folder / "catalogue"),
+            Histories.read(folder / "histories"),
+            Crosses.read(folder / "crosses", wide) if wide else None,
             stamps,
         )
+        bundle._check_crosses()
         for path in stamps:
             bundle._check_unchanged(path)
         return bundle
@@ -94,20 +100,61 @@ class Bundle:
         said = (bundle.manifest.name, bundle.manifest.version)
         if trust and said != (name, chosen.name):
             # Else whoever can move folders could have an old one served as the newest.
-            raise SignatureError(f"{chosen / 'manifest.json'}: is signed as {' '.join(said)}")
+            raise SignatureError(f"{chosen / MANIFEST}: is signed as {' '.join(said)}")
         return bundle
 
+    def has(self, name: str) -> bool:
+        """Whether this bundle has a graph of `GRAPHS`."""
+        return self.folder / name in self._stamps
+
     def graph_file(self, name: str) -> Path:
-        """The path of `ONNX` or `TORCHSCRIPT`; raises BundleError where this bundle has it not."""
+        """The path of a graph of `GRAPHS`; raises BundleError where this bundle has it not."""
         path = self.folder / name
-        if name not in self.manifest.files or not path.is_file():
+        if not self.has(name):
             raise BundleError(f"{path}: is missing, and this backend needs it")
         self._check_unchanged(path)
         return path
 
+    def _check_crosses(self) -> None:
+        if self.crosses is not None and len(self.crosses) != len(self.catalogue):
+            raise BundleError(
+                f"{self.folder / 'crosses'}: of {len(self.crosses)} anime, "
+                f"the catalogue has {len(self.catalogue)}"
+            )
+
     def _check_unchanged(self, path: Path) -> None:
         if stamp_of(path) != self._stamps.get(path):
             raise BundleError(f"{path}: changed after it was verified")
+
+
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    catalogue: Catalogue,
+    histories: Histories,
+    crosses: Crosses | None,
+    vocabularies: Vocabularies,
+) -> None:
+    """Write a bundle around the graphs that stand in `folder` already.
+
+    The manifest comes last and lists every file that is then there, whatever `manifest.files` and
+    `manifest.wide` are.
+    """
+    catalogue.write(folder / "catalogue")
+    histories.write(folder / "histories")
+    if crosses is not None:
+        crosses.write(folder / "crosses")
+    write_vocabularies(folder, vocabularies)
+    wide = None if crosses is None else crosses.wide
+    replace(manifest, wide=wide, files=_listing(folder)).write(folder / MANIFEST)
+
+
+def _listing(folder: Path) -> dict[str, Listed]:
+    return {
+        path.relative_to(folder).as_posix(): Listed(sha256(path), path.stat().st_size)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _check_place(folder: Path, path: Path) -> None:
@@ -132,9 +179,9 @@ def versions(store: Path, name: str) -> list[str]:
     folder = store / name
     if not name or Path(name).name != name or not folder.is_dir():
         raise BundleError(f"{store}: holds no model named {name!r}")
-    found = [path.parent.name for path in folder.glob("[!.]*/manifest.json")]
+    found = [path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}")]
     if not found:
-        raise BundleError(f"{folder}: holds no version with a manifest.json")
+        raise BundleError(f"{folder}: holds no version with a {MANIFEST}")
     return sorted(found, key=natural_order)
 
 
@@ -143,8 +190,7 @@ def _verify(path: Path, listed: Listed) -> None:
     if size != listed.bytes:
         raise BundleError(f"{path}: has {size} bytes, the manifest says {listed.bytes}")
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     if digest != listed.sha256:

@@ -14,16 +14,16 @@ An anime that stands twice in the history counts twice; one outside of the catal
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anirank.errors import BundleError
-from bundles.catalogue import load
+from bundles import arrays
 from bundles.wide import Wide
-
-FILES = ("candidate.npy", "weight.npy", "expected.npy", "genre.npy")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,39 +41,63 @@ class Contributions:
     genre: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
 class Crosses:
     """The tables behind the wide part, one row an anime of the catalogue.
 
     candidate: int32[A, K], rows of the catalogue; weight: float32[A, K], 0 where there is no cross;
-    expected: float64[A], the rating an anime lets expect; genre: bool[A, G], of which it is.
+    expected: float64[A], the rating an anime lets expect; genre: bool[A, G], of which it is;
+    wide: the numbers beside them. Raises ValueError where these do not fit each other.
     """
 
-    def __init__(self, folder: Path, anime: int, wide: Wide) -> None:
-        """Open the crosses in `folder`, of a catalogue of `anime` titles.
+    FILES: ClassVar = ("candidate.npy", "weight.npy", "expected.npy", "genre.npy")
 
-        Raises BundleError where the arrays do not fit each other, the catalogue or the manifest.
-        """
-        self.wide = wide
-        self._candidate: NDArray[np.int32] = load(folder / "candidate.npy", np.int32, 2)
-        self._weight: NDArray[np.float32] = load(folder / "weight.npy", np.float32, 2)
-        self._expected: NDArray[np.float64] = load(folder / "expected.npy", np.float64)
-        self._genre: NDArray[np.bool_] = load(folder / "genre.npy", np.bool_, 2)
-        kept = self._candidate.shape[1]
+    candidate: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    expected: NDArray[np.float64]
+    genre: NDArray[np.bool_]
+    wide: Wide
+
+    def __post_init__(self) -> None:
+        anime, kept = len(self), self.candidate.shape[1]
         for name, shape, right in (
-            ("candidate.npy", self._candidate.shape, (anime, kept)),
-            ("weight.npy", self._weight.shape, (anime, kept)),
-            ("expected.npy", self._expected.shape, (anime,)),
-            ("genre.npy", self._genre.shape, (anime, len(wide.genres))),
+            ("candidate.npy", self.candidate.shape, (anime, kept)),
+            ("weight.npy", self.weight.shape, (anime, kept)),
+            ("expected.npy", self.expected.shape, (anime,)),
+            ("genre.npy", self.genre.shape, (anime, len(self.wide.genres))),
         ):
             if shape != right:
-                raise BundleError(f"{folder / name}: {list(shape)}, should be {list(right)}")
-        if np.any(self._candidate < 0) or np.any(self._candidate >= anime):
-            raise BundleError(f"{folder / 'candidate.npy'}: should be rows from 0 to {anime - 1}")
-        self._liking, self._watching, self._usual = (
-            np.array([[genre.liking, genre.watching, genre.usual] for genre in wide.genres])
-            .reshape(-1, 3)
-            .T
-        )
+                raise ValueError(f"{name}: {list(shape)}, should be {list(right)}")
+        if np.any(self.candidate < 0) or np.any(self.candidate >= anime):
+            raise ValueError(f"candidate.npy: should be rows from 0 to {anime - 1}")
+
+    @classmethod
+    def read(cls, folder: Path, wide: Wide) -> "Crosses":
+        """The crosses in `folder`, of which the manifest says `wide`.
+
+        Raises BundleError where the files do not hold any.
+        """
+        try:
+            return cls(
+                candidate=arrays.load(folder / "candidate.npy", np.int32, 2),
+                weight=arrays.load(folder / "weight.npy", np.float32, 2),
+                expected=arrays.load(folder / "expected.npy", np.float64),
+                genre=arrays.load(folder / "genre.npy", np.bool_, 2),
+                wide=wide,
+            )
+        except ValueError as error:
+            raise BundleError(f"{folder}/{error}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the tables to `folder`, a new one; `wide` stands in the manifest."""
+        folder.mkdir()
+        arrays.save(folder / "candidate.npy", self.candidate, np.int32)
+        arrays.save(folder / "weight.npy", self.weight, np.float32)
+        arrays.save(folder / "expected.npy", self.expected, np.float64)
+        arrays.save(folder / "genre.npy", self.genre, np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.weight)
 
     def contributions(
         self,
@@ -87,21 +111,28 @@ class Crosses:
         candidates: int[C], rows of the catalogue, each once.
         """
         rated = ~np.isnan(ratings)
-        residual = np.where(rated, ratings - self._expected[history], 0)
+        residual = np.where(rated, ratings - self.expected[history], 0)
         offset = residual.sum() / (rated.sum() + self.wide.damping)
         liked = np.where(rated, residual - offset, 0)
-        place = np.full(len(self._expected), -1, np.int64)
+        place = np.full(len(self.expected), -1, np.int64)
         place[candidates] = np.arange(len(candidates))
-        weight, candidate = self._weight[history], place[self._candidate[history]]
+        weight, candidate = self.weight[history], place[self.candidate[history]]
         watched, at = np.nonzero((candidate >= 0) & (weight != 0))
         weighed = (1 + self.wide.taste * liked[watched]) * weight[watched, at]
-        by_genre = self._genre[candidates] * self._genres(self._genre[history], liked)
+        by_genre = self.genre[candidates] * self._genres(self.genre[history], liked)
         return Contributions(watched, candidate[watched, at], weighed, by_genre)
 
     def _genres(self, member: NDArray[np.bool_], liked: NDArray[np.float64]) -> NDArray[np.float64]:
         """float64[G], what each genre adds to a candidate of it; member: bool[H, G]."""
+        liking, watching, usual = self._numbers
         damping, length, watched = self.wide.genre_damping, len(member), member.sum(0)
         like = liked @ member / (watched + damping)
-        share = (watched - self._usual * length) / (length + damping)
-        added: NDArray[np.float64] = self._liking * like + self._watching * share
+        share = (watched - usual * length) / (length + damping)
+        added: NDArray[np.float64] = liking * like + watching * share
         return added
+
+    @cached_property
+    def _numbers(self) -> NDArray[np.float64]:
+        """float64[3, G]: liking, watching and usual of each genre."""
+        numbers = [[genre.liking, genre.watching, genre.usual] for genre in self.wide.genres]
+        return np.array(numbers, np.float64).reshape(-1, 3).T

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,35 @@ def stamp_of(path: Path) -> Stamp | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def digest(path: Path) -> bytes:
+    """The SHA-256 of a file, 32 bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(path).hex()
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """Where to write what becomes `file` at the end; until then, and on an error, nothing does.
+
+    Who reads `file` meanwhile finds the one before, or this one.
+    """
+    scratch = file.with_name(f".{file.name}.part")
+    try:
+        yield scratch
+        scratch.replace(file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def write_bytes(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all: who reads meanwhile finds the one before, or this one."""
-    scratch = file.with_name(f".{file.name}.part")
-    scratch.write_bytes(content)
-    scratch.replace(file)
+    """Write a file, whole or not at all."""
+    with whole(file) as scratch:
+        scratch.write_bytes(content)
 
 
 def write_text(file: Path, text: str) -> None:

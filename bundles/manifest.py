@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anirank.errors import BundleError
-from bundles import signature
+from bundles import files, graph, signature
 from bundles.profile import ProfileField, read_field
 from bundles.wide import Wide, read_wide
 
 FORMAT = 1
 _LARGEST = 16 * 1024 * 1024  # bytes; ours take a few KiB
-INPUTS = ("user_id", "history_ids", "history_ratings", "profile", "candidate_ids")
-OUTPUTS = ("rating", "affinity", "wide", "known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,8 @@ class Listed:
 class Manifest:
     """The manifest, checked; `beta` and `mean` are those of the blended score.
 
-    wide: None where the wide part takes no history, and so gives no reasons.
+    wide: None where the wide part takes no history, and so gives no reasons. files: by name, all
+    files of the bundle but the manifest and its signature.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Manifest:
     wide: Wide | None
     parity: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    files: Mapping[str, Listed]
+    files: Mapping[str, Listed] = field(default_factory=dict)
 
     @staticmethod
     def read(path: Path, trust: Sequence[Path] = ()) -> "Manifest":
@@ -77,11 +76,40 @@ class Manifest:
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BundleError(f"{path}: {error}") from error
 
+    def write(self, path: Path) -> None:
+        """Write the manifest to `path`, which `read` reads."""
+        files.write_json(path, self._content())
+
+    def described(self) -> dict[str, Any]:
+        """What whoever has a graph alone needs to know: its metadata, and part of the manifest."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "preset": self.preset,
+            "label": self.label,
+            "profile": [each.declared() for each in self.profile],
+            "score": {"beta": self.beta, "mean": self.mean},
+        }
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            **self.described(),
+            "created": self.created,
+            "data_fingerprint": self.data_fingerprint,
+            "libraries": self.libraries,
+            "graph": {"uses_history": self.uses_history, **graph.signature()},
+            "wide": None if self.wide is None else self.wide.declared(),
+            "parity": self.parity,
+            "metrics": self.metrics,
+            "files": {name: asdict(listed) for name, listed in self.files.items()},
+        }
+
 
 def _manifest(content: dict[str, Any]) -> Manifest:
-    graph, score = content["graph"], content["score"]
-    for side, names in (("inputs", INPUTS), ("outputs", OUTPUTS)):
-        found = tuple(entry["name"] for entry in graph[side])
+    declared, score = content["graph"], content["score"]
+    for side, ports in (("inputs", graph.INPUTS), ("outputs", graph.OUTPUTS)):
+        names, found = tuple(ports), tuple(entry["name"] for entry in declared[side])
         if found != names:
             raise ValueError(f"graph {side} are {', '.join(found)}; should be {', '.join(names)}")
     return Manifest(
@@ -92,7 +120,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         created=_text(content, "created"),
         data_fingerprint=_text(content, "data_fingerprint"),
         libraries=dict(content["libraries"]),
-        uses_history=bool(graph["uses_history"]),
+        uses_history=bool(declared["uses_history"]),
         profile=tuple(read_field(entry) for entry in content["profile"]),
         beta=float(score["beta"]),
         mean=float(score["mean"]),

@@ -49,6 +49,11 @@ class ProfileField:
         more = len(self.values) - _SHOWN
         return names if more <= 0 else f"{names} and {more} more"
 
+    def declared(self) -> dict[str, object]:
+        """The field's entry in the manifest's `profile`, which `read_field` reads."""
+        values = {"values": list(self.values)} if self.kind == "category" else {}
+        return {"name": self.name, "kind": self.kind, **values}
+
     @property
     def path(self) -> str:
         """Where the field stands in a request: ``profile.numbers["days_watched"]``."""
@@ -65,6 +70,6 @@ def read_field(declared: Mapping[str, object]) -> ProfileField:
         return ProfileField(name, "number")
     if kind != "category":
         raise ValueError(f"kind of {name} is {kind!r}, should be 'category' or 'number'")
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         raise ValueError(f"values of {name} should be a list of text")
     return ProfileField(name, "category", tuple(values))

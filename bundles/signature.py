@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anirank.errors import CredentialsError, SignatureError
+from bundles import files
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,10 +47,8 @@ def sign(signed: Path, key: Path) -> Path:
     private = _p256(key, lambda content: load_pem_private_key(content, None), "private")
     made: bytes = private.sign(_digest(signed), _algorithm())
     file = signature_file(signed)
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        partial.write_bytes(made)
-        partial.replace(file)  # whoever serves meanwhile finds the one before, or this one
+        files.write_bytes(file, made)
     except OSError as error:
         raise SignatureError(f"{file}: cannot be written ({error.strerror})") from error
     return file
@@ -95,8 +94,7 @@ def _check_installed() -> None:
 
 def _digest(signed: Path) -> bytes:
     try:
-        with signed.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return files.digest(signed)
     except OSError as error:
         raise SignatureError(f"{signed}: cannot be read ({error.strerror})") from error
 

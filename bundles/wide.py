@@ -1,7 +1,7 @@
 """What the manifest says of the wide part: the few numbers beside the tables of crosses."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -30,6 +30,10 @@ class Wide:
     damping: float
     genre_damping: float
     genres: tuple[Genre, ...]
+
+    def declared(self) -> dict[str, Any]:
+        """The manifest's `wide`, which `read_wide` reads."""
+        return asdict(self)
 
 
 def read_wide(declared: Mapping[str, Any]) -> Wide:

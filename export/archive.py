@@ -11,15 +11,13 @@ from pathlib import Path
 import yaml
 
 from anirank.errors import ExportError
+from bundles.bundle import AFFINITY, ONNX
 
 HANDLER = "torchserve/ranking_handler.py"
-LEFT_OUT = ("ranker.onnx",)  # TorchServe runs ranker.ts
-# What the archive's handler needs of this repository, less what stands before TorchServe, not in it.
-PACKED = {
-    "anirank": ("cli", "client", "__main__.py"),
-    "bundles": (),
-    "handlers": ("facade", "security", "local.py"),
-}
+LEFT_OUT = (ONNX, AFFINITY)  # TorchServe runs ranker.ts
+# What the archive's handler needs of this repository; what stands before TorchServe is not in it.
+SURFACE = ("__init__.py", "errors.py")  # of anirank
+BEFORE = ("facade", "security", "local.py")  # of handlers
 # One worker batches what is in flight; the façade sends whole batches, so TorchServe waits for
 # none itself beyond a millisecond.
 MODEL_CONFIG = {
@@ -40,9 +38,7 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=store) as scratch:
         stage = Path(scratch) / "stage"
         shutil.copytree(bundle, stage / "bundle", ignore=shutil.ignore_patterns(*LEFT_OUT))
-        for package, left_out in PACKED.items():
-            ignored = shutil.ignore_patterns("__pycache__", *left_out)
-            shutil.copytree(_package(package), stage / package, ignore=ignored)
+        _copy_code(stage)
         config = Path(scratch) / "model-config.yaml"
         config.write_text(yaml.safe_dump(MODEL_CONFIG, sort_keys=False), "utf-8")
         # The archiver works in TMPDIR/NAME: a folder of its own keeps two exports apart.
@@ -63,6 +59,15 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
         archive = store / f"{name}.mar"
         (Path(scratch) / archive.name).replace(archive)
     return archive
+
+
+def _copy_code(folder: Path) -> None:
+    (folder / "anirank").mkdir()
+    for name in SURFACE:
+        shutil.copyfile(_package("anirank") / name, folder / "anirank" / name)
+    for package, left_out in (("bundles", ()), ("handlers", BEFORE)):
+        ignored = shutil.ignore_patterns("__pycache__", *left_out)
+        shutil.copytree(_package(package), folder / package, ignore=ignored)
 
 
 def _package(name: str) -> Path:

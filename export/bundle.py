@@ -1,11 +1,9 @@
 """From a run to a bundle: model_store/NAME/VERSION/ and model_store/NAME.mar."""
 
-import hashlib
 import importlib.metadata
-import json
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,21 @@ import pandas as pd
 from rich.table import Table
 
 from anirank.errors import ExportError
-from bundles.files import write_text
-from export import graphs
+from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, write_bundle
+from bundles.catalogue import Catalogue
+from bundles.graph import OUTPUTS
+from bundles.histories import Histories
+from bundles.manifest import Manifest
 from export.archive import pack
-from export.parity import Parity, as_form, check, requests
+from export.onnx_graph import write_onnx
+from export.onnx_part import agreeing, write_affinity
+from export.parity import Form, Parity, as_form, check, requests
+from export.torchscript_graph import write_torchscript
+from training.folding.served import Served
 from training.presets import preset_of
 from training.run import Run
-from training.seed.encoders import VOCABULARIES
-from training.tables.tables import Tables
+from training.tables.tables import Tables, adult
 
-FORMAT = 1
 LIBRARIES = ("torch", "onnx", "onnxscript", "numpy")
 
 
@@ -75,80 +78,73 @@ def export(run: Run[Any], store: Path, name: str, version: str) -> Exported:
 def _write(run: Run[Any], folder: Path, name: str, version: str) -> Parity:
     tables = run.tables()
     made = preset_of(run).served(run, tables)
-    described = {
-        "name": name,
-        "version": version,
-        "preset": run.settings.name,
-        "label": run.settings.label,
-        "profile": made.profile,
-        "score": {"beta": made.beta, "mean": made.mean},
-    }
-    columns = len(made.profile)
-    forms = {
-        "folded": as_form(made.ranker, tuple(graphs.OUTPUTS)),
-        "TorchScript": graphs.trace(made.ranker, columns, folder / "ranker.ts"),
-        "ONNX": graphs.to_onnx(made.ranker, columns, folder / "ranker.onnx", described),
-    }
+    manifest = _manifest(run, made, name, version)
+    forms = _write_graphs(made, manifest, folder)
     batches = requests(tables, made.profiles, run.settings.seed)
     parity = check(made.exact, made.trained, forms, batches, len(tables.anime))
-    write_catalogue(tables.anime, folder / "catalogue")
-    write_histories(tables, folder / "histories")
-    if made.crosses is not None:
-        made.crosses.write(folder / "crosses")
-    write_text(folder / VOCABULARIES, json.dumps(made.vocabularies, ensure_ascii=False))
-    graph: dict[str, Any] = {"uses_history": made.crosses is not None, **graphs.signature()}
-    manifest = {
-        "format": FORMAT,
-        **described,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data_fingerprint": run.fingerprint,
-        "libraries": {library: importlib.metadata.version(library) for library in LIBRARIES},
-        "graph": graph,
-        "wide": None if made.crosses is None else made.crosses.described,
-        "parity": parity.to_dict(),
-        "metrics": made.metrics,
-        "files": _listing(folder),
-    }
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+    write_bundle(
+        folder,
+        replace(manifest, parity=parity.to_dict()),
+        catalogue(tables.anime),
+        histories(tables),
+        made.crosses,
+        made.vocabularies,
+    )
     return parity
 
 
-def write_catalogue(anime: pd.DataFrame, folder: Path) -> None:
-    """Ids, titles, genres, types and the adult flag as .npy files, one row an anime."""
-    folder.mkdir()
-    adult = anime["age_rating"].eq("Rx - Hentai")
-    adult |= anime["genres"].map(lambda genres: "Hentai" in genres).astype(bool)
-    np.save(folder / "anime_id.npy", anime["anime_id"].to_numpy(np.int64))
-    np.save(folder / "title.npy", _utf8(anime["name"]))
-    np.save(folder / "genres.npy", _utf8(anime["genres"].map(", ".join)))
-    np.save(folder / "type.npy", _utf8(anime["type"]))
-    np.save(folder / "adult.npy", adult.to_numpy(bool))
+def _manifest(run: Run[Any], made: Served, name: str, version: str) -> Manifest:
+    """What can be said of the bundle before its graphs are compared."""
+    return Manifest(
+        name=name,
+        version=version,
+        preset=run.settings.name,
+        label=run.settings.label,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data_fingerprint=run.fingerprint,
+        libraries={library: importlib.metadata.version(library) for library in LIBRARIES},
+        uses_history=made.crosses is not None,
+        profile=made.profile,
+        beta=made.beta,
+        mean=made.mean,
+        wide=None if made.crosses is None else made.crosses.wide,
+        parity={},
+        metrics=made.metrics,
+    )
 
 
-def write_histories(tables: Tables, folder: Path) -> None:
-    """What each user has rated, as compressed sparse rows in .npy files."""
-    folder.mkdir()
+def _write_graphs(made: Served, manifest: Manifest, folder: Path) -> dict[str, Form]:
+    """Every form of the graph, by its name in the report of parity."""
+    columns = len(manifest.profile)
+    scripted = write_torchscript(made.ranker, columns, folder / TORCHSCRIPT)
+    onnx = write_onnx(made.ranker, columns, folder / ONNX, manifest.described())
+    if manifest.uses_history:  # else the affinity is the rating, and has no part of its own
+        onnx = agreeing(onnx, write_affinity(folder / ONNX, folder / AFFINITY))
+    folded = as_form(made.ranker, tuple(OUTPUTS))
+    return {"folded": folded, "TorchScript": scripted, "ONNX": onnx}
+
+
+def catalogue(anime: pd.DataFrame) -> Catalogue:
+    """The anime of a run's tables; what has no text has an empty one."""
+    return Catalogue(
+        anime_id=anime["anime_id"].to_numpy(np.int64),
+        titles=[text or "" for text in anime["name"]],
+        genres=[", ".join(genres) for genres in anime["genres"]],
+        types=[text or "" for text in anime["type"]],
+        adult=adult(anime),
+    )
+
+
+def histories(tables: Tables) -> Histories:
+    """What each user has rated, in the order of the file; nobody who has rated nothing."""
     ratings = tables.ratings
     order = np.argsort(ratings.user_row, kind="stable")
     counts = np.bincount(ratings.user_row, minlength=len(tables.users))
     rated = counts > 0
-    np.save(folder / "user_id.npy", tables.users["user_id"].to_numpy(np.int64)[rated])
-    np.save(folder / "offsets.npy", np.append(0, np.cumsum(counts[rated])))
     anime_id = tables.anime["anime_id"].to_numpy(np.int32)
-    np.save(folder / "anime_id.npy", anime_id[ratings.anime_row[order]])
-    np.save(folder / "rating.npy", ratings.rating[order])
-
-
-def _utf8(texts: pd.Series) -> np.ndarray:
-    return np.array([(text or "").encode() for text in texts], dtype=np.bytes_)
-
-
-def _listing(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = {}
-    for file in files:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        name = file.relative_to(folder).as_posix()
-        listing[name] = {"sha256": digest, "bytes": file.stat().st_size}
-    return listing
+    return Histories(
+        user_id=tables.users["user_id"].to_numpy(np.int64)[rated],
+        offsets=np.append(0, np.cumsum(counts[rated])),
+        anime_id=anime_id[ratings.anime_row[order]],
+        rating=ratings.rating[order],
+    )

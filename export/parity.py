@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from anirank.errors import ParityError
-from training.folding.served import Inputs, Reference
+from bundles.graph import Inputs, Outputs
+from training.folding.served import Reference
 from training.tables.tables import Tables
 
 # Of a rating up to 10; in proportion beyond, where only absurd users lead, as float32 itself is.
@@ -21,12 +22,15 @@ HOSTILE = (0, -1, -(2**63), 2**63 - 1, 2**31, 2**32 + 1, 67_108_863)
 # Lengths of the histories asked with.
 HISTORIES = (0, 1, 3, 20, 100, 400, 2_000)
 
-Form = Callable[[Inputs], dict[str, np.ndarray]]
+Form = Callable[[Inputs], Outputs]
 
 
 @dataclass
 class Parity:
-    """What was compared and how far apart it was. `largest_difference`: by form."""
+    """What was compared and how far apart it was.
+
+    largest_difference: by form; users, catalogue, requests, scores: how many.
+    """
 
     tolerance: float
     users: int
@@ -44,7 +48,7 @@ class Parity:
 def as_form(graph: nn.Module, names: tuple[str, ...]) -> Form:
     """An eager or TorchScript module as a `Form`."""
 
-    def run(inputs: Inputs) -> dict[str, np.ndarray]:
+    def run(inputs: Inputs) -> Outputs:
         with torch.inference_mode():
             outputs = graph(*(torch.from_numpy(array) for array in inputs.values()))
         return dict(zip(names, (output.numpy() for output in outputs), strict=True))
@@ -89,7 +93,7 @@ def check(
 def requests(tables: Tables, profiles: np.ndarray, seed: int) -> Iterator[Inputs]:
     """Batches over the whole catalogue for many users, then over hostile ids.
 
-    `profiles`: float32[U, P], as stored.
+    profiles: float32[U, P], as stored.
     """
     rng = np.random.default_rng(seed)
     catalogue = tables.anime["anime_id"].to_numpy(np.int64)

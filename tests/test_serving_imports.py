@@ -40,7 +40,6 @@ MORE = {
     "facade/tracing.py": {"opentelemetry"},
     "facade/versions.py": STUBS,
 }
-IN_THE_ARCHIVE = "ranking_handler.py"
 
 
 def imported(path: Path) -> set[str]:
@@ -66,14 +65,3 @@ def test_a_module_imports_only_what_it_may(name):
 def test_only_the_command_line_knows_of_the_facade(name):
     if name != "command.py":
         assert not any(each.startswith("handlers.facade") for each in imported(MODULES[name]))
-
-
-def test_what_the_archives_handler_reaches_needs_torch_and_numpy_alone():
-    reached, ahead = set(), {IN_THE_ARCHIVE}
-    while ahead:
-        path = HANDLERS / ahead.pop()
-        reached.add(path.name)
-        modules = {f"{name.split('.')[1]}.py" for name in imported(path) if "handlers." in name}
-        ahead |= {name for name in modules if (HANDLERS / name).is_file()} - reached
-    assert {"engine.py", "wire.py", "bundle.py"} <= reached
-    assert not reached & {"client.py", "messages.py", "torchserve.py"}

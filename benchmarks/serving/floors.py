@@ -6,9 +6,11 @@ from pathlib import Path
 from benchmarks.load.latencies import Latencies
 from benchmarks.load.requests import query
 from benchmarks.load.workload import Ask
-from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
+from bundles.graph import Inputs
 from handlers.engine.engine import Engine
-from handlers.engine.graph import Arrays, Graph, OnnxGraph, TorchScriptGraph
+from handlers.engine.graph import Graph
+from handlers.engine.onnx_graph import OnnxGraph
 
 NAMES = {
     "onnx": "ONNX Runtime, raw",
@@ -20,9 +22,11 @@ WARM_UP = 50  # calls of each that are not counted; TorchScript settles in its f
 
 def measure(folder: Path, asks: list[Ask], seconds: float) -> dict[str, Latencies]:
     """Time each floor on the same requests, one of each in turn, for `seconds` altogether."""
+    from handlers.engine.torchscript_graph import TorchScriptGraph  # imports torch
+
     bundle = Bundle.open(folder)
-    onnx = OnnxGraph(bundle.graph_file(ONNX))
-    script = TorchScriptGraph(bundle.graph_file(TORCHSCRIPT))
+    onnx = OnnxGraph(bundle)
+    script = TorchScriptGraph(bundle)
     engine = Engine(bundle, onnx)
     spans: dict[str, list[float]] = {name: [] for name in NAMES}
     queries = [query(ask) for ask in asks]
@@ -39,13 +43,13 @@ def measure(folder: Path, asks: list[Ask], seconds: float) -> dict[str, Latencie
     return {name: Latencies(found[WARM_UP:]) for name, found in spans.items()}
 
 
-def _timed(graph: Graph, inputs: Arrays) -> float:
+def _timed(graph: Graph, inputs: Inputs) -> float:
     began = time.perf_counter()
     graph.run(inputs)
     return time.perf_counter() - began
 
 
-def _inputs(bundle: Bundle, ask: Ask) -> Arrays:
+def _inputs(bundle: Bundle, ask: Ask) -> Inputs:
     import numpy as np
 
     return {

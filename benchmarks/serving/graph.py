@@ -25,7 +25,7 @@ import onnxruntime as ort
 
 from bundles.bundle import ONNX, Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Objective, Query
 
 USERS = 50  # recommended to in turn
@@ -61,9 +61,9 @@ def main() -> None:
         "profile": np.full((1, len(bundle.manifest.profile)), np.nan, np.float32),
         "candidate_ids": chosen[-options.candidates :][None],
     }
-    graph = OnnxGraph(path)
+    graph = OnnxGraph(bundle)
     alone = median_ms(lambda _: graph.run(inputs), 300)
-    engine = Engine(bundle, OnnxGraph(path, threads=options.threads))
+    engine = Engine(bundle, OnnxGraph(bundle, threads=options.threads))
     users = bundle.histories.user_id[:USERS].tolist()
     print(
         f"{bundle.manifest.preset}, {len(ids):,} anime\n"

@@ -200,10 +200,9 @@ def same_answers(running: Running, world: World) -> tuple[int, int]:
 
 def engine(world: World) -> Engine:
     """The engine whose answers are the reference."""
-    from bundles.bundle import ONNX
-    from handlers.engine.graph import OnnxGraph
+    from handlers.engine.onnx_graph import OnnxGraph
 
-    return Engine(world.bundle, OnnxGraph(world.bundle.graph_file(ONNX)))
+    return Engine(world.bundle, OnnxGraph(world.bundle))
 
 
 async def _replies(caller: Caller, bodies: list[bytes]) -> list[bytes]:

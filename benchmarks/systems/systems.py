@@ -29,7 +29,7 @@ from benchmarks.systems.environments import Environment
 from benchmarks.systems.processes import Program, free_ports, program
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Ranking
 from handlers.forms.messages import write_reply
 from handlers.torchserve.server import TorchServe
@@ -83,9 +83,7 @@ def _echo(world: World) -> Iterator[Running]:
     from benchmarks.load.requests import query
 
     bundle = world.bundle
-    [ranking] = Engine(bundle, OnnxGraph(bundle.graph_file("ranker.onnx"))).rank(
-        [query(world.asks[0])]
-    )
+    [ranking] = Engine(bundle, OnnxGraph(bundle)).rank([query(world.asks[0])])
     assert isinstance(ranking, Ranking)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "reply"

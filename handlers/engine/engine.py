@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from anirank.errors import BundleError, InvalidQuery
 from bundles.bundle import Bundle
-from bundles.manifest import OUTPUTS
-from handlers.engine.graph import Arrays, Graph
+from bundles.graph import OUTPUTS, Inputs, Outputs
+from handlers.engine.graph import Graph
 from handlers.engine.planner import Plan, Planner, groups
 from handlers.engine.query import (
     HIGHEST_RATING,
@@ -42,7 +42,7 @@ class _Scored(NamedTuple):
 class Engine:
     """Ranks for a bundle; one engine may be used from several threads at once.
 
-    engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    engine = Engine(bundle, OnnxGraph(bundle))
     [ranking] = engine.rank([Query(user_id=366396, top_k=5)])
     """
 
@@ -101,7 +101,7 @@ class Engine:
             self.rank([few] * size)
             self.rank([Query(top_k=RECOMMENDED)])
 
-    def _run(self, inputs: Arrays) -> Arrays:
+    def _run(self, inputs: Inputs) -> Outputs:
         """The graph's outputs; many candidates go in slices, which are faster and need less room.
 
         A slice pays for the user's side again, so it is larger than a call that is shared.
@@ -147,7 +147,7 @@ class Engine:
         ]
         return np.minimum.reduce(ends), np.maximum.reduce(ends)
 
-    def _inputs(self, group: Sequence[Plan]) -> Arrays:
+    def _inputs(self, group: Sequence[Plan]) -> Inputs:
         """What the graph takes for plans padded to the longest of them."""
         size = len(group)
         longest = max(len(plan.history_ids) for plan in group)
@@ -171,7 +171,7 @@ class Engine:
             "candidate_ids": candidate_ids,
         }
 
-    def _scored(self, plan: Plan, row: int, outputs: Arrays) -> "_Scored | None":
+    def _scored(self, plan: Plan, row: int, outputs: Outputs) -> "_Scored | None":
         """The scores of a plan in its row of the outputs; None where they are not finite."""
         names = ("rating", "affinity", "wide")
         ratings, affinities, wides = (outputs[name][row, : len(plan.candidates)] for name in names)

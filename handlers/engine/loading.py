@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 
 
 def load(
@@ -26,4 +26,4 @@ def load(
     DeviceUnavailable.
     """
     bundle = Bundle.open(Path(folder), trust=trust)
-    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX), device, threads))
+    return Engine(bundle, OnnxGraph(bundle, device, threads))

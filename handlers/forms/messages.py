@@ -140,7 +140,7 @@ def _reason(reason: Reason) -> pb.Reason:
 
 
 def _bounded(field: str, count: int, least: int, most: int) -> None:
-    # Said again by the engine, but here before anything is made of millions of entries.
+    # The engine checks it again, but here before anything is made of millions of entries.
     if not least <= count <= most:
         raise InvalidQuery(field, f"{count} given, should be {least} to {most}")
 

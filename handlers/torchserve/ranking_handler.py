@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from anirank.errors import InvalidQuery
-from bundles.bundle import TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import TorchScriptGraph
 from handlers.engine.query import Query
+from handlers.engine.torchscript_graph import TorchScriptGraph
 from handlers.torchserve.body import Body
 from handlers.torchserve.options import read_options
 
@@ -38,7 +38,7 @@ class RankingHandler:
         self._bundle = Bundle.open(Path(properties["model_dir"]) / "bundle")
         gpu = properties.get("gpu_id")
         device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
-        graph = TorchScriptGraph(self._bundle.graph_file(TORCHSCRIPT), device, options.threads)
+        graph = TorchScriptGraph(self._bundle, device, options.threads)
         self._engine = Engine(self._bundle, graph, options.limits)
         self._engine.warm_up()
 

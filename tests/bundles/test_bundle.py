@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anirank.errors import BundleError
-from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
+from bundles.bundle import GRAPHS, ONNX, Bundle
 from bundles.manifest import Manifest
 
 
@@ -51,11 +51,11 @@ def test_one_changed_byte_in_any_file_is_an_error_that_names_it(copy):
     Bundle.open(copy)
 
 
-def test_a_missing_file_is_an_error_that_names_it_but_for_the_other_graph(copy):
+def test_a_missing_file_is_an_error_that_names_it_but_for_a_graph_not_used(copy):
     for name in files(copy):
         path = copy / name
         path.rename(path.with_suffix(".away"))
-        if name in (ONNX, TORCHSCRIPT):
+        if name in GRAPHS:
             bundle = Bundle.open(copy)
             with pytest.raises(BundleError, match=f"{name}: is missing"):
                 bundle.graph_file(name)
@@ -150,7 +150,7 @@ def test_a_file_changed_after_it_was_verified_is_refused(copy):
 
 def test_a_bundle_is_known_to_be_whole_only_if_the_manifest_lists_every_file(copy):
     listed = json.loads((copy / "manifest.json").read_text())["files"]
-    for name in set(listed) - {ONNX, TORCHSCRIPT}:
+    for name in set(listed) - set(GRAPHS):
         rewrite(copy, files={key: entry for key, entry in listed.items() if key != name})
         with pytest.raises(BundleError, match=f"does not list {name}"):
             Bundle.open(copy)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -18,7 +19,7 @@ from handlers.local import LocalRanker
 from handlers.torchserve.server import TorchServe
 
 
-def write_keys(folder: Path, name: str, key=None) -> tuple[Path, Path]:
+def write_keys(folder: Path, name: str, key: Any = None) -> tuple[Path, Path]:
     """A new private key and its public one, as PEM files."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     private, public = folder / f"{name}.private.pem", folder / f"{name}.pem"
@@ -138,7 +139,7 @@ def test_a_new_version_that_is_not_signed_is_not_switched_to(copy, ours):
     settings = Settings(store=copy.parents[1], name="toy", trust=(ours[1],))
     loader = Loader(settings)
 
-    async def load(version):
+    async def load(version: str) -> None:
         await (await loader.load(version)).close()
 
     asyncio.run(load("1"))
@@ -169,7 +170,7 @@ def test_a_mar_that_is_not_signed_is_not_started(tmp_path, ours):
 
 
 def test_the_command_line_signs_and_refuses(copy, ours, theirs):
-    def anirank(*arguments):
+    def anirank(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "anirank", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 

@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anirank.errors import BundleError
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from export.bundle import Exported, export
 from handlers.engine.engine import Engine
 from handlers.engine.explanations import explanations
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Query, Ranking
 from training.personal.run import PersonalRun
 
@@ -44,7 +44,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    return Engine(bundle, OnnxGraph(bundle))
 
 
 def history(bundle: Bundle, length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +177,7 @@ def test_a_reason_is_what_the_wide_score_loses_without_that_anime(
 
 def test_a_genre_is_among_the_reasons_where_genres_weigh_anything(with_genres: Exported) -> None:
     bundle = Bundle.open(with_genres.folder)
-    engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    engine = Engine(bundle, OnnxGraph(bundle))
     found = ranked(engine, *history(bundle, 40, seed=0))
     assert found.reasons is not None
     assert bundle.manifest.wide is not None
@@ -197,7 +197,7 @@ def test_the_seeds_bundle_has_no_reasons_and_all_of_its_wide_score_is_the_rest(
 ) -> None:
     bundle = Bundle.open(exported.folder)
     assert bundle.crosses is None
-    found = ranked(Engine(bundle, OnnxGraph(bundle.graph_file(ONNX))), *history(bundle, 40, seed=0))
+    found = ranked(Engine(bundle, OnnxGraph(bundle)), *history(bundle, 40, seed=0))
     assert found.reasons is not None
     assert not len(found.reasons.contributions)
     assert found.reasons.rests.tolist() == found.wides.tolist()

@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from anirank.errors import ParityError
-from export.graphs import OUTPUTS
+from bundles.graph import OUTPUTS, Inputs
 from export.parity import TOLERANCE, Form, as_form, check, requests
-from training.folding.served import Inputs
 from training.seed.preset import SeedPreset
 from training.seed.run import SeedRun
 from training.seed.served.ranker import SeedRanker

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import requests
 
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from export.bundle import Exported
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
@@ -29,7 +29,7 @@ def bundle(personal_bundle: Exported) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    return Engine(bundle, OnnxGraph(bundle))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits, Query
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.methods import RankingService

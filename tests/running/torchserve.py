@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.torchserve.server import TorchServe
 
 
@@ -62,4 +62,4 @@ def bundle(bundle_dir: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def onnx_engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    return Engine(bundle, OnnxGraph(bundle))

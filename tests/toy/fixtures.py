@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
-from tests.toy.bundle import write_bundle
+from handlers.engine.onnx_graph import OnnxGraph
+from tests.toy.bundle import write_toy
 from tests.toy.world import World
 
 
@@ -22,7 +22,7 @@ def world() -> World:
 def toy_dir(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """model_store/toy/1: history, categories and ties in one small model."""
     folder = tmp_path_factory.mktemp("toy_store") / "toy" / "1"
-    write_bundle(world, folder)
+    write_toy(world, folder)
     return folder
 
 
@@ -36,7 +36,7 @@ def next_world(world: World) -> World:
 def next_dir(next_world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """toy/2, in a store of its own."""
     folder = tmp_path_factory.mktemp("next_store") / "toy" / "2"
-    write_bundle(next_world, folder)
+    write_toy(next_world, folder)
     return folder
 
 
@@ -54,7 +54,7 @@ def toy(toy_dir: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def graph(toy: Bundle) -> OnnxGraph:
-    return OnnxGraph(toy.graph_file(ONNX))
+    return OnnxGraph(toy)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,17 @@ from tests.toy.world import DAYS_WEIGHT, GENRE_WEIGHT, World
 class Toy(nn.Module):
     """The world as a served graph."""
 
+    base: Tensor
+    popularity: Tensor
+    taste: Tensor
+    genre: Tensor
+    user_bias: Tensor
+    user_days: Tensor
+    gender_bias: Tensor
+    user_gender: Tensor
+    anime: Tensor
+    users: Tensor
+
     def __init__(self, world: World) -> None:
         super().__init__()
         tables = ("base", "popularity", "taste", "genre", "user_bias", "user_days", "gender_bias")

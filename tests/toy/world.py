@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from bundles.profile import ProfileField
+from bundles.wide import Genre, Wide
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.reasons import Reasons
 
@@ -19,19 +21,18 @@ GENRES, GENRE_WEIGHT = ("Action", "Sci-Fi"), 0.125
 # for every anime of it. Dampings so large that nothing is left of what they damp, and a weight as
 # large, bring the formula of the wide part to that, without a sum that float32 would round.
 HUGE = 2.0**1000
-WIDE = {
-    "taste": 1.0,
-    "damping": HUGE,
-    "genre_damping": HUGE,
-    "genres": [
-        {"name": name, "liking": 0.0, "watching": GENRE_WEIGHT * HUGE, "usual": 0.0}
-        for name in GENRES
-    ],
-}
-PROFILE = [
-    {"name": "gender", "kind": "category", "values": ["Female", "Male", "unknown"]},
-    {"name": "days_watched", "kind": "number"},
-]
+WIDE = Wide(
+    taste=1.0,
+    damping=HUGE,
+    genre_damping=HUGE,
+    genres=tuple(
+        Genre(name, liking=0.0, watching=GENRE_WEIGHT * HUGE, usual=0.0) for name in GENRES
+    ),
+)
+PROFILE = (
+    ProfileField("gender", "category", ("Female", "Male", "unknown")),
+    ProfileField("days_watched", "number"),
+)
 
 
 @dataclass(frozen=True)

@@ -57,5 +57,5 @@ def test_every_preset_trains_measures_and_is_served(tables: Tables, tmp_path: Pa
         assert preset.train(run, tables, torch.device("cpu"), Console(quiet=True))
         assert json.loads(preset.evaluate(run).to_json())
         served = preset.served(run, tables)
-        assert served.profile[0]["name"] == "gender"
+        assert served.profile[0].name == "gender"
         assert served.profiles.shape == (len(tables.users), len(served.profile))

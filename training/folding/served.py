@@ -1,25 +1,22 @@
 """What an export needs of a run, whatever its preset."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
-Inputs = dict[str, np.ndarray]  # of the graph, by name
+from bundles.crosses import Crosses
+from bundles.graph import Inputs, Outputs
+from bundles.profile import ProfileField
 
 
 class Reference(Protocol):
     """An unfolded training model behind the graph's inputs."""
 
-    def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
+    def answer(self, inputs: Inputs) -> Outputs:
         """`known`: bool[B, N], and those of the other outputs that are told apart, [B, N]."""
-
-
-class Crosses(Protocol):
-    """The wide part beside the graph, for who wants to take a wide score apart."""
-
-    described: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,18 +30,20 @@ class Served:
     """
 
     ranker: nn.Module
-    profile: list[dict[str, Any]]
+    profile: tuple[ProfileField, ...]
     profiles: np.ndarray
     exact: Reference
     trained: Reference
     beta: float
     mean: float
-    crosses: Any
+    crosses: Crosses | None
     vocabularies: dict[str, list[Any]]
     metrics: dict[str, Any]
 
 
-def profile_fields(genders: tuple[str | int, ...], numbers: list[str]) -> list[dict[str, Any]]:
+def profile_fields(
+    genders: Iterable[str | int], numbers: Iterable[str]
+) -> tuple[ProfileField, ...]:
     """The features of a user that a request may state, in the order of the graph's `profile`."""
-    gender = {"name": "gender", "kind": "category", "values": genders}
-    return [gender, *({"name": name, "kind": "number"} for name in numbers)]
+    gender = ProfileField("gender", "category", tuple(map(str, genders)))
+    return (gender, *(ProfileField(name, "number") for name in numbers))

@@ -17,7 +17,7 @@ from training.personal.features.profiles import Profiles
 from training.personal.model import PersonalModel
 from training.personal.people import Showcase
 from training.personal.run import PersonalRun
-from training.personal.served.crosses import ServedCrosses
+from training.personal.served.crosses import served_crosses
 from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
 from training.personal.settings import PERSONAL
@@ -104,13 +104,13 @@ class PersonalPreset(Preset[PersonalRun]):
         measured = run.evaluation() or json.loads(compare(run).to_json())
         return Served(
             ranker=ranker,
-            profile=profile_fields(profiles.genders, list(profiles.scale)),
+            profile=profile_fields(profiles.genders, profiles.scale),
             profiles=profiles.stated(tables.users),
             exact=PersonalReference(model, profiles, tables, torch.float64),
             trained=PersonalReference(model, profiles, tables, torch.float32),
             beta=model.mix.beta,
             mean=model.mix.mean,
-            crosses=ServedCrosses.of(model, ranker),
+            crosses=served_crosses(model, ranker),
             vocabularies=dict(Content.load(run.folder).values),
             metrics=measured,
         )

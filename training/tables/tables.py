@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anirank.errors import DataError
+from bundles.files import sha256
 from training.tables.refusals import Refusals
 
 MANIFEST = "tables.json"
@@ -147,7 +147,7 @@ class Tables:
             "anime": len(self.anime),
             "users": len(self.users),
             "ratings": len(self.ratings),
-            "sha256": {file.name: _sha256(file) for file in sorted(folder.iterdir())},
+            "sha256": {file.name: sha256(file) for file in sorted(folder.iterdir())},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -169,9 +169,11 @@ class Tables:
 
 
 def adult(anime: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which anime are for adults alone, bool[A]: by their age rating, or by a genre."""
-    genres = anime["genres"].map(lambda each: "Hentai" in each).to_numpy(np.bool_)
-    return np.asarray(anime["age_rating"].eq("Rx - Hentai").to_numpy(np.bool_) | genres)
+    """Which anime are for adults, bool[A]: by their age rating, or by their genre."""
+    rated = anime["age_rating"].eq("Rx - Hentai").to_numpy(np.bool_)
+    of_genre = anime["genres"].map(lambda genres: "Hentai" in genres).to_numpy(np.bool_)
+    marked: npt.NDArray[np.bool_] = rated | of_genre
+    return marked
 
 
 def is_prepared(folder: Path) -> bool:
@@ -208,11 +210,6 @@ def _write_parquet(table: pa.Table, file: Path) -> None:
     pq.write_table(table, file, compression="lz4", use_dictionary=False)
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _refuse_to_overwrite(folder: Path) -> None:
     if not folder.exists() or is_prepared(folder):
         return
@@ -234,6 +231,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         file = folder / name
         if not file.is_file():
             raise DataError(f"{file}: missing; prepare the data again")
-        if _sha256(file) != digest:
+        if sha256(file) != digest:
             raise DataError(f"{file}: its SHA-256 is not the one in {MANIFEST}; it was changed")
     return dict(manifest)

@@ -9,7 +9,7 @@ from anirank.errors import BundleError, ServingError
 from bundles.bundle import ONNX, Bundle, versions
 from bundles.files import Stamp, stamp_of
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.facade.backends.embedded import Backend, EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
 from handlers.facade.backends.own_torchserve import OwnTorchServe
@@ -109,7 +109,7 @@ class Loader:
     def _embedded(self, bundle: Bundle) -> Callable[[], EmbeddedBackend]:
         settings = self._settings
         file = bundle.graph_file(ONNX)
-        graph = OnnxGraph(file, settings.device, settings.threads)
+        graph = OnnxGraph(bundle, settings.device, settings.threads)
         engine = Engine(bundle, graph, settings.limits)
         try:
             engine.warm_up()

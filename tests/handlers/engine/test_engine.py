@@ -1,14 +1,19 @@
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anirank.errors import InvalidQuery
-from bundles.bundle import TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
+from bundles.graph import Inputs, Outputs
 from handlers.engine.engine import Engine
-from handlers.engine.graph import TorchScriptGraph
+from handlers.engine.graph import Graph
 from handlers.engine.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.engine.shortlist import best
+from handlers.engine.torchscript_graph import TorchScriptGraph
 
 INT64 = np.iinfo(np.int64)
 
@@ -19,7 +24,7 @@ def some_ids(largest: int) -> st.SearchStrategy[int]:
     )
 
 
-def as_array(values: list[float], dtype: type) -> np.ndarray:
+def as_array(values: Sequence[float], dtype: type) -> np.ndarray:
     return np.array(values, dtype)
 
 
@@ -44,6 +49,13 @@ def queries(draw: st.DrawFn) -> Query:
     )
 
 
+def ranked(engine: Engine, query: Query) -> Ranking:
+    """The ranking of a query that is valid."""
+    [answer] = engine.rank([query])
+    assert isinstance(answer, Ranking)
+    return answer
+
+
 def assert_same(found: Ranking | InvalidQuery, expected: Ranking) -> None:
     assert isinstance(found, Ranking), found
     assert_equal_arrays(found, expected)
@@ -53,7 +65,7 @@ def assert_same(found: Ranking | InvalidQuery, expected: Ranking) -> None:
         assert_equal_arrays(found.reasons, expected.reasons)
 
 
-def assert_equal_arrays(found: object, expected: object) -> None:
+def assert_equal_arrays(found: object, expected: Any) -> None:
     for name in expected.__dataclass_fields__:
         if isinstance(right := getattr(expected, name), np.ndarray):
             np.testing.assert_array_equal(getattr(found, name), right, err_msg=name)
@@ -68,7 +80,7 @@ def test_every_answer_of_a_batch_is_that_of_a_plain_reckoning(engine, world, bat
 
 
 def test_torchscript_and_onnx_give_one_answer(engine, toy):
-    scripted = Engine(toy, TorchScriptGraph(toy.graph_file(TORCHSCRIPT)))
+    scripted = Engine(toy, TorchScriptGraph(toy))
     scripted.warm_up()
     batch = [Query(user_id=user, include_seen=True, explain=True) for user in (10, 20, None)]
     for found, expected in zip(scripted.rank(batch), engine.rank(batch), strict=True):
@@ -84,7 +96,7 @@ def test_equal_scores_stand_in_the_order_of_the_request_even_at_the_cut(scores, 
     assert best(as_array(scores, np.float32), top_k).tolist() == expected
 
 
-WRONG = [
+WRONG: list[tuple[str, dict[str, Any]]] = [
     ("candidate_ids", {"candidate_ids": np.empty(0, np.int64)}),
     ("candidate_ids", {"candidate_ids": np.arange(101)}),
     ("history", {"history_ids": np.arange(21), "history_ratings": np.ones(21, np.float32)}),
@@ -150,8 +162,12 @@ def test_candidates_that_are_all_unknown_give_an_empty_ranking(engine):
 
 
 def test_a_user_is_known_by_the_bundle_else_by_the_history(engine):
-    history = {"history_ids": np.array([3]), "history_ratings": as_array([9], np.float32)}
-    batch = [Query(user_id=10, **history), Query(user_id=11, **history), Query(user_id=11)]
+    ids, ratings = np.array([3]), as_array([9], np.float32)
+    batch = [
+        Query(user_id=10, history_ids=ids, history_ratings=ratings),
+        Query(user_id=11, history_ids=ids, history_ratings=ratings),
+        Query(user_id=11),
+    ]
     assert [answer.familiarity for answer in engine.rank(batch)] == [
         Familiarity.KNOWN,
         Familiarity.NEW_WITH_HISTORY,
@@ -164,10 +180,12 @@ class Spy:
 
     cells = 65_536
 
-    def __init__(self, graph):
-        self.graph, self.shapes = graph, []
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.affinity = graph.affinity
+        self.shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
-    def run(self, inputs):
+    def run(self, inputs: Inputs) -> Outputs:
         self.shapes.append((inputs["candidate_ids"].shape, inputs["history_ids"].shape))
         return self.graph.run(inputs)
 
@@ -190,7 +208,7 @@ def test_many_candidates_are_scored_in_slices_as_they_are_in_one_call(toy, graph
     spy = Spy(graph)
     spy.cells = 4
     query = Query(user_id=10, include_seen=True, include_adult=True, objective=Objective.RATING)
-    [sliced], [whole] = Engine(toy, spy).rank([query]), Engine(toy, graph).rank([query])
+    sliced, whole = ranked(Engine(toy, spy), query), ranked(Engine(toy, graph), query)
     widths = [candidates[1] for candidates, _ in spy.shapes]
     assert widths == [16, 16, 16, 12]
     assert sliced.anime_ids.tolist() == whole.anime_ids.tolist()
@@ -199,7 +217,7 @@ def test_many_candidates_are_scored_in_slices_as_they_are_in_one_call(toy, graph
 
 def test_the_bundles_own_model_knows_its_whole_catalogue(bundle_dir):
     bundle = Bundle.open(bundle_dir)
-    graph = TorchScriptGraph(bundle.graph_file(TORCHSCRIPT))
+    graph = TorchScriptGraph(bundle)
     Engine(bundle, graph).warm_up()
-    [answer] = Engine(bundle, graph).rank([Query(include_seen=True, include_adult=True)])
+    answer = ranked(Engine(bundle, graph), Query(include_seen=True, include_adult=True))
     assert len(answer.anime_ids) == len(bundle.catalogue)

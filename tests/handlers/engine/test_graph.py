@@ -1,41 +1,49 @@
+import shutil
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from anirank.errors import BundleError, DeviceUnavailable
-from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
-from handlers.engine.graph import OnnxGraph, TorchScriptGraph
+from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, Bundle
+from bundles.graph import Inputs
+from handlers.engine.graph import Graph
+from handlers.engine.onnx_graph import OnnxGraph
+from handlers.engine.torchscript_graph import TorchScriptGraph
 
-KINDS = [(OnnxGraph, ONNX), (TorchScriptGraph, TORCHSCRIPT)]
+SHAPES = [(1, 0, 1), (3, 0, 7), (1, 5, 200), (4, 2, 1)]
+KINDS: list[Callable[..., Graph]] = [OnnxGraph, TorchScriptGraph]
+FIELDS = 3  # of the profile in the `personal` bundle of the tests
 
 
-def inputs(batch, history, candidates):
+def inputs(batch: int, history: int, candidates: int, fields: int = 2) -> Inputs:
     random = np.random.default_rng(1)
     return {
         "user_id": random.integers(-5, 500, batch),
         "history_ids": random.integers(-5, 250, (batch, history)),
         "history_ratings": random.integers(1, 11, (batch, history)).astype(np.float32),
-        "profile": np.full((batch, 2), np.nan, np.float32),
+        "profile": np.full((batch, fields), np.nan, np.float32),
         "candidate_ids": random.integers(-5, 250, (batch, candidates)),
     }
 
 
-@pytest.mark.parametrize("shape", [(1, 0, 1), (3, 0, 7), (1, 5, 200), (4, 2, 1)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_both_forms_of_the_graph_give_one_answer_for_any_shape(toy, shape):
-    onnx, scripted = (kind(toy.graph_file(name)).run(inputs(*shape)) for kind, name in KINDS)
+    onnx, scripted = (kind(toy).run(inputs(*shape)) for kind in KINDS)
     for name, dtype in (("rating", "f4"), ("affinity", "f4"), ("wide", "f4"), ("known", "?")):
         assert onnx[name].shape == (shape[0], shape[2])
         assert onnx[name].dtype == scripted[name].dtype == dtype
         np.testing.assert_array_equal(onnx[name], scripted[name])
 
 
-@pytest.mark.parametrize("shape", [(1, 0, 1), (3, 0, 7), (1, 5, 200), (4, 2, 1)])
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("bundle", ["toy_dir", "bundle_dir", "personal_dir"])
-@pytest.mark.parametrize(("kind", "name"), KINDS)
-def test_the_affinity_alone_is_that_of_the_whole_graph(request, bundle, kind, name, shape):
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_affinity_alone_is_that_of_the_whole_graph(request, bundle, kind, shape):
     opened = Bundle.open(request.getfixturevalue(bundle))
-    graph, some = kind(opened.graph_file(name)), inputs(*shape)
-    some["profile"] = np.full((shape[0], len(opened.manifest.profile)), np.nan, np.float32)
+    batch, history, candidates = shape
+    graph, some = kind(opened), inputs(batch, history, candidates, len(opened.manifest.profile))
     np.testing.assert_array_equal(graph.affinity(some), graph.run(some)["affinity"])
 
 
@@ -44,34 +52,70 @@ def personal_dir(personal_bundle):
     return personal_bundle.folder
 
 
-@pytest.mark.parametrize("kind", [OnnxGraph, TorchScriptGraph])
-def test_a_file_that_is_no_graph_is_an_error_that_names_it(tmp_path, kind):
-    path = tmp_path / "ranker"
-    path.write_bytes(b"not a graph")
-    with pytest.raises(BundleError, match=r"ranker: .* cannot load it"):
-        kind(path)
+@pytest.fixture
+def personal_copy(personal_dir, tmp_path):
+    return shutil.copytree(personal_dir, tmp_path / "anime" / "1")
 
 
-@pytest.mark.parametrize(("kind", "name"), KINDS)
+def test_a_bundle_without_the_part_has_the_whole_graph_answer_the_same(personal_dir, personal_copy):
+    (personal_copy / AFFINITY).unlink()
+    whole, some = OnnxGraph(Bundle.open(personal_copy)), inputs(2, 30, 100, FIELDS)
+    part = OnnxGraph(Bundle.open(personal_dir))
+    np.testing.assert_array_equal(whole.affinity(some), part.affinity(some))
+
+
+def test_the_part_is_not_loaded_before_it_is_needed(personal_copy):
+    bundle = Bundle.open(personal_copy)
+    graph = OnnxGraph(bundle)
+    (personal_copy / AFFINITY).unlink()
+    graph.run(inputs(1, 3, 5, FIELDS))
+    with pytest.raises(BundleError, match=f"{AFFINITY}: changed after it was verified"):
+        graph.affinity(inputs(1, 3, 5, FIELDS))
+
+
+def test_the_part_is_not_loaded_beside_a_graph_that_has_changed(personal_copy):
+    graph = OnnxGraph(Bundle.open(personal_copy))
+    content = (personal_copy / ONNX).read_bytes()
+    (personal_copy / ONNX).write_bytes(content[::-1])
+    with pytest.raises(BundleError, match=f"{ONNX}: changed after it was verified"):
+        graph.affinity(inputs(1, 3, 5, FIELDS))
+
+
+def test_the_part_of_another_graph_is_refused(personal_copy, toy_dir):
+    shutil.copyfile(toy_dir / AFFINITY, personal_copy / AFFINITY)
+    graph = OnnxGraph(Bundle.open(personal_copy, verify=False))
+    with pytest.raises(BundleError, match=rf"{AFFINITY}: (part of a .* not of|.*cannot load it)"):
+        graph.affinity(inputs(1, 3, 5, FIELDS))
+
+
+@pytest.mark.parametrize(("kind", "name"), [(OnnxGraph, ONNX), (TorchScriptGraph, TORCHSCRIPT)])
+def test_a_file_that_is_no_graph_is_an_error_that_names_it(toy_dir, tmp_path, kind, name):
+    folder = shutil.copytree(toy_dir, tmp_path / "toy" / "1")
+    (folder / name).write_bytes(b"not a graph")
+    with pytest.raises(BundleError, match=rf"{name}: .* cannot load it"):
+        kind(Bundle.open(folder, verify=False))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:x", "cpu:0", ""])
-def test_a_device_that_is_none_is_refused(toy, kind, name, device):
+def test_a_device_that_is_none_is_refused(toy, kind, device):
     with pytest.raises(DeviceUnavailable, match="should be cpu, cuda or cuda:INDEX"):
-        kind(toy.graph_file(name), device)
+        kind(toy, device)
 
 
-@pytest.mark.parametrize(("kind", "name"), KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:99"])
-def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu_instead(toy, kind, name, device):
+def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu_instead(toy, kind, device):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(DeviceUnavailable, match=device):
-        kind(toy.graph_file(name), device)
+        kind(toy, device)
 
 
 def test_torchscript_on_a_gpu_answers_as_on_the_cpu(toy):
     if not torch.cuda.is_available():
         pytest.skip("no GPU that torch can use")
-    path, some = toy.graph_file(TORCHSCRIPT), inputs(3, 4, 50)
-    one, other = TorchScriptGraph(path, "cuda:0").run(some), TorchScriptGraph(path).run(some)
+    some = inputs(3, 4, 50)
+    one, other = TorchScriptGraph(toy, "cuda:0").run(some), TorchScriptGraph(toy).run(some)
     for name, found in one.items():
         np.testing.assert_array_equal(found, other[name])

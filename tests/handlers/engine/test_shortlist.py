@@ -5,15 +5,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
 from handlers.engine import engine as engine_module
 from handlers.engine import shortlist
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph, TorchScriptGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.planner import Plan
-from handlers.engine.query import Familiarity, Objective, Query
+from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.shortlist import Shortlist, best
-from tests.handlers.engine.test_engine import assert_same, queries
+from handlers.engine.torchscript_graph import TorchScriptGraph
+from tests.handlers.engine.test_engine import assert_same, queries, ranked
 
 QUARTERS = st.integers(-8, 8).map(lambda n: n / 4)
 
@@ -25,7 +26,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(engine_module, "WIDE", 1)
 
 
-def plan_of(count, top_k):
+def plan_of(count: int, top_k: int) -> Plan:
     nothing = np.empty(0, np.int64)
     return Plan(
         0,
@@ -84,7 +85,8 @@ def test_most_candidates_of_a_recommendation_are_never_rated(toy, graph, narrow)
             rated.append(inputs["candidate_ids"].shape[1])
             return graph.run(inputs)
 
-    [found] = Engine(toy, Spy()).rank([Query(user_id=10, top_k=3, objective=Objective.AFFINITY)])
+    query = Query(user_id=10, top_k=3, objective=Objective.AFFINITY)
+    found = ranked(Engine(toy, Spy()), query)
     assert len(found.anime_ids) == 3
     assert len(rated) == 1
     assert rated[0] < len(toy.catalogue) / 2
@@ -99,11 +101,9 @@ def bundle(request, personal_bundle):
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(OnnxGraph, ONNX), (TorchScriptGraph, TORCHSCRIPT)], ids=["onnx", "script"]
-)
-def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monkeypatch, kind, name):
-    graph = kind(bundle.graph_file(name))
+@pytest.mark.parametrize("kind", [OnnxGraph, TorchScriptGraph])
+def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monkeypatch, kind):
+    graph = kind(bundle)
     rng = np.random.default_rng(4)
     batch = [Query(user_id=int(user), top_k=10, explain=True) for user in bundle.histories.user_id]
     for length in (0, 1, 5, 300):
@@ -125,6 +125,7 @@ def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monke
 
     monkeypatch.setattr(graph, "run", noted)
     for found, expected in zip(Engine(bundle, graph).rank(batch), everything, strict=True):
+        assert isinstance(expected, Ranking)
         assert_same(found, expected)
     if not bundle.manifest.beta:  # else all of so small a catalogue may be in the running
         assert sum(rated) < len(batch) * len(bundle.catalogue) / 2

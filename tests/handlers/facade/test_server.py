@@ -46,9 +46,9 @@ import asyncio, sys, time
 from pathlib import Path
 from handlers.facade.server import serve
 from handlers.facade.backends.embedded import EmbeddedBackend
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits
 from handlers.facade.versions.roster import Roster, ServedVersion
 
@@ -61,7 +61,7 @@ class Slow:
 
 folder, address, seconds, queued = sys.argv[1:]
 bundle = Bundle.open(Path(folder))
-graph = Slow(OnnxGraph(bundle.graph_file(ONNX)), float(seconds))
+graph = Slow(OnnxGraph(bundle), float(seconds))
 limits = Limits(candidates=100, history=20, message_bytes=10_000, queued=int(queued))
 backend = EmbeddedBackend(Engine(bundle, graph, limits))
 started = lambda port: print(port, flush=True)

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import struct
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import safetensors.numpy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+from numpy.typing import NDArray
 
 from anirank.errors import InvalidQuery, WireError
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
@@ -17,12 +20,12 @@ from handlers.forms import binary, tensors
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
-def vector(dtype, size=None):
+def vector(dtype: type[np.generic], size: int | None = None) -> st.SearchStrategy[NDArray[Any]]:
     return arrays_of.arrays(dtype, st.integers(0, 12) if size is None else size)
 
 
 @st.composite
-def queries(draw):
+def queries(draw: st.DrawFn) -> Query:
     size = draw(st.integers(0, 5))
     return Query(
         user_id=draw(st.none() | INT64),
@@ -39,7 +42,7 @@ def queries(draw):
 
 
 @st.composite
-def reasons(draw, ranked):
+def reasons(draw: st.DrawFn, ranked: int) -> Reasons:
     counts = draw(st.lists(st.integers(0, 4), min_size=ranked, max_size=ranked))
     return Reasons(
         offsets=np.cumsum([0, *counts]),
@@ -52,7 +55,7 @@ def reasons(draw, ranked):
 
 
 @st.composite
-def rankings(draw):
+def rankings(draw: st.DrawFn) -> Ranking:
     size = draw(st.integers(0, 5))
     return Ranking(
         anime_ids=draw(vector(np.int64, size)),
@@ -70,7 +73,7 @@ def rankings(draw):
 errors = st.builds(InvalidQuery, st.text(), st.text())
 
 
-def assert_equal(found, expected):
+def assert_equal(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
     if isinstance(expected, InvalidQuery):
         assert (found.field, found.reason) == (expected.field, expected.reason)
@@ -129,12 +132,14 @@ def test_what_the_safetensors_library_writes_is_read(arrays, metadata):
         np.testing.assert_array_equal(found[name], array)
 
 
-def framed(header, data=b""):
+def framed(header: object, data: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
 
-def entry(dtype="I64", shape=(1,), offsets=(0, 8)):
+def entry(
+    dtype: str = "I64", shape: Sequence[int] = (1,), offsets: Sequence[int] = (0, 8)
+) -> dict[str, Any]:
     return {"a": {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}}
 
 

@@ -24,6 +24,7 @@ WHOLE = {
 def test_every_key_finds_its_place(toy):
     query = read_query(WHOLE, toy.manifest.profile)
     assert query.user_id == 366396
+    assert query.candidate_ids is not None
     assert query.candidate_ids.tolist() == [1, 5]
     assert query.history_ids.tolist() == [1, 5]
     np.testing.assert_array_equal(query.history_ratings, [9, np.nan])
@@ -96,8 +97,9 @@ def test_a_ranking_is_written_with_titles_and_every_digit(toy, engine):
 
 
 def test_reasons_are_written_by_their_names_and_add_up_to_the_wide_score(toy, engine):
-    history = {"history_ids": np.array([3, 6, 9]), "explain": True}
-    [ranking] = engine.rank([Query(history_ratings=np.float32([9, 8, np.nan]), **history)])
+    ratings = np.array([9, 8, np.nan], np.float32)
+    query = Query(history_ids=np.array([3, 6, 9]), history_ratings=ratings, explain=True)
+    [ranking] = engine.rank([query])
     document = json.loads(json.dumps(write_ranking(ranking, toy)))
     kinds = set()
     for entry in document["ranking"]:

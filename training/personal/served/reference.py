@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from training.folding.served import Inputs
+from bundles.graph import Inputs
 from training.interactions.expectation import USER_DAMPING
 from training.interactions.interactions import History
 from training.personal.features.profiles import Profiles

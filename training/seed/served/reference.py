@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from training.folding.served import Inputs
+from bundles.graph import Inputs
 from training.seed.encoders import Encoders
 from training.seed.network import SeedNetwork
 from training.tables.tables import Tables

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from anirank.errors import InvalidQuery
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.versions.roster import Roster, ServedVersion
@@ -17,7 +17,7 @@ REQUESTS = 20_000
 
 def version_of(folder):
     bundle = Bundle.open(folder)
-    engine = Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    engine = Engine(bundle, OnnxGraph(bundle))
     return ServedVersion(bundle, EmbeddedBackend(engine), Limits())
 
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from anirank.errors import ParityError
-from bundles.bundle import ONNX, TORCHSCRIPT, Bundle
+from bundles.bundle import Bundle
+from bundles.graph import OUTPUTS
 from export.bundle import Exported
-from export.graphs import OUTPUTS
 from export.parity import TOLERANCE, as_form, check, requests
 from handlers.engine.engine import Engine
-from handlers.engine.graph import OnnxGraph, TorchScriptGraph
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
+from handlers.engine.torchscript_graph import TorchScriptGraph
 from training.folding.served import Served
 from training.personal.features.profiles import Profiles
 from training.personal.model import PersonalModel
@@ -33,7 +34,7 @@ def bundle(personal_bundle: Exported) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle.graph_file(ONNX)))
+    return Engine(bundle, OnnxGraph(bundle))
 
 
 def test_every_form_is_the_training_model_to_a_unit_in_the_last_place(
@@ -78,7 +79,7 @@ def test_a_known_users_stored_history_is_taken_and_both_runtimes_agree(
 ) -> None:
     user = int(bundle.histories.user_id[0])
     ids, ratings = bundle.histories.of(user)
-    other = Engine(bundle, TorchScriptGraph(bundle.graph_file(TORCHSCRIPT)))
+    other = Engine(bundle, TorchScriptGraph(bundle))
     asked = [Query(user_id=user), Query(user_id=user, history_ids=ids, history_ratings=ratings)]
     answers = [each.rank(asked) for each in (engine, other)]
     rankings = [ranking for answer in answers for ranking in answer]
