@@ -42,7 +42,7 @@ class ServerTls:
         self._greeted = self._files.current()
         return grpc.dynamic_ssl_server_credentials(
             _configuration(self._greeted),
-            self._fetch,
+            self._fetch,  # type: ignore[arg-type]  # None is documented, and not in the types
             require_client_authentication=self._client_ca is not None,
         )
 
