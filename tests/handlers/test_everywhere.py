@@ -66,8 +66,16 @@ def test_both_backends_of_the_facade_give_the_reasons_of_the_engine(
         return answers
 
     version = bundle.manifest.version
-    over = (torchserve.grpc_address, torchserve.name, version, torchserve.key_file)
-    for backend in (lambda: EmbeddedBackend(engine), lambda: TorchServeBackend(*over)):
+
+    def over_torchserve():
+        return TorchServeBackend(
+            torchserve.grpc_address,
+            name=torchserve.name,
+            version=version,
+            key_file=torchserve.key_file,
+        )
+
+    for backend in (lambda: EmbeddedBackend(engine), over_torchserve):
 
         async def answered(backend=backend):
             return await ask(backend())

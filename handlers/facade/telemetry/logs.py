@@ -16,7 +16,7 @@ QUIET_S = 5.0  # without a request that meets it, and a fault may be over
 log = logging.getLogger(__name__)
 
 
-class _Formatter(JsonFormatter):  # type: ignore[misc]  # pythonjsonlogger's types are not read
+class _Formatter(JsonFormatter):
     def formatTime(  # noqa: N802 - logging's name
         self, record: logging.LogRecord, datefmt: str | None = None
     ) -> str:
@@ -42,12 +42,12 @@ def start(level: Level = "info") -> None:
     handler.setFormatter(formatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_metadata)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_holds_no_metadata)
     logging.getLogger().setLevel(max(logging.INFO, getattr(logging, level.upper())))
     logging.getLogger("handlers").setLevel(level.upper())
 
 
-def _shows_no_metadata(record: logging.LogRecord) -> bool:
+def _holds_no_metadata(record: logging.LogRecord) -> bool:
     # gRPC writes out each value of a call's metadata that is no text, a token too, and so lets who
     # sends such values fill the log.
     return not str(record.msg).startswith("Invalid encoding on")

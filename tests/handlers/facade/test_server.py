@@ -66,7 +66,7 @@ limits = Limits(candidates=100, history=20, message_bytes=10_000, queued=int(que
 backend = EmbeddedBackend(Engine(bundle, graph, limits))
 started = lambda port: print(port, flush=True)
 roster = Roster(ServedVersion(bundle, backend, limits))
-asyncio.run(serve(roster, address, limits, started))
+asyncio.run(serve(roster, address, limits=limits, started=started))
 """
 
 
@@ -319,7 +319,7 @@ def serve_here(bundle, backend, check, address="127.0.0.1:0"):
     async def both():
         roster = Roster(ServedVersion(bundle, backend(), Limits()))
         ports = asyncio.Queue()
-        serving = asyncio.create_task(serve(roster, address, Limits(), ports.put_nowait))
+        serving = asyncio.create_task(serve(roster, address, started=ports.put_nowait))
         first = asyncio.create_task(ports.get())
         await asyncio.wait((serving, first), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -355,7 +355,10 @@ def test_torchserve_behind_the_facade_answers_as_onnx_runtime_does(torchserve, b
     def backend():
         version = bundle.manifest.version
         return TorchServeBackend(
-            torchserve.grpc_address, torchserve.name, version, torchserve.key_file
+            torchserve.grpc_address,
+            name=torchserve.name,
+            version=version,
+            key_file=torchserve.key_file,
         )
 
     replies = serve_here(bundle, backend, check)
@@ -377,5 +380,5 @@ def test_a_facade_whose_torchserve_is_gone_says_unavailable_and_not_serving(toy,
         with grpc.insecure_channel(address) as channel:
             return HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
 
-    backend = serve_here(toy, lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys), check)
+    backend = serve_here(toy, lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys), check)
     assert backend == NOT_SERVING

@@ -25,20 +25,20 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 PROGRAM = """
 import sys, time
 from pathlib import Path
-import anirank
-from handlers.facade.versions import loader
+from anirank.cli.app import main
+from handlers.facade.backends import embedded
 
 held = Path(sys.argv.pop(1))
 
-class Held(loader.OnnxGraph):
+class Held(embedded.OnnxGraph):
     def run(self, inputs):
         while held.exists():
             held.with_suffix(".arrived").touch()
             time.sleep(0.01)
         return super().run(inputs)
 
-loader.OnnxGraph = Held
-anirank.main()
+embedded.OnnxGraph = Held
+main()
 """
 
 

@@ -27,7 +27,7 @@ from anirank.errors import (
     ServingError,
     Unauthenticated,
 )
-from handlers.security.access import Security, protected
+from handlers.security.access import Security
 from handlers.security.tls import ServerTls
 from handlers.security.tokens import Tokens
 
@@ -118,7 +118,7 @@ def test_an_address_open_to_other_machines_is_refused_without_tls(address, writt
     with pytest.raises(AddressRefused, match=f"^{re.escape(address)}: is open to other machines"):
         Security().check(address)
     Security(insecure_public=True).check(address)
-    protected(written.certificate, written.key).check(address)
+    Security.from_files(certificate=written.certificate, key=written.key).check(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)

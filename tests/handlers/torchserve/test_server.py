@@ -95,7 +95,9 @@ def test_the_binary_form_is_answered_in_the_binary_form(torchserve, bundle, onnx
 def backend_for(server, bundle, key_file=None):
     version = bundle.manifest.version
     key_file = key_file or server.key_file
-    return TorchServeBackend(server.grpc_address, server.name, version, key_file)
+    return TorchServeBackend(
+        server.grpc_address, name=server.name, version=version, key_file=key_file
+    )
 
 
 def test_one_grpc_call_carries_a_batch(torchserve, bundle, onnx_engine):
@@ -182,7 +184,7 @@ def test_a_file_that_is_no_archive_is_an_error_that_names_it(tmp_path):
 
 def test_a_backend_that_is_not_there_is_unavailable(bundle, torchserve, tmp_path):
     async def ask(key_file: Path):
-        backend = TorchServeBackend("127.0.0.1:1", "anime", "1", key_file)
+        backend = TorchServeBackend("127.0.0.1:1", name="anime", version="1", key_file=key_file)
         try:
             await backend.rank([Query()])
         finally:

@@ -23,11 +23,10 @@ from anirank.errors import BackendUnavailable, DeadlinePassed
 from handlers.engine.query import Limits, Query
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
-from handlers.facade.backends.own_torchserve import OwnTorchServe
-from handlers.facade.backends.torchserve import TorchServeBackend
+from handlers.facade.backends.torchserve import OwnTorchServe, TorchServeBackend
 from handlers.facade.server import serve
 from handlers.facade.settings import Settings
-from handlers.facade.shutdown import Ending
+from handlers.facade.shutdown import Shutdown
 from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.roster import Roster, ServedVersion
 from handlers.forms import binary
@@ -65,7 +64,7 @@ async def called(answer, key_file, **options):
     inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(peer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    backend = TorchServeBackend(address, "anime", "1", key_file, **options)
+    backend = TorchServeBackend(address, name="anime", version="1", key_file=key_file, **options)
     try:
         yield backend, peer
     finally:
@@ -74,7 +73,8 @@ async def called(answer, key_file, **options):
 
 
 def backend_for(server, **options):
-    return TorchServeBackend(server.grpc_address, server.name, "1", server.key_file, **options)
+    named = {"name": server.name, "version": "1", "key_file": server.key_file}
+    return TorchServeBackend(server.grpc_address, **named, **options)
 
 
 async def until(condition):
@@ -183,7 +183,7 @@ def test_one_that_takes_connections_and_says_nothing_is_unavailable_in_time(key_
     async def check():
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"127.0.0.1:{silent.getsockname()[1]}"
-            backend = TorchServeBackend(address, "a", "1", key_file, call_s=0.3, probe_s=0.3)
+            backend = TorchServeBackend(address, name="a", version="1", key_file=key_file, call_s=0.3, probe_s=0.3)
             with pytest.raises(BackendUnavailable, match=address):
                 await backend.rank([Query()])
             assert not await backend.ready()
@@ -199,7 +199,7 @@ def test_one_that_starts_later_is_found_by_itself(key_file):
     async def check():
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        backend = TorchServeBackend(address, "anime", "1", key_file)
+        backend = TorchServeBackend(address, name="anime", version="1", key_file=key_file)
         assert not await backend.ready()
         with pytest.raises(BackendUnavailable, match="UNAVAILABLE"):
             await backend.rank([Query()])
@@ -331,10 +331,10 @@ def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(vict
     async def check():
         backend = backend_for(victim, call_s=1.0, probe_s=1.0)
         await until(backend.ready)
-        roster, ending = Roster(ServedVersion(bundle, backend, Limits())), Ending()
+        roster, shutdown = Roster(ServedVersion(bundle, backend, Limits())), Shutdown()
         port = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(
-            serve(roster, "127.0.0.1:0", started=port.set_result, ending=ending)
+            serve(roster, "127.0.0.1:0", started=port.set_result, shutdown=shutdown)
         )
         async with grpc.aio.insecure_channel(f"127.0.0.1:{await port}") as channel:
 
@@ -359,7 +359,7 @@ def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(vict
                 os.kill(pid, signal.SIGCONT)
             await says(health_pb2.HealthCheckResponse.SERVING)
             assert (await stub.Recommend(pb.RecommendRequest())).ranking
-        ending.tell()
+        shutdown.request()
         await serving
 
     asyncio.run(check())
