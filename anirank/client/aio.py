@@ -1,5 +1,6 @@
 """The client for asyncio."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,9 @@ from anirank.client.requests import (
     stream_request,
 )
 from anirank.errors import ServingError
+
+_UNWRITTEN = "Internal error from Core"  # grpc.aio's details of a message that it could not write
+_STATUS_S, _STATUS_CHECKS = 1.0, 100  # how long to wait for what the server said, and how often
 
 
 class AsyncClient:
@@ -81,15 +85,19 @@ class AsyncClient:
         self, requests: AsyncIterable[Request] | Iterable[Request]
     ) -> AsyncIterator[tuple[int, pb.RankReply | ServingError]]:
         """Answer many over one stream, as `Client.stream`; `requests` may be asynchronous too."""
-        call = self._stub.RankStream(_messages(requests, self._timeout_s), metadata=self._metadata)
+        faults: list[Exception] = []
+        messages = _messages(requests, self._timeout_s, faults)
+        call = self._stub.RankStream(messages, metadata=self._metadata)
         try:
             async for answer in call:
                 ok = answer.HasField("reply")
                 yield answer.id, answer.reply if ok else failure_of(answer.status)
-        except grpc.RpcError as error:
-            raise failure(error) from error
+        except grpc.aio.AioRpcError as error:
+            raise failure(await _final(call, error)) from error
         finally:
             call.cancel()
+        for fault in faults:
+            raise fault
 
     async def model_info(self) -> pb.ModelInfo:
         """Which model answers, its limits and its profile fields."""
@@ -104,14 +112,37 @@ class AsyncClient:
 
 
 async def _messages(
-    requests: AsyncIterable[Request] | Iterable[Request], timeout_s: float
+    requests: AsyncIterable[Request] | Iterable[Request], timeout_s: float, faults: list[Exception]
 ) -> AsyncIterator[pb.RankStreamRequest]:
+    """The messages of a stream, which end where `requests` fail; why is put into `faults`."""
     place = 0
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield stream_request(place, request, timeout_s)
-            place += 1
-    else:
-        for request in requests:
-            yield stream_request(place, request, timeout_s)
-            place += 1
+    try:
+        if isinstance(requests, AsyncIterable):
+            async for request in requests:
+                yield stream_request(place, request, timeout_s)
+                place += 1
+        else:
+            for request in requests:
+                yield stream_request(place, request, timeout_s)
+                place += 1
+    except Exception as fault:  # grpc.aio would cancel the call, and its caller, without a word
+        faults.append(fault)
+
+
+async def _final(call: Any, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+    """The error of a call by the server's status.
+
+    Where a message could not be written, since the server had ended the call, grpc.aio says
+    INTERNAL until it has read why.
+    """
+    if error.code() is not grpc.StatusCode.INTERNAL or error.details() != _UNWRITTEN:
+        return error
+    for _ in range(_STATUS_CHECKS):
+        if await call.code() is not grpc.StatusCode.INTERNAL:
+            break
+        await asyncio.sleep(_STATUS_S / _STATUS_CHECKS)
+    return grpc.aio.AioRpcError(
+        await call.code(),
+        trailing_metadata=await call.trailing_metadata(),
+        details=await call.details(),
+    )

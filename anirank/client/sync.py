@@ -93,12 +93,11 @@ class Client:
         A request that cannot be answered has its error for an outcome, and the others go on. The
         server takes up so many at a time (`Limits.streamed`), and `requests` is read as it does; it
         holds back who does not read the answers. Each answer has `timeout_s` seconds, the stream as
-        long as it takes; left early, it is cancelled. Raises what ends the stream itself.
+        long as it takes; left early, it is cancelled. Raises what ends the stream itself, and what
+        `requests` raise, once those before have their answers.
         """
-        messages = (
-            stream_request(place, request, self._timeout_s)
-            for place, request in enumerate(requests)
-        )
+        faults: list[Exception] = []
+        messages = _messages(requests, self._timeout_s, faults)
         call = self._stub.RankStream(messages, metadata=self._metadata)
         try:
             for answer in call:
@@ -108,6 +107,8 @@ class Client:
             raise failure(error) from error
         finally:
             call.cancel()
+        for fault in faults:
+            raise fault
 
     def model_info(self) -> pb.ModelInfo:
         """Which model answers, its limits and its profile fields."""
@@ -119,3 +120,14 @@ class Client:
             return method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise failure(error) from error
+
+
+def _messages(
+    requests: Iterable[Request], timeout_s: float, faults: list[Exception]
+) -> Iterator[pb.RankStreamRequest]:
+    """The messages of a stream, which end where `requests` fail; why is put into `faults`."""
+    try:
+        for place, request in enumerate(requests):
+            yield stream_request(place, request, timeout_s)
+    except Exception as fault:  # gRPC would end the call as CANCELLED, without a word
+        faults.append(fault)

@@ -380,5 +380,7 @@ def test_a_facade_whose_torchserve_is_gone_says_unavailable_and_not_serving(toy,
         with grpc.insecure_channel(address) as channel:
             return HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
 
-    backend = serve_here(toy, lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys), check)
+    backend = serve_here(
+        toy, lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys), check
+    )
     assert backend == NOT_SERVING

@@ -183,7 +183,9 @@ def test_one_that_takes_connections_and_says_nothing_is_unavailable_in_time(key_
     async def check():
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"127.0.0.1:{silent.getsockname()[1]}"
-            backend = TorchServeBackend(address, name="a", version="1", key_file=key_file, call_s=0.3, probe_s=0.3)
+            backend = TorchServeBackend(
+                address, name="a", version="1", key_file=key_file, call_s=0.3, probe_s=0.3
+            )
             with pytest.raises(BackendUnavailable, match=address):
                 await backend.rank([Query()])
             assert not await backend.ready()

@@ -209,7 +209,9 @@ def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path,
     caplog.set_level(logging.INFO)
     keys = tmp_path / "key_file.json"
     keys.write_text('{"inference": {"key": "s3cret-key"}}')
-    address = serve(backend=lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys))
+    address = serve(
+        backend=lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys)
+    )
     with Client(address) as client:
         for _ in range(20):
             with pytest.raises(BackendUnavailable):

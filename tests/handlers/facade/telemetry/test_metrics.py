@@ -345,7 +345,10 @@ def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
     keys = tmp_path / "key_file.json"
     keys.write_text('{"inference": {"key": "k"}}')
     gone = Metrics()
-    serve(observer=Observer(gone), backend=lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys))
+    serve(
+        observer=Observer(gone),
+        backend=lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys),
+    )
     with MetricsServer("127.0.0.1:0", gone.registry) as server:
         assert value(scrape(server.port), "anirank_ready") == 0
 
