@@ -1,7 +1,6 @@
 """The client for asyncio."""
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -20,10 +19,9 @@ from anirank.client.requests import (
     recommend_request,
     stream_request,
 )
-from anirank.errors import ServingError
+from anirank.errors import BackendUnavailable, ServingError
 
 _UNWRITTEN = "Internal error from Core"  # grpc.aio's details of a message that it could not write
-_STATUS_S, _STATUS_CHECKS = 1.0, 100  # how long to wait for what the server said, and how often
 
 
 class AsyncClient:
@@ -83,7 +81,7 @@ class AsyncClient:
 
     async def stream(
         self, requests: AsyncIterable[Request] | Iterable[Request]
-    ) -> AsyncIterator[tuple[int, pb.RankReply | ServingError]]:
+    ) -> AsyncGenerator[tuple[int, pb.RankReply | ServingError], None]:
         """Answer many over one stream, as `Client.stream`; `requests` may be asynchronous too."""
         faults: list[Exception] = []
         messages = _messages(requests, self._timeout_s, faults)
@@ -93,7 +91,9 @@ class AsyncClient:
                 ok = answer.HasField("reply")
                 yield answer.id, answer.reply if ok else failure_of(answer.status)
         except grpc.aio.AioRpcError as error:
-            raise failure(await _final(call, error)) from error
+            if error.code() is grpc.StatusCode.INTERNAL and error.details() == _UNWRITTEN:
+                raise await self._lost_failure() from error
+            raise failure(error) from error
         finally:
             call.cancel()
         for fault in faults:
@@ -103,6 +103,18 @@ class AsyncClient:
         """Which model answers, its limits and its profile fields."""
         info: pb.ModelInfo = await self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
         return info
+
+    async def _lost_failure(self) -> ServingError:
+        """Why the server ended a stream, where grpc.aio has lost its status.
+
+        It does so where the call ends while a message is written. What ends a stream ends other
+        calls too, so that one of them says why.
+        """
+        try:
+            await self.model_info()
+        except ServingError as error:
+            return error
+        return BackendUnavailable("the server ended the stream while it was written to; ask again")
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
@@ -127,22 +139,3 @@ async def _messages(
                 place += 1
     except Exception as fault:  # grpc.aio would cancel the call, and its caller, without a word
         faults.append(fault)
-
-
-async def _final(call: Any, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-    """The error of a call by the server's status.
-
-    Where a message could not be written, since the server had ended the call, grpc.aio says
-    INTERNAL until it has read why.
-    """
-    if error.code() is not grpc.StatusCode.INTERNAL or error.details() != _UNWRITTEN:
-        return error
-    for _ in range(_STATUS_CHECKS):
-        if await call.code() is not grpc.StatusCode.INTERNAL:
-            break
-        await asyncio.sleep(_STATUS_S / _STATUS_CHECKS)
-    return grpc.aio.AioRpcError(
-        await call.code(),
-        trailing_metadata=await call.trailing_metadata(),
-        details=await call.details(),
-    )

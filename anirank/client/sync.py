@@ -1,6 +1,6 @@
 """The client for programs that wait for each answer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -84,7 +84,7 @@ class Client:
 
     def stream(
         self, requests: Iterable[Request]
-    ) -> Iterator[tuple[int, pb.RankReply | ServingError]]:
+    ) -> Generator[tuple[int, pb.RankReply | ServingError], None, None]:
         """Answer many over one stream, each as soon as it is ready: its place, and its reply.
 
         for place, outcome in client.stream(pb.RecommendRequest(user_id=user) for user in users):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import requests
 
+from anirank.errors import InvalidQuery
 from bundles.bundle import ONNX, Bundle
 from export.bundle import Exported
 from handlers.engine.engine import Engine
@@ -48,8 +49,10 @@ def batch(bundle: Bundle) -> list[Query]:
     return [*known[:8], visitor, Query(candidate_ids=ids[::-1], explain=True), Query(top_k=5)]
 
 
-def same(one: Ranking, other: Ranking) -> bool:
-    """Whether two answers are the same to the last bit, but for the time they took."""
+def same(one: Ranking | InvalidQuery, other: Ranking | InvalidQuery) -> bool:
+    """Whether two rankings are the same to the last bit, but for the time they took."""
+    assert isinstance(one, Ranking)
+    assert isinstance(other, Ranking)
     timeless = [dataclasses.replace(each, compute_s=0.0) for each in (one, other)]
     return binary.write_rankings(timeless[:1]) == binary.write_rankings(timeless[1:])
 

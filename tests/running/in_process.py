@@ -37,7 +37,7 @@ def _served(
     **options: Any,
 ) -> Iterator[str]:
     ports: queue.Queue[int] = queue.Queue()
-    end: list[Callable[[], None]] = []
+    end: list[Callable[[], Any]] = []
 
     async def answer() -> None:
         shutdown = Shutdown()
@@ -46,7 +46,7 @@ def _served(
         bounds = limits or Limits()
         computes = backend() if backend is not None else EmbeddedBackend(engine)
         roster = Roster(ServedVersion(bundle, computes, bounds))
-        started = {"limits": bounds, "started": ports.put, "shutdown": shutdown}
+        started: dict[str, Any] = {"limits": bounds, "started": ports.put, "shutdown": shutdown}
         await serve_facade(roster, "127.0.0.1:0", **started, **options)
 
     with ThreadPoolExecutor(1) as thread:

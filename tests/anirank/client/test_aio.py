@@ -11,6 +11,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 
 import anirank
 from anirank.client.aio import AsyncClient
+from anirank.client.requests import RankOptions, Request
 from anirank.client.sync import Client
 from anirank.errors import (
     BackendUnavailable,
@@ -26,7 +27,7 @@ from handlers.engine.query import Limits
 from handlers.facade.backends.embedded import EmbeddedBackend
 
 TOKEN = "a-token-of-these-tests-0123456789"
-EVERYTHING = {
+EVERYTHING: RankOptions = {
     "user_id": 10,
     "history": {3: 9.0, 6: None},
     "profile": {"gender": "Male", "days_watched": 0.5},
@@ -103,7 +104,7 @@ def test_many_calls_of_one_client_are_answered_each_with_its_own(address, world)
             assert timeless(reply) == timeless(client.recommend(user_id=user))
 
 
-REQUESTS = [
+REQUESTS: list[Request] = [
     pb.RankRequest(candidate_ids=[3, 6]),
     pb.RankRequest(),
     pb.RecommendRequest(model_version="none"),
@@ -145,7 +146,7 @@ def test_a_stream_reads_no_further_than_the_server_takes_up(gated, wrapped):
             await here.until_at_the_gate()
             here.gate.open.set()
             _, outcome = await first
-            assert outcome.ranking
+            assert isinstance(outcome, pb.RankReply)
             await answers.aclose()
         await here.until_streams_ended()
 
@@ -176,7 +177,7 @@ def test_a_fault_of_the_requests_is_raised_once_those_before_have_their_answers(
         async for place, outcome in client.stream(wrapped(broken())):
             found[place] = len(outcome.ranking)
 
-    found = {}
+    found: dict[int, int] = {}
     with pytest.raises(ValueError, match="no more"):
         ask(address, check)
     assert found == {0: 1}
@@ -260,7 +261,12 @@ def secured(serving, tmp_path_factory):
     tokens = folder / "tokens"
     tokens.touch(0o600)
     tokens.write_text(f"{TOKEN}\n")
-    options = ("--tls-cert", folder / "localhost.pem", "--tls-key", folder / "localhost.key")
+    options: tuple[object, ...] = (
+        "--tls-cert",
+        folder / "localhost.pem",
+        "--tls-key",
+        folder / "localhost.key",
+    )
     options += ("--tls-client-ca", folder / "ca.pem", "--tokens", tokens)
     with serving(folder / "stderr", *options) as facade:
         shown = {"certificate": folder / "caller.pem", "key": folder / "caller.key"}

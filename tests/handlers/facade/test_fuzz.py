@@ -9,6 +9,7 @@ import struct
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -18,7 +19,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from grpc_status import rpc_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +26,7 @@ from anirank.errors import InvalidQuery
 from handlers.engine.query import Query
 from handlers.facade.capacity import CONNECTIONS
 from handlers.torchserve.body import Body
+from tests.running.calls import status_of_call
 
 SERVICE = "/anime.ranking.v1.RankingService"
 # Where in a request something can be wrong.
@@ -97,7 +98,7 @@ def ask(channel, method: str, body: bytes) -> bytes | error_details_pb2.BadReque
     except grpc.RpcError as error:
         caught = error
     assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT, caught
-    [detail] = rpc_status.from_call(caught).details
+    [detail] = status_of_call(caught).details
     bad = error_details_pb2.BadRequest()
     assert detail.Unpack(bad)
     [violation] = bad.field_violations
@@ -360,7 +361,8 @@ def serves(address: str) -> bool:
     with grpc.insecure_channel(address, options=options) as channel:
         health = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
         body = pb.RankRequest(candidate_ids=[3]).SerializeToString()
-        ranked = channel.unary_unary(f"{SERVICE}/Rank")(body, timeout=60)
+        rank: Any = channel.unary_unary(f"{SERVICE}/Rank")
+        ranked = rank(body, timeout=60)
     return (
         health.status == health_pb2.HealthCheckResponse.SERVING
         and len(pb.RankReply.FromString(ranked).ranking) == 1

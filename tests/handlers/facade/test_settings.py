@@ -93,7 +93,7 @@ def test_what_cannot_be_is_one_line_that_names_the_option(given, message):
 
 
 def test_versions_are_read_as_they_are_typed():
-    settings = Settings(versions=["1=3", "newest"])
+    settings = Settings.model_validate({"versions": ["1=3", "newest"]})
     assert settings.versions == {"1": 3.0, "newest": 1.0}
     assert settings.weights(["1", "2", "10"]) == {"1": 3.0, "10": 1.0}
     assert settings.weights(["1"]) == {"1": 4.0}

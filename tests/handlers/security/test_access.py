@@ -178,6 +178,7 @@ def test_who_shows_a_certificate_and_a_token_is_answered(address, files):
             assert len(client.rank([3, 6]).ranking) == 2
             assert client.model_info().name == "toy"
             [(_, reply)] = client.stream([pb.RankRequest(candidate_ids=[3, 6])])
+            assert isinstance(reply, pb.RankReply)
             assert len(reply.ranking) == 2
 
 
@@ -317,7 +318,7 @@ def test_files_are_read_again_when_they_change(serving, written, tmp_path, worke
 def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(serving, written, tmp_path):
     log = tmp_path / "log"
 
-    def answered() -> None:
+    def answered(address: str) -> None:
         for _ in range(2):  # connections of their own, each greeted anew
             with Client(address, **written.shown, token=TOKEN) as client:
                 client.rank([3])
@@ -328,20 +329,20 @@ def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(serving, writt
 
     with serving(log, *options_of(written)) as (address, _):
         written.certificate.write_bytes(b"junk")
-        answered()
+        answered(address)
         assert complaints(written.certificate) == 1
         strange = trustme.CA().issue_cert("localhost")
         written.certificate.write_bytes(strange.cert_chain_pems[0].bytes())  # of another key
-        answered()
+        answered(address)
         assert complaints(written.certificate) == 2
         write_tokens(written.tokens, "# nobody")
-        answered()
+        answered(address)
         assert complaints(written.tokens) == 1
         write_tokens(written.tokens, TOKEN + "2").chmod(0o644)
-        answered()
+        answered(address)
         assert complaints(written.tokens) == 2
         written.tokens.unlink()
-        answered()
+        answered(address)
         assert complaints(written.tokens) == 3
         assert "-of-this-test-" not in log.read_text()
 

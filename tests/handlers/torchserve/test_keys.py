@@ -33,8 +33,18 @@ def test_a_key_file_that_is_half_written_is_an_error_that_names_it(tmp_path, con
         KeyFile(path).key("inference")
 
 
-class Management(http.server.BaseHTTPRequestHandler):
+class Management(http.server.HTTPServer):
     """Takes the place of a TorchServe's management API, with a key file of its own choice."""
+
+    def __init__(self, writes, elsewhere):
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.asked: list[tuple[str, str]] = []
+        self.writes, self.elsewhere = writes, elsewhere
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    server: Management
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers["Authorization"]))
@@ -62,10 +72,8 @@ def management(tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(writes=None, elsewhere=None):
-            server = http.server.HTTPServer(("127.0.0.1", 0), Management)
+            server = Management(writes, elsewhere)
             stack.callback(server.server_close)
-            server.asked, server.writes, server.elsewhere = [], writes, elsewhere
-            server.url = f"http://127.0.0.1:{server.server_port}"
             stack.callback(server.shutdown)
             threading.Thread(target=server.serve_forever, args=(0.05,)).start()
             return server

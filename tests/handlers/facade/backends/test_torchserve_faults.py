@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from pytorch_serve import inference_pb2, inference_pb2_grpc
 
 from anirank.errors import BackendUnavailable, DeadlinePassed
-from handlers.engine.query import Limits, Query
+from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
 from handlers.facade.backends.torchserve import OwnTorchServe, TorchServeBackend
@@ -264,7 +264,9 @@ def test_without_a_torchserve_at_all_the_fallback_serves(toy_dir, key_file):
         version = await Loader(settings).load("1")
         assert version.backend.name == "torchserve"
         assert await version.backend.ready()
-        assert len((await version.batcher.rank(Query(top_k=3))).result.anime_ids) == 3
+        answer = (await version.batcher.rank(Query(top_k=3))).result
+        assert isinstance(answer, Ranking)
+        assert len(answer.anime_ids) == 3
         await version.close()
 
     asyncio.run(check())
@@ -355,7 +357,9 @@ def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(vict
             try:
                 calls = [stub.Recommend(pb.RecommendRequest()) for _ in range(20)]
                 outcomes = await asyncio.gather(*calls, return_exceptions=True)
-                assert {error.code() for error in outcomes} == {grpc.StatusCode.UNAVAILABLE}
+                errors = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+                assert len(errors) == len(outcomes)
+                assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
                 await says(health_pb2.HealthCheckResponse.NOT_SERVING)
             finally:
                 os.kill(pid, signal.SIGCONT)

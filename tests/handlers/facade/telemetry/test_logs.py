@@ -11,13 +11,13 @@ import grpc
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
-from grpc_status import rpc_status
 
 from anirank.client.sync import Client
 from anirank.errors import BackendUnavailable, InvalidQuery, Unauthenticated
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry import logs
-from tests.running.program import run_serve
+from tests.running.calls import status_of_call
+from tests.running.program import line_of, run_serve
 
 PROGRAM = """
 import asyncio, logging, sys, warnings
@@ -202,7 +202,7 @@ def test_a_callers_request_id_comes_back_with_every_end_and_another_is_made(
         assert all(re.fullmatch("[0-9a-f]{32}", each) for each in said)
     written = [record.request_id for record in requests_seen(caplog)]
     assert written == [said[0], said[1], f"{said[2]}/7"]
-    assert rpc_status.from_call(caught.value) is not None  # the id does not displace the details
+    assert status_of_call(caught.value) is not None  # the id does not displace the details
 
 
 def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path, caplog):
@@ -233,14 +233,14 @@ def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, t
     options = ["--metrics-address", "127.0.0.1:0", "--log-level", "debug", "--tokens", str(tokens)]
     with run_serve(store, *options) as (process, address, said):
         assert said == f"toy 1 on {address}, computed by onnxruntime\n"
-        shown = process.stdout.readline()
-        url = re.fullmatch(r"metrics on (http://127.0.0.1:\d+/metrics)\n", shown)[1]
+        shown = re.fullmatch(r"metrics on (http://127.0.0.1:\d+/metrics)\n", line_of(process))
+        assert shown is not None
         with Client(address, token="a-secret-of-many-letters") as client:
             client.rank([3])
         stranger = Client(address, token="another-secret-of-theirs")
         with stranger, pytest.raises(Unauthenticated):
             stranger.rank([3])
-        with urllib.request.urlopen(url, timeout=30) as page:
+        with urllib.request.urlopen(shown[1], timeout=30) as page:
             text = page.read().decode()
         assert 'anirank_requests_total{code="OK",method="Rank"} 1.0' in text
         assert 'anirank_requests_total{code="UNAUTHENTICATED",method="Rank"} 1.0' in text

@@ -1,5 +1,4 @@
 import http.client
-import re
 import signal
 import socket
 import threading
@@ -25,7 +24,7 @@ from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry.metrics import Metrics
 from handlers.facade.telemetry.metrics_server import MetricsServer
 from handlers.facade.telemetry.observer import Observer
-from tests.running.program import run_serve
+from tests.running.program import line_of, run_serve
 from tests.toy.bundle import publish
 
 
@@ -35,7 +34,7 @@ def scrape(port):
     connection.request("GET", "/metrics")
     reply = connection.getresponse()
     assert reply.status == 200
-    assert reply.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+    assert reply.getheader("Content-Type", "").startswith("text/plain; version=0.0.4")
     text = reply.read().decode()
     connection.close()
     return {
@@ -355,7 +354,7 @@ def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
 
 def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
     with run_serve(store, "--metrics-address", "127.0.0.1:0") as (process, address, _):
-        port = int(re.search(r":(\d+)/metrics", process.stdout.readline())[1])
+        port = int(line_of(process).rpartition(":")[2].removesuffix("/metrics\n"))
         with Client(address) as client:
             client.rank([3])
             publish(next_dir, store, "2")
@@ -370,7 +369,7 @@ def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
 def test_what_a_worker_had_counted_stays_when_it_dies(store):
     options = ("--workers", "2", "--metrics-address", "127.0.0.1:0")
     with run_serve(store, *options) as (process, address, _):
-        port = int(re.search(r":(\d+)/metrics", process.stdout.readline())[1])
+        port = int(line_of(process).rpartition(":")[2].removesuffix("/metrics\n"))
         workers = psutil.Process(process.pid).children()
         taken = {c.laddr.port for worker in workers for c in worker.net_connections()}
         assert port not in taken  # which the parent alone holds

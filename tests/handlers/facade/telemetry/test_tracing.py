@@ -234,7 +234,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """A collector of OTLP that keeps what it is sent."""
 
     def __init__(self):
-        self.spans = queue.Queue()
+        self.spans: queue.Queue[tuple[str, str]] = queue.Queue()
 
     def Export(self, request, context):  # noqa: N802 - the proto's name
         for resource in request.resource_spans:

@@ -18,7 +18,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from anirank.client.sync import Client
 from anirank.errors import BundleError, InvalidQuery
 from export.archive import pack
-from handlers.engine.query import Query
+from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
 from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.reload import Reloader
@@ -100,7 +100,7 @@ def test_two_versions_side_by_side_each_answer_as_their_own_engine(store, next_d
     publish(next_dir, store, "2")
     with run_serve(store, "--version", "1=3", "--version", "newest=1") as (_, address, said):
         assert "toy 1 (75.0%), 2 (25.0%) on" in said
-        chosen = {}
+        chosen: dict[int, str] = {}
         with Client(address) as client:
             for user in [*USERS] * 2:
                 reply = client.recommend(user_id=user)
@@ -224,7 +224,9 @@ def test_requests_in_flight_end_with_the_version_they_began_with(store, next_dir
         assert all(task.done() for task in asking)
         for user, task in zip([*USERS] * 5, asking, strict=True):
             query = Query(user_id=user, top_k=10)
-            ranked = task.result().result.anime_ids.tolist()
+            answer = task.result().result
+            assert isinstance(answer, Ranking)
+            ranked = answer.anime_ids.tolist()
             assert ranked == world.rank(query).anime_ids.tolist()
         await roster.close()
 
