@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -34,9 +33,8 @@ def engine(bundle: Bundle) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def torchserve(personal_bundle: Exported, bare_python) -> Iterator[TorchServe]:
-    with TorchServe(personal_bundle.archive, python=bare_python) as server:
-        yield server
+def torchserve(personal_torchserve: TorchServe) -> TorchServe:
+    return personal_torchserve
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,7 @@ def told(body: bytes) -> pb.RankReply:
     return reply
 
 
+@pytest.mark.slow
 @MANY
 @given(request=RANKS)
 def test_whatever_is_asked_of_rank_is_answered_or_refused_by_its_path(channel, toy, request):
@@ -148,6 +149,7 @@ def test_whatever_is_asked_of_rank_is_answered_or_refused_by_its_path(channel, t
         assert told(ask(channel, "Rank", body)) == reply  # the same, however often it is asked
 
 
+@pytest.mark.slow
 @MANY
 @given(request=RECOMMENDS)
 def test_whatever_is_asked_of_recommend_is_answered_or_refused_by_its_path(channel, toy, request):
@@ -172,6 +174,7 @@ STREAMED = st.builds(
 ) | st.builds(pb.RankStreamRequest, id=st.integers(0, 9), recommend=RECOMMENDS)
 
 
+@pytest.mark.slow
 @MANY
 @given(requests=st.lists(STREAMED, max_size=8))
 def test_whatever_is_asked_over_a_stream_is_answered_in_its_place(channel, requests):
@@ -185,6 +188,7 @@ def test_whatever_is_asked_over_a_stream_is_answered_in_its_place(channel, reque
     assert codes <= {code.value[0] for code in refused}
 
 
+@pytest.mark.slow
 @MANY
 @given(bodies=st.lists(st.binary(max_size=60) | STREAMED.map(lambda r: r.SerializeToString())))
 def test_a_stream_of_bytes_that_are_no_message_is_refused(channel, bodies):
@@ -216,6 +220,7 @@ def damaged(draw):
     return bytes(body)
 
 
+@pytest.mark.slow
 @MANY
 @given(method=METHODS, body=damaged())
 def test_damaged_messages_are_answered_or_refused(channel, method, body):
@@ -262,6 +267,7 @@ def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
+@pytest.mark.slow
 @MANY
 @given(content=BODIES)
 def test_whatever_is_sent_over_rest_is_answered_or_refused_by_its_path(toy, engine, content):
@@ -408,6 +414,7 @@ def test_many_who_say_nothing_keep_nobody_out(facade):
         waiting.wait(0.05)
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_last_are_turned_away(serving, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 2 * CONNECTIONS + 500

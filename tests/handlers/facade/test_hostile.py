@@ -198,6 +198,7 @@ def test_ten_million_candidates_are_refused_unread(channel):
     assert serves(channel)
 
 
+@pytest.mark.slow
 def test_a_message_that_unpacks_to_more_than_one_may_hold_is_refused(channel, facade):
     before = peak(facade)
     body = packed(9, b"v" * (256 * MIB))  # 250 KiB once compressed
@@ -308,6 +309,7 @@ def of_every_kind(bundle: Bundle) -> list[tuple[str, bytes]]:
     return asked
 
 
+@pytest.mark.slow
 def test_nor_does_it_with_a_trained_model(serving, personal_bundle, tmp_path):
     """Whose scores are sums that another order would round differently."""
     good = of_every_kind(Bundle.open(personal_bundle.folder))
@@ -320,6 +322,7 @@ def test_nor_does_it_with_a_trained_model(serving, personal_bundle, tmp_path):
         assert set(answers) == {expected}
 
 
+@pytest.mark.slow
 def test_a_flood_of_huge_requests_leaves_memory_bounded(channel, facade):
     assert serves(channel)
     before = peak(facade)
@@ -348,6 +351,7 @@ async def stream(address: str, sent: list[bytes]) -> list[pb.RankStreamReply]:
         return [pb.RankStreamReply.FromString(reply) async for reply in call]
 
 
+@pytest.mark.slow
 def test_a_bad_request_on_a_stream_does_not_touch_its_neighbours(channel, facade):
     alone = [told(ask(channel, method, body)) for method, body in GOOD]
     every = [(method, body) for method, body, _ in WRONG]
@@ -390,6 +394,7 @@ def test_streams_beyond_the_last_are_told_when_to_come_back(channel, facade):
         assert [list(call) for call in calls] == [[]] * RANK_STREAMS
 
 
+@pytest.mark.slow
 def test_who_does_not_read_the_answers_takes_no_more_than_a_place(channel, facade):
     """Each sends for as long as the server takes it, and reads nothing."""
     before = peak(facade)

@@ -270,6 +270,7 @@ def test_health_and_reflection_answer(channel):
     assert {"anime.ranking.v1.RankingService", "grpc.health.v1.Health"} <= names
 
 
+@pytest.mark.slow
 def test_a_request_past_its_deadline_says_so(toy_dir):
     with running(toy_dir, seconds=1.0) as (_, address):
         hasty = Client(address, timeout_s=0.2)
@@ -277,6 +278,7 @@ def test_a_request_past_its_deadline_says_so(toy_dir):
             hasty.rank([3])
 
 
+@pytest.mark.slow
 def test_an_overloaded_server_says_when_to_come_back(toy_dir):
     with running(toy_dir, seconds=0.3, queued=2) as (_, address), Client(address) as client:
         with ThreadPoolExecutor(12) as threads:
@@ -288,6 +290,7 @@ def test_an_overloaded_server_says_when_to_come_back(toy_dir):
         assert all(error.retry_after_s > 0 for error in errors)
 
 
+@pytest.mark.slow
 def test_on_sigterm_what_is_in_flight_ends_and_the_exit_code_is_zero(toy_dir):
     with running(toy_dir, seconds=0.5) as (process, address):
         states, watched = [], threading.Event()

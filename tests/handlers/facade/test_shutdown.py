@@ -18,6 +18,8 @@ from anirank.client.sync import Client
 from anirank.errors import BackendUnavailable
 from tests.running.program import line_of, run_serve
 
+pytestmark = pytest.mark.slow  # each test starts programs
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

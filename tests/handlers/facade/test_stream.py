@@ -24,6 +24,7 @@ def ids(reply):
     return [entry.anime_id for entry in reply.ranking]
 
 
+@pytest.mark.slow
 def test_thousands_are_answered_each_with_their_own(gated, world):
     users = [user % 410 for user in range(3_000)]
 
@@ -121,6 +122,7 @@ def test_no_more_are_taken_up_than_one_stream_may_have(gated):
     gated(check, Limits(streamed=STREAMED))
 
 
+@pytest.mark.slow
 def test_who_does_not_read_the_answers_is_not_read_from(gated, caplog):
     async def check(here):
         here.gate.open.set()

@@ -16,6 +16,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from anirank.cli.app import main
 from anirank.client.addresses import opened
 from anirank.client.sync import Client
 from anirank.client.tokens import client_token, read_tokens
@@ -143,6 +144,7 @@ def test_what_is_no_address_is_refused(address):
         Security().check(address)
 
 
+@pytest.mark.slow
 def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
     place = f"unix:{tmp_path / 'facade.sock'}"
     with serving(tmp_path / "log", "--address", place) as facade:
@@ -160,12 +162,29 @@ def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
         (("--tls-cert", "c.pem", "--tls-key", "k.pem"), "c.pem: cannot be read"),
         (("--tls-client-ca", "a.pem"), "a.pem: --tls-client-ca needs"),
         (("--tokens", "t"), "t: cannot be read"),
-        (("--workers", "2", "--address", "[::]:0"), "is open to other machines"),
-        (("--workers", "2", "--tokens", "t"), "t: cannot be read"),
     ],
 )
-def test_bad_protection_is_one_line_and_exit_code_2(tmp_path, options, named):
-    command = [sys.executable, "-m", "anirank", "serve", *options]
+def test_bad_protection_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, options, named):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRPC_VERBOSITY", "NONE")  # as the command does
+    monkeypatch.setattr(sys, "argv", ["anirank", "serve", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert named in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--address", "[::]:0"), "is open to other machines"),
+        (("--tokens", "t"), "t: cannot be read"),
+    ],
+)
+def test_bad_protection_of_workers_is_one_line_and_exit_code_2(tmp_path, options, named):
+    command = [sys.executable, "-m", "anirank", "serve", "--workers", "2", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -240,6 +259,7 @@ def test_without_a_known_token_no_method_answers_but_health_checks(address, file
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
+@pytest.mark.slow
 def test_tokens_alone_guard_this_machines_own_address(serving, written, tmp_path):
     with serving(tmp_path / "log", "--tokens", written.tokens) as (address, _):
         with Client(address, token=TOKEN) as client:
@@ -261,6 +281,7 @@ def test_the_schemes_case_is_the_callers(address, files):
             assert info.name == "toy"
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_the_token_from_a_file_or_the_environment(address, files, tmp_path):
     command = [sys.executable, "-m", "anirank", "rank", "--address", address, "--user", "10"]
     command += ["--tls-ca", str(files.ca), "--tls-cert", str(files.mine)]
@@ -283,6 +304,7 @@ def test_the_command_line_takes_the_token_from_a_file_or_the_environment(address
         assert not {TOKEN, "short"} & set(re.findall(r"[\w-]+", done.stderr))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_files_are_read_again_when_they_change(serving, written, tmp_path, workers):
     log = tmp_path / "log"
@@ -315,6 +337,7 @@ def test_files_are_read_again_when_they_change(serving, written, tmp_path, worke
             client.rank([3])
 
 
+@pytest.mark.slow
 def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(serving, written, tmp_path):
     log = tmp_path / "log"
 
@@ -401,6 +424,7 @@ def test_a_certificate_or_a_key_of_no_use_is_an_error_that_names_it(written, tmp
             Client("127.0.0.1:1", **shown | changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["onnxruntime", "torchserve"])
 def test_nothing_secret_is_written_at_the_lowest_level(serving, written, tmp_path, backend):
     secrets = {TOKEN, OTHER, "a-token-that-nobody-knows-012345"}

@@ -1,7 +1,6 @@
 import asyncio
 import concurrent.futures
 import json
-import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -152,18 +151,7 @@ def test_a_request_that_goes_well_writes_no_log(torchserve):
     assert written() == before
 
 
-def test_a_second_one_comes_and_goes_beside_the_first(torchserve, mar_file):
-    with TorchServe(mar_file) as second:
-        assert post(second, {}).status_code == 200
-        pid, folder = second.pid, second.key_file.parent
-        assert second.inference_key() != torchserve.inference_key()
-    with pytest.raises(ProcessLookupError):
-        os.killpg(pid, 0)
-    assert not folder.exists()
-    second.stop()
-    assert post(torchserve, {}).status_code == 200
-
-
+@pytest.mark.slow
 def test_a_model_that_was_tampered_with_is_not_served(mar_file, bare_python, tmp_path):
     changed = tmp_path / "changed.mar"
     with zipfile.ZipFile(mar_file) as source, zipfile.ZipFile(changed, "w") as archive:

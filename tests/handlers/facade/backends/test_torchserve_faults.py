@@ -30,8 +30,7 @@ from handlers.facade.shutdown import Shutdown
 from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.roster import Roster, ServedVersion
 from handlers.forms import binary
-from handlers.torchserve import keys, supervision
-from handlers.torchserve import server as torchserve
+from handlers.torchserve import keys, server, supervision
 from handlers.torchserve.server import TorchServe
 
 PATIENCE_S = 120.0  # for what takes 10 s where nothing else runs
@@ -287,6 +286,19 @@ def victim(archive, bare_python):
         yield server
 
 
+def rest(server):
+    """What the REST API of a server answers to a request for nothing."""
+    url, key = f"{server.rest_address}/predictions/{server.name}", server.inference_key()
+    return json.loads(keys.ask(url, key, b"[]"))
+
+
+def test_one_runs_beside_another_with_ports_and_keys_of_its_own(victim, torchserve):
+    assert rest(victim) == rest(torchserve) == []
+    assert victim.inference_key() != torchserve.inference_key()
+    with pytest.raises(BackendUnavailable):
+        keys.ask(f"{victim.rest_address}/predictions/anime", torchserve.inference_key(), b"[]")
+
+
 def process_of(server, word):
     """The pid of the server's process whose command holds the word."""
     for child in psutil.Process(server.pid).children(recursive=True):
@@ -433,12 +445,12 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
 
 # Last, as it ends what the others use.
 def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
-    victim, archive, onnx_engine, monkeypatch, caplog
+    victim, torchserve, archive, onnx_engine, monkeypatch, caplog
 ):
     monkeypatch.setattr(supervision, "HUNG_S", 1.0)
     monkeypatch.setattr(supervision, "ASK_S", 0.0)
     monkeypatch.setattr(keys, "ANSWER_S", 1.0)
-    monkeypatch.setattr(torchserve, "STOP_S", 0.5)  # what is stopped hears no SIGTERM
+    monkeypatch.setattr(server, "STOP_S", 0.5)  # what is stopped hears no SIGTERM
 
     async def check():
         backend = OwnTorchServe(victim, "1", call_s=1.0)
@@ -467,11 +479,15 @@ def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
             await asyncio.sleep(0.05)
         await backend.close()  # while it starts again
         assert not folder.exists()
-        assert not victim.runs()
+        for group in (pid, victim.pid):
+            with pytest.raises(ProcessLookupError):
+                os.killpg(group, 0)
         victim.restart()  # of no effect once it was stopped
+        victim.stop()  # and neither has another stop
         assert not victim.runs()
 
     asyncio.run(check())
+    assert rest(torchserve) == []  # the one beside it was not touched
     assert "TorchServe hangs" in caplog.text
     assert "TorchServe has ended" in caplog.text
     assert "answers again" in caplog.text

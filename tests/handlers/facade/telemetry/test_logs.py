@@ -56,6 +56,7 @@ def test_every_line_is_one_json_object_whoever_wrote_it():
         assert abs((datetime.now(UTC) - time).total_seconds()) < 300
 
 
+@pytest.mark.slow
 def test_each_level_lets_through_what_is_as_grave():
     assert [line["logger"] for line in written("info")] == ["grpc", "py.warnings", "asyncio"]
     assert [line["logger"] for line in written("warning")] == ["py.warnings", "asyncio"]
@@ -226,6 +227,7 @@ def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path,
     assert "s3cret-key" not in caplog.text
 
 
+@pytest.mark.slow
 def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, tmp_path):
     tokens = tmp_path / "tokens"
     tokens.touch(0o600)
@@ -251,6 +253,7 @@ def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, t
     assert "secret" not in log + text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_an_address_of_the_metrics_in_use_is_one_clear_error(store, workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -234,6 +234,7 @@ def test_the_times_that_torchserve_says_are_those_of_the_metrics(
         assert found == pytest.approx(sum(times), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_are_counted_in_queries_and_in_candidates(serve, toy, observer, port, held):
     address = serve(observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, held)))
     with Client(address) as client, ThreadPoolExecutor(8) as threads:
@@ -352,6 +353,7 @@ def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
         assert value(scrape(server.port), "anirank_ready") == 0
 
 
+@pytest.mark.slow
 def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
     with run_serve(store, "--metrics-address", "127.0.0.1:0") as (process, address, _):
         port = int(line_of(process).rpartition(":")[2].removesuffix("/metrics\n"))
@@ -366,6 +368,7 @@ def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
             assert value(scrape(port), "anirank_compute_seconds_count", version=version) == 1
 
 
+@pytest.mark.slow
 def test_what_a_worker_had_counted_stays_when_it_dies(store):
     options = ("--workers", "2", "--metrics-address", "127.0.0.1:0")
     with run_serve(store, *options) as (process, address, _):

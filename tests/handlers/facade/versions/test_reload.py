@@ -79,6 +79,7 @@ class Callers:
             future.result()
 
 
+@pytest.mark.slow
 def test_a_new_version_is_switched_to_without_a_failed_request(store, next_dir, answers):
     with run_serve(store, "--watch") as (_, address, said):
         assert "toy 1 on" in said
@@ -88,6 +89,7 @@ def test_a_new_version_is_switched_to_without_a_failed_request(store, next_dir, 
             assert client.model_info().version == "2"
 
 
+@pytest.mark.slow
 def test_on_sighup_the_store_is_looked_at_once(store, next_dir, answers):
     with run_serve(store) as (process, address, _):
         publish(next_dir, store, "2")
@@ -96,6 +98,7 @@ def test_on_sighup_the_store_is_looked_at_once(store, next_dir, answers):
             process.send_signal(signal.SIGHUP)
 
 
+@pytest.mark.slow
 def test_two_versions_side_by_side_each_answer_as_their_own_engine(store, next_dir, answers):
     publish(next_dir, store, "2")
     with run_serve(store, "--version", "1=3", "--version", "newest=1") as (_, address, said):
@@ -339,6 +342,7 @@ def test_an_incompatible_version_is_refused_by_name(store, next_dir, caplog, cha
     assert re.search(said, line)
 
 
+@pytest.mark.slow
 def test_a_new_archive_is_served_by_a_torchserve_beside_the_old(store, next_dir, answers):
     pack(store / "toy" / "1", store, "toy", "1")
     with run_serve(store, "--backend", "torchserve") as (process, address, _):

@@ -24,6 +24,8 @@ from tests.handlers.facade.versions.test_reload import damage
 from tests.running.program import line_of, run_serve
 from tests.toy.bundle import publish
 
+pytestmark = pytest.mark.slow  # each test starts programs
+
 
 @contextmanager
 def connections(address, count):
