@@ -48,10 +48,10 @@ class _Option(NamedTuple):
 
     def typed(self) -> OptionInfo:
         """As typer takes it."""
-        told = "" if self.unset is None else f" [default: {self.unset}]"
+        default = "" if self.unset is None else f" [default: {self.unset}]"
         option: OptionInfo = typer.Option(
             self.name,
-            help=self.description + told,
+            help=self.description + default,
             envvar=self.variable,
             metavar=self.metavar,
             min=self.least,

@@ -10,7 +10,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from anirank.client.channel import Route
-from anirank.client.failures import failure, failure_of
+from anirank.client.failures import error_of_call, error_of_status
 from anirank.client.requests import (
     RankOptions,
     RecommendOptions,
@@ -89,11 +89,11 @@ class AsyncClient:
         try:
             async for answer in call:
                 ok = answer.HasField("reply")
-                yield answer.id, answer.reply if ok else failure_of(answer.status)
+                yield answer.id, answer.reply if ok else error_of_status(answer.status)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.INTERNAL and error.details() == _UNWRITTEN:
                 raise await self._lost_failure() from error
-            raise failure(error) from error
+            raise error_of_call(error) from error
         finally:
             call.cancel()
         for fault in faults:
@@ -120,7 +120,7 @@ class AsyncClient:
         try:
             return await method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise failure(error) from error
+            raise error_of_call(error) from error
 
 
 async def _messages(

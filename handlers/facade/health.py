@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health, health_pb2
 
 from handlers.facade.status import Context

@@ -100,7 +100,7 @@ class RankingService:
 
     async def rank_stream(self, _bodies: Any, context: Context) -> None:
         """Answer many requests over one stream."""
-        name = self._observer.name_call(context)
+        name = self._observer.call_id(context)
         if len(self._streams) >= capacity.RANK_STREAMS:
             full = Overloaded(f"{len(self._streams)} streams are open already", 1.0)
             self._observer.refused("RankStream", code_of(full))
@@ -125,7 +125,7 @@ class RankingService:
                 request = _parse(pb.GetModelInfoRequest, body)
                 return bytes(self._roster.describe(request.model_version).SerializeToString())
             except InvalidQuery as error:
-                observed.left_with(failure := error)
+                observed.ended_with(failure := error)
         return await abort(context, failure)
 
     def end(self) -> None:
@@ -140,7 +140,7 @@ class RankingService:
                 outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
             else:
                 outcome = await self._outcome(kind, body, context.time_remaining(), observed)
-            observed.left_with(outcome)
+            observed.ended_with(outcome)
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)
         return outcome
@@ -155,7 +155,7 @@ class RankingService:
         """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
         with self._observer.request("RankStream", context, f"{name}/{item.id}") as observed:
             outcome = await self._in_time(item, timeout_s, observed)
-            observed.left_with(outcome)
+            observed.ended_with(outcome)
         return outcome
 
     async def _in_time(

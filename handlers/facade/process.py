@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from anirank.client.addresses import opened
+from anirank.client.addresses import with_port
 from anirank.errors import ServingError
 from handlers.facade import server
 from handlers.facade.settings import Settings
@@ -116,5 +116,5 @@ def _place(settings: Settings, roster: Roster, port: int) -> str:
     """Which versions answer where, in one line."""
     shares = [f"{version} ({share:.1%})" for version, share in roster.shares.items()]
     versions = roster.versions[0].name if len(shares) == 1 else ", ".join(shares)
-    place = opened(settings.address, port)
+    place = with_port(settings.address, port)
     return f"{settings.name} {versions} on {place}, computed by {settings.backend}"

@@ -52,7 +52,7 @@ async def serve(
             ("grpc.so_reuseport", int(shared)),
             *capacity.options(limits, shared),
         ],
-        maximum_concurrent_rpcs=capacity.calls(limits),
+        maximum_concurrent_rpcs=capacity.concurrent_calls(limits),
     )
     service = RankingService(roster, limits, observer)
     server.add_generic_rpc_handlers((service.handler(),))

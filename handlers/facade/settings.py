@@ -234,8 +234,8 @@ def option_of(field: str) -> str:
 def _lines(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
         place = option_of(str(fault["loc"][0])) if fault["loc"] else "settings"
-        said = fault["msg"][:1].lower() + fault["msg"][1:]
-        yield f"{place} {quoted(fault['input'])}: {said}"
+        message = fault["msg"][:1].lower() + fault["msg"][1:]
+        yield f"{place} {quoted(fault['input'])}: {message}"
 
 
 def _version_and_weight(text: str) -> tuple[str, float]:

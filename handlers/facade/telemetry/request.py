@@ -67,7 +67,7 @@ class ObservedRequest:
         self.ranking = ranking
         self.queue_s = queue_s
 
-    def left_with(self, outcome: bytes | ServingError) -> None:
+    def ended_with(self, outcome: bytes | ServingError) -> None:
         """Take what the request ends with: a reply, or what stands in its place."""
         if isinstance(outcome, ServingError):
             self.failure = outcome
@@ -81,10 +81,10 @@ class ObservedRequest:
     ) -> None:
         self.total_s = time.monotonic() - self.started
         if error is not None and self.failure is None:
-            self.code = self._code_left_with(error)
+            self.code = self._code_of_exception(error)
         self.sink.ended(self)
 
-    def _code_left_with(self, error: BaseException) -> str:
+    def _code_of_exception(self, error: BaseException) -> str:
         """The code of a call that an exception ends which is no failure of the request."""
         if not isinstance(error, asyncio.CancelledError):
             return "UNKNOWN"  # gRPC's own for what a method lets out

@@ -27,12 +27,12 @@ class RequestLog(Sink):
     def _note_faults(self, request: ObservedRequest) -> None:
         backend = f"backend of version {request.version}"
         if isinstance(request.failure, BackendUnavailable) and request.version:
-            self._faults.met(backend, str(request.failure))
+            self._faults.record(backend, str(request.failure))
         elif isinstance(request.failure, Overloaded):
-            self._faults.met(_OVERLOAD, str(request.failure), logging.WARNING)
-        elif request.ranking is not None and self._faults.any:
-            self._faults.spared(backend)
-            self._faults.spared(_OVERLOAD)
+            self._faults.record(_OVERLOAD, str(request.failure), logging.WARNING)
+        elif request.ranking is not None and self._faults.active:
+            self._faults.clear(backend)
+            self._faults.clear(_OVERLOAD)
 
 
 def _fields(request: ObservedRequest) -> dict[str, object]:

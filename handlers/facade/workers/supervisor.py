@@ -21,7 +21,7 @@ from handlers.facade.telemetry import logs
 from handlers.facade.workers.metrics_page import shared_page
 from handlers.facade.workers.port import reserve
 from handlers.facade.workers.worker import Worker
-from handlers.torchserve.server import check_archive
+from handlers.torchserve.archive import check_archive
 from handlers.torchserve.supervision import keep, start
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a worker that died is started again

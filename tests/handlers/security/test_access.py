@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from anirank.cli.app import main
-from anirank.client.addresses import opened
+from anirank.client.addresses import with_port
 from anirank.client.sync import Client
 from anirank.client.tokens import client_token, read_tokens
 from anirank.errors import (
@@ -148,7 +148,7 @@ def test_what_is_no_address_is_refused(address):
 def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
     place = f"unix:{tmp_path / 'facade.sock'}"
     with serving(tmp_path / "log", "--address", place) as facade:
-        assert facade.address == place == opened(place, 1)
+        assert facade.address == place == with_port(place, 1)
         with Client(place) as client:
             assert len(client.rank([3]).ranking) == 1
 

@@ -131,9 +131,9 @@ def test_when_a_key_ends_is_read_from_the_file(tmp_path):
     path = tmp_path / "key_file.json"
     end = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "123Z")
     path.write_text(json.dumps({"inference": {"key": "k", "expiration time": end}, "API": {}}))
-    assert 3_500 < KeyFile(path).left_s("inference") <= 3_600
+    assert 3_500 < KeyFile(path).seconds_left("inference") <= 3_600
     with pytest.raises(BackendUnavailable, match="does not say when its management key ends"):
-        KeyFile(path).left_s("management")
+        KeyFile(path).seconds_left("management")
 
 
 def test_a_file_half_written_leaves_the_keys_read_before(tmp_path):

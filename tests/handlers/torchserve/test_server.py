@@ -14,7 +14,8 @@ from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
 from handlers.forms.json_form import write_error, write_ranking
-from handlers.torchserve.server import TorchServe, java_home
+from handlers.torchserve.java import java_home
+from handlers.torchserve.server import TorchServe
 
 
 def post(server, content=None, *, body=None, key=None, path="predictions"):

@@ -410,7 +410,7 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
     async def check():
         held = victim.keys
         old = {kind: held.key(kind) for kind in ("inference", "management", "API")}
-        assert 50 * 60 < held.left_s("inference") <= 60 * 60
+        assert 50 * 60 < held.seconds_left("inference") <= 60 * 60
         supervision.renew(victim)
         assert held.key("inference") == old["inference"]
         reading = backend_for(victim)

@@ -77,14 +77,14 @@ def lines(caplog):
 def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(faults, caplog):
     faults, now = faults
     for _ in range(1_000):
-        faults.met("backend", "TorchServe is gone")
+        faults.record("backend", "TorchServe is gone")
         now[0] += 0.01
-    faults.spared("backend")  # while others still meet it
-    assert faults.any
+    faults.clear("backend")  # while others still meet it
+    assert faults.active
     now[0] += logs.QUIET_S
-    faults.spared("backend")
-    faults.spared("backend")
-    assert not faults.any
+    faults.clear("backend")
+    faults.clear("backend")
+    assert not faults.active
     assert lines(caplog) == [
         (logging.ERROR, "backend", 1, None),
         (logging.WARNING, "backend", 1_000, 9.99),
@@ -95,7 +95,7 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(faults, ca
 def test_an_outage_that_lasts_is_told_again_with_how_many_met_it(faults, caplog):
     faults, now = faults
     for _ in range(100):
-        faults.met("backend", "TorchServe is gone")
+        faults.record("backend", "TorchServe is gone")
         now[0] += 1.0
     assert [count for _, _, count, _ in lines(caplog)] == [1, 30, 30, 30]
 
@@ -106,19 +106,19 @@ def test_a_fault_that_comes_and_goes_does_not_fill_the_log(faults, caplog):
         if number % 1_000 == 0:
             now[0] += logs.QUIET_S
         if number % 2:
-            faults.met("overload", "256 wait already", logging.WARNING)
-        faults.spared("overload")
+            faults.record("overload", "256 wait already", logging.WARNING)
+        faults.clear("overload")
         now[0] += 0.001
     assert len(caplog.records) == 4  # in 60 s: its begin and its end, twice
 
 
 def test_faults_of_different_kinds_do_not_hide_each_other(faults, caplog):
     faults, now = faults
-    faults.met("backend of version 1", "gone")
-    faults.met("backend of version 2", "gone too")
+    faults.record("backend of version 1", "gone")
+    faults.record("backend of version 2", "gone too")
     now[0] += logs.QUIET_S
-    faults.spared("backend of version 1")
-    assert faults.any
+    faults.clear("backend of version 1")
+    assert faults.active
     assert len(caplog.records) == 3
 
 

@@ -204,7 +204,7 @@ def test_the_parent_shows_the_metrics_of_all_workers_as_sums(store):
 
 
 def test_a_connection_to_one_of_several_is_opened_again_and_no_call_fails(serve, monkeypatch):
-    monkeypatch.setattr(capacity, "SHARED_MS", 100)
+    monkeypatch.setattr(capacity, "SHARED_AGE_MS", 100)
     states: list[grpc.ChannelConnectivity] = []
     with grpc.insecure_channel(serve(shared=True)) as channel:
         channel.subscribe(states.append, try_to_connect=True)
