@@ -9,9 +9,9 @@ from rich.table import Table
 def listing(reply: pb.RankReply, title: str, explain: bool) -> Group:
     """The ranked anime, with reasons or else genres, and the candidates that nobody knows."""
     table = Table(title=escape(title), title_justify="left")
-    told = "reasons" if explain else "genres"
-    for heading in ("rank", "anime", "title", told, "predicted score"):
-        table.add_column(heading, justify="left" if heading in ("title", told) else "right")
+    column = "reasons" if explain else "genres"
+    for heading in ("rank", "anime", "title", column, "predicted score"):
+        table.add_column(heading, justify="left" if heading in ("title", column) else "right")
     for place, anime in enumerate(reply.ranking, start=1):
         about = "\n".join(map(because, anime.reasons)) if explain else anime.genres
         row = (str(place), str(anime.anime_id), anime.title, about, f"{anime.rating:.2f}")

@@ -9,7 +9,7 @@ from anirank.errors import AddressUnavailable
 LOCAL_SOCKETS = ("unix:", "unix-abstract:")
 
 
-def opened(address: str, port: int) -> str:
+def with_port(address: str, port: int) -> str:
     """Where a server answers that was to listen on `address` and got `port`."""
     return address if address.startswith(LOCAL_SOCKETS) else f"{address.rpartition(':')[0]}:{port}"
 
@@ -22,14 +22,14 @@ def is_local(address: str) -> bool:
     """
     if address.startswith(LOCAL_SOCKETS):
         return True
-    host, _ = parted(address)
+    host, _ = host_and_port(address)
     if not host:
         return False  # all of this machine's addresses
-    found = {str(entry[4][0]) for entry in resolved(address, host, 0)}
+    found = {str(entry[4][0]) for entry in resolve(address, host, 0)}
     return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
 
 
-def parted(address: str) -> tuple[str, int]:
+def host_and_port(address: str) -> tuple[str, int]:
     """The host, without brackets, and the port of HOST:PORT; raises AddressUnavailable."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
@@ -37,7 +37,7 @@ def parted(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def resolved(address: str, host: str, port: int) -> list[Any]:
+def resolve(address: str, host: str, port: int) -> list[Any]:
     """What a host's name stands for, as `socket.getaddrinfo` says; raises AddressUnavailable."""
     try:
         return socket.getaddrinfo(host or None, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)

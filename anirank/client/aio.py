@@ -1,6 +1,6 @@
 """The client for asyncio."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -10,7 +10,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from anirank.client.channel import Route
-from anirank.client.failures import failure, failure_of
+from anirank.client.failures import error_of_call, error_of_status
 from anirank.client.requests import (
     RankOptions,
     RecommendOptions,
@@ -19,7 +19,9 @@ from anirank.client.requests import (
     recommend_request,
     stream_request,
 )
-from anirank.errors import ServingError
+from anirank.errors import BackendUnavailable, ServingError
+
+_UNWRITTEN = "Internal error from Core"  # grpc.aio's details of a message that it could not write
 
 
 class AsyncClient:
@@ -79,39 +81,61 @@ class AsyncClient:
 
     async def stream(
         self, requests: AsyncIterable[Request] | Iterable[Request]
-    ) -> AsyncIterator[tuple[int, pb.RankReply | ServingError]]:
+    ) -> AsyncGenerator[tuple[int, pb.RankReply | ServingError], None]:
         """Answer many over one stream, as `Client.stream`; `requests` may be asynchronous too."""
-        call = self._stub.RankStream(_messages(requests, self._timeout_s), metadata=self._metadata)
+        faults: list[Exception] = []
+        messages = _messages(requests, self._timeout_s, faults)
+        call = self._stub.RankStream(messages, metadata=self._metadata)
         try:
             async for answer in call:
                 ok = answer.HasField("reply")
-                yield answer.id, answer.reply if ok else failure_of(answer.status)
-        except grpc.RpcError as error:
-            raise failure(error) from error
+                yield answer.id, answer.reply if ok else error_of_status(answer.status)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INTERNAL and error.details() == _UNWRITTEN:
+                raise await self._lost_failure() from error
+            raise error_of_call(error) from error
         finally:
             call.cancel()
+        for fault in faults:
+            raise fault
 
     async def model_info(self) -> pb.ModelInfo:
         """Which model answers, its limits and its profile fields."""
         info: pb.ModelInfo = await self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
         return info
 
+    async def _lost_failure(self) -> ServingError:
+        """Why the server ended a stream, where grpc.aio has lost its status.
+
+        It does so where the call ends while a message is written. What ends a stream ends other
+        calls too, so that one of them says why.
+        """
+        try:
+            await self.model_info()
+        except ServingError as error:
+            return error
+        return BackendUnavailable("the server ended the stream while it was written to; ask again")
+
     async def _call(self, method: Any, request: Any) -> Any:
         try:
             return await method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise failure(error) from error
+            raise error_of_call(error) from error
 
 
 async def _messages(
-    requests: AsyncIterable[Request] | Iterable[Request], timeout_s: float
+    requests: AsyncIterable[Request] | Iterable[Request], timeout_s: float, faults: list[Exception]
 ) -> AsyncIterator[pb.RankStreamRequest]:
+    """The messages of a stream, which end where `requests` fail; why is put into `faults`."""
     place = 0
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield stream_request(place, request, timeout_s)
-            place += 1
-    else:
-        for request in requests:
-            yield stream_request(place, request, timeout_s)
-            place += 1
+    try:
+        if isinstance(requests, AsyncIterable):
+            async for request in requests:
+                yield stream_request(place, request, timeout_s)
+                place += 1
+        else:
+            for request in requests:
+                yield stream_request(place, request, timeout_s)
+                place += 1
+    except Exception as fault:  # grpc.aio would cancel the call, and its caller, without a word
+        faults.append(fault)

@@ -20,9 +20,9 @@ def client_credentials(
         given = certificate or key
         raise CredentialsError(f"{given}: a certificate and its key go together; one is missing")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authorities = pem.content(ca)
+    authorities = pem.read(ca)
     pem.check_authorities(context, ca, authorities)
     if certificate is None or key is None:
         return grpc.ssl_channel_credentials(authorities)
     pem.check_pair(context, certificate, key)
-    return grpc.ssl_channel_credentials(authorities, pem.content(key), pem.content(certificate))
+    return grpc.ssl_channel_credentials(authorities, pem.read(key), pem.read(certificate))

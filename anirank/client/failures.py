@@ -18,16 +18,16 @@ from anirank.errors import (
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def failure(error: Any) -> ServingError:
+def error_of_call(error: Any) -> ServingError:
     """The error of the same meaning as a call's status."""
     status = rpc_status.from_call(error)
     if status is None:
         code = error.code().value[0]
         status = status_pb2.Status(code=code, message=error.details() or "")
-    return failure_of(status)
+    return error_of_status(status)
 
 
-def failure_of(status: status_pb2.Status) -> ServingError:
+def error_of_status(status: status_pb2.Status) -> ServingError:
     """The error of the same meaning as a status."""
     for detail in status.details:
         bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

@@ -6,7 +6,7 @@ from pathlib import Path
 from anirank.errors import CredentialsError
 
 
-def content(path: Path) -> bytes:
+def read(path: Path) -> bytes:
     """What a file holds. Raises CredentialsError."""
     try:
         return path.read_bytes()

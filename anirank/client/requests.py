@@ -62,10 +62,10 @@ def _fields(options: RankOptions | RecommendOptions) -> dict[str, Any]:
     history, profile = options.get("history") or {}, options.get("profile") or {}
     return {
         **options,
-        "history": [pb.HistoryItem(anime_id=key, rating=said) for key, said in history.items()],
+        "history": [pb.HistoryItem(anime_id=key, rating=rating) for key, rating in history.items()],
         "profile": pb.Profile(
-            numbers={key: said for key, said in profile.items() if not isinstance(said, str)},
-            categories={key: said for key, said in profile.items() if isinstance(said, str)},
+            numbers={key: value for key, value in profile.items() if not isinstance(value, str)},
+            categories={key: value for key, value in profile.items() if isinstance(value, str)},
         ),
         "objective": f"OBJECTIVE_{options.get('objective', 'BLENDED')}",
     }

@@ -1,6 +1,6 @@
 """The client for programs that wait for each answer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -10,7 +10,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from anirank.client.channel import Route
-from anirank.client.failures import failure, failure_of
+from anirank.client.failures import error_of_call, error_of_status
 from anirank.client.requests import (
     RankOptions,
     RecommendOptions,
@@ -84,7 +84,7 @@ class Client:
 
     def stream(
         self, requests: Iterable[Request]
-    ) -> Iterator[tuple[int, pb.RankReply | ServingError]]:
+    ) -> Generator[tuple[int, pb.RankReply | ServingError], None, None]:
         """Answer many over one stream, each as soon as it is ready: its place, and its reply.
 
         for place, outcome in client.stream(pb.RecommendRequest(user_id=user) for user in users):
@@ -93,21 +93,22 @@ class Client:
         A request that cannot be answered has its error for an outcome, and the others go on. The
         server takes up so many at a time (`Limits.streamed`), and `requests` is read as it does; it
         holds back who does not read the answers. Each answer has `timeout_s` seconds, the stream as
-        long as it takes; left early, it is cancelled. Raises what ends the stream itself.
+        long as it takes; left early, it is cancelled. Raises what ends the stream itself, and what
+        `requests` raise, once those before have their answers.
         """
-        messages = (
-            stream_request(place, request, self._timeout_s)
-            for place, request in enumerate(requests)
-        )
+        faults: list[Exception] = []
+        messages = _messages(requests, self._timeout_s, faults)
         call = self._stub.RankStream(messages, metadata=self._metadata)
         try:
             for answer in call:
                 ok = answer.HasField("reply")
-                yield answer.id, answer.reply if ok else failure_of(answer.status)
+                yield answer.id, answer.reply if ok else error_of_status(answer.status)
         except grpc.RpcError as error:
-            raise failure(error) from error
+            raise error_of_call(error) from error
         finally:
             call.cancel()
+        for fault in faults:
+            raise fault
 
     def model_info(self) -> pb.ModelInfo:
         """Which model answers, its limits and its profile fields."""
@@ -118,4 +119,15 @@ class Client:
         try:
             return method(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise failure(error) from error
+            raise error_of_call(error) from error
+
+
+def _messages(
+    requests: Iterable[Request], timeout_s: float, faults: list[Exception]
+) -> Iterator[pb.RankStreamRequest]:
+    """The messages of a stream, which end where `requests` fail; why is put into `faults`."""
+    try:
+        for place, request in enumerate(requests):
+            yield stream_request(place, request, timeout_s)
+    except Exception as fault:  # gRPC would end the call as CANCELLED, without a word
+        faults.append(fault)

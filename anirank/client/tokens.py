@@ -17,7 +17,7 @@ _LARGEST_FILE = 1024 * 1024  # bytes
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:
     """The metadata that shows a token; raises CredentialsError where it is none."""
-    return ((HEADER, f"Bearer {_checked(token, 'the token')}"),)
+    return ((HEADER, f"Bearer {_check(token, 'the token')}"),)
 
 
 def read_tokens(path: Path) -> list[str]:
@@ -40,7 +40,7 @@ def read_tokens(path: Path) -> list[str]:
     lines = enumerate(content.decode("ascii", "replace").splitlines(), start=1)
     given = [(place, line.strip()) for place, line in lines]
     tokens = [
-        _checked(line, f"{path}, line {place}")
+        _check(line, f"{path}, line {place}")
         for place, line in given
         if line and not line.startswith("#")
     ]
@@ -56,14 +56,14 @@ def client_token(path: Path | None) -> str | None:
     """
     if path is None:
         token = os.environ.get(VARIABLE)
-        return _checked(token, VARIABLE) if token else None
+        return _check(token, VARIABLE) if token else None
     found = read_tokens(path)
     if len(found) > 1:
         raise CredentialsError(f"{path}: holds {len(found)} tokens, should be the one to call with")
     return found[0]
 
 
-def _checked(token: str, where: str) -> str:
+def _check(token: str, where: str) -> str:
     if len(token) < SHORTEST or not _TOKEN.fullmatch(token):
         raise CredentialsError(
             f"{where}: not a token, which has {SHORTEST} or more letters, digits or -._~+/=, as "

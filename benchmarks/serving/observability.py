@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from handlers.engine.query import Familiarity, Query, Ranking
 from handlers.facade.telemetry import logs
+from handlers.facade.telemetry.batch import at_backend
 from handlers.facade.telemetry.metrics import Metrics
-from handlers.facade.telemetry.observer import Observer, at_backend
+from handlers.facade.telemetry.observer import Observer
 from handlers.facade.telemetry.tracing import Tracing
 
 REQUESTS, ROUNDS = 2_000, 7
@@ -48,7 +49,7 @@ def measure(context: grpc.aio.ServicerContext) -> None:
     print(f"{'id alone':10} {cost_us(Observer(), context):6.1f} µs")
     print(f"{'metrics':10} {cost_us(Observer(Metrics()), context):6.1f} µs")
     tracing = Tracing(SpanProcessor())
-    print(f"{'traces':10} {cost_us(Observer(tracing=tracing), context):6.1f} µs")
+    print(f"{'traces':10} {cost_us(Observer(tracing), context):6.1f} µs")
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
         handler = logging.StreamHandler(nowhere)
         handler.setFormatter(logs.formatter())

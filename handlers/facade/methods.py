@@ -20,9 +20,10 @@ from bundles.bundle import Bundle
 from bundles.profile import ProfileField
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade import capacity
-from handlers.facade.status import FAILURES, abort, code_of
+from handlers.facade.status import FAILURES, Context, abort, code_of
 from handlers.facade.stream import Stream
-from handlers.facade.telemetry.observer import SERVICE, ObservedRequest, Observer
+from handlers.facade.telemetry.observer import SERVICE, Observer
+from handlers.facade.telemetry.request import ObservedRequest
 from handlers.facade.versions.roster import Roster
 from handlers.forms import messages
 
@@ -44,7 +45,7 @@ _RECOMMEND = _Kind("Recommend", pb.RecommendRequest, messages.read_recommend)
 _OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
 
 
-class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+class _Methods(grpc.GenericRpcHandler):
     """Finds the method of a call, before gRPC reads any message of it."""
 
     def __init__(self, methods: Mapping[str, Any], observer: Observer) -> None:
@@ -71,7 +72,7 @@ class RankingService:
     ) -> None:
         """Answer with the versions of `roster`, and take up `limits.streamed` of a stream.
 
-        observer: sees every request.
+        observer: observes every request.
         """
         self._roster = roster
         self._observer = observer or Observer()
@@ -81,7 +82,7 @@ class RankingService:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given to answer the service's methods."""
-        methods = {
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Rank": grpc.unary_unary_rpc_method_handler(self.rank),
             "Recommend": grpc.unary_unary_rpc_method_handler(self.recommend),
             "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
@@ -89,17 +90,17 @@ class RankingService:
         }
         return _Methods(methods, self._observer)
 
-    async def rank(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def rank(self, body: bytes, context: Context) -> bytes:
         """Order the candidates given."""
         return await self._answer(_RANK, body, context)
 
-    async def recommend(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def recommend(self, body: bytes, context: Context) -> bytes:
         """Choose from the whole catalogue."""
         return await self._answer(_RECOMMEND, body, context)
 
-    async def rank_stream(self, _bodies: Any, context: grpc.aio.ServicerContext) -> None:
+    async def rank_stream(self, _bodies: Any, context: Context) -> None:
         """Answer many requests over one stream."""
-        name = self._observer.name_call(context)
+        name = self._observer.call_id(context)
         if len(self._streams) >= capacity.RANK_STREAMS:
             full = Overloaded(f"{len(self._streams)} streams are open already", 1.0)
             self._observer.refused("RankStream", code_of(full))
@@ -117,14 +118,14 @@ class RankingService:
             self._observer.refused("RankStream", code_of(failure))
             await abort(context, failure)
 
-    async def get_model_info(self, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def get_model_info(self, body: bytes, context: Context) -> bytes:
         """Say which model answers."""
-        with self._observer.request("GetModelInfo", context) as seen:
+        with self._observer.request("GetModelInfo", context) as observed:
             try:
                 request = _parse(pb.GetModelInfoRequest, body)
                 return bytes(self._roster.describe(request.model_version).SerializeToString())
             except InvalidQuery as error:
-                seen.left_with(failure := error)
+                observed.ended_with(failure := error)
         return await abort(context, failure)
 
     def end(self) -> None:
@@ -133,32 +134,32 @@ class RankingService:
         for stream in self._streams:
             stream.end()
 
-    async def _answer(self, kind: _Kind, body: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        with self._observer.request(kind.method, context) as seen:
+    async def _answer(self, kind: _Kind, body: bytes, context: Context) -> bytes:
+        with self._observer.request(kind.method, context) as observed:
             if self._ending:
                 outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
             else:
-                outcome = await self._outcome(kind, body, context.time_remaining(), seen)
-            seen.left_with(outcome)
+                outcome = await self._outcome(kind, body, context.time_remaining(), observed)
+            observed.ended_with(outcome)
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)
         return outcome
 
     async def _stream_outcome(
         self,
-        context: grpc.aio.ServicerContext,
+        context: Context,
         name: str,
         item: pb.RankStreamRequest,
         timeout_s: float | None,
     ) -> bytes | ServingError:
         """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
-        with self._observer.request("RankStream", context, f"{name}/{item.id}") as seen:
-            outcome = await self._in_time(item, timeout_s, seen)
-            seen.left_with(outcome)
+        with self._observer.request("RankStream", context, f"{name}/{item.id}") as observed:
+            outcome = await self._in_time(item, timeout_s, observed)
+            observed.ended_with(outcome)
         return outcome
 
     async def _in_time(
-        self, item: pb.RankStreamRequest, timeout_s: float | None, seen: ObservedRequest
+        self, item: pb.RankStreamRequest, timeout_s: float | None, observed: ObservedRequest
     ) -> bytes | ServingError:
         field = item.WhichOneof("request")
         if field is None:
@@ -168,7 +169,7 @@ class RankingService:
         try:
             async with asyncio.timeout(timeout_s):  # nobody else ends it in time
                 return await self._outcome(
-                    _OF_A_STREAM[field], getattr(item, field), timeout_s, seen, patient=True
+                    _OF_A_STREAM[field], getattr(item, field), timeout_s, observed, patient=True
                 )
         except TimeoutError:
             return DeadlinePassed("the request's timeout passed")
@@ -178,7 +179,7 @@ class RankingService:
         kind: _Kind,
         request: Any,
         timeout_s: float | None,
-        seen: ObservedRequest,
+        observed: ObservedRequest,
         patient: bool = False,
     ) -> bytes | ServingError:
         """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
@@ -194,11 +195,11 @@ class RankingService:
             version = self._roster.choose(request.model_version, user_id)
             query = kind.read(request, version.bundle.manifest.profile, version.limits)
             _check_size(size, version.limits)
-            seen.asked(query, version.name)
-            result, queue_s = await version.batcher.rank(query, timeout_s, patient, seen)
+            observed.asked(query, version.name)
+            result, queue_s = await version.batcher.rank(query, timeout_s, patient, observed)
             if isinstance(result, InvalidQuery):
                 return result
-            seen.answered(result, queue_s)
+            observed.answered(result, queue_s)
             if len(result.anime_ids) > LONG_REPLY:
                 return await asyncio.to_thread(_reply, result, version.bundle, queue_s)
             return _reply(result, version.bundle, queue_s)

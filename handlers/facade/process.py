@@ -8,32 +8,33 @@ import sys
 import threading
 from collections.abc import Callable
 
-from anirank.client.addresses import opened
+from anirank.client.addresses import with_port
 from anirank.errors import ServingError
 from handlers.facade import server
 from handlers.facade.settings import Settings
-from handlers.facade.shutdown import Ended, Ending
+from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry.setup import observation
 from handlers.facade.versions.loader import Loader
-from handlers.facade.versions.reload import LOOK_S, Watcher
+from handlers.facade.versions.reload import CHECK_S, Reloader
 from handlers.facade.versions.roster import Roster, ServedVersion
-from handlers.security.access import protected
+from handlers.security.access import Security
 
 log = logging.getLogger(__name__)
 
 
 def serve(
     settings: Settings,
-    say: Callable[[str], None],
+    announce: Callable[[str], None],
+    *,
     worker: bool = False,
     lenient: bool = False,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; `say` is given the lines that say what and where.
+    """Serve until SIGTERM or SIGINT; `announce` is given the lines that say what and where.
 
     worker: share the port with others. lenient: where the newest version cannot serve, take the
     newest that can. Raises ServingError where it cannot start.
     """
-    asyncio.run(_serve(settings, say, worker, lenient))
+    asyncio.run(_serve(settings, announce, worker, lenient))
     if any(not thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"):
         # A batch that was cut off still runs, and Python would wait for its thread.
         sys.stdout.flush()
@@ -42,68 +43,68 @@ def serve(
 
 
 async def _serve(
-    settings: Settings, say: Callable[[str], None], worker: bool, lenient: bool
+    settings: Settings, announce: Callable[[str], None], worker: bool, lenient: bool
 ) -> None:
-    security = protected(
-        settings.tls_cert,
-        settings.tls_key,
-        settings.tls_client_ca,
-        settings.tokens,
-        settings.insecure_public,
+    security = Security.from_files(
+        certificate=settings.tls_cert,
+        key=settings.tls_key,
+        client_ca=settings.tls_client_ca,
+        tokens=settings.tokens,
+        insecure_public=settings.insecure_public,
     )
     security.check(settings.address)  # before what takes long
     loader = Loader(settings)
     with (
         observation(settings, worker) as (observer, lines),
-        Ending() as ending,
-        Watcher(loader, LOOK_S if settings.watch else None) as watcher,
+        Shutdown() as shutdown,
+        Reloader(loader, CHECK_S if settings.watch else None) as reloader,
     ):
         try:
-            roster = await _load(loader, ending, lenient)
-        except Ended:
+            roster = await _load(loader, shutdown, lenient)
+        except ShutdownRequested:
             return
-        watching = asyncio.create_task(_follow(watcher, roster, ending))
+        following = asyncio.create_task(_follow(reloader, roster, shutdown))
         try:
             await server.serve(
                 roster,
                 settings.address,
-                settings.limits,
-                lambda port: say("\n".join([_said(settings, roster, port), *lines])),
-                settings.grace_s,
-                security,
-                ending,
-                observer,
-                worker,
+                limits=settings.limits,
+                security=security,
+                observer=observer,
+                shutdown=shutdown,
+                grace_s=settings.grace_s,
+                shared=worker,
+                started=lambda port: announce("\n".join([_place(settings, roster, port), *lines])),
             )
         finally:
-            ending.told.set()
-            await watching
-            await watcher.close()
+            shutdown.requested.set()
+            await following
+            await reloader.close()
 
 
-async def _follow(watcher: Watcher, roster: Roster, ending: Ending) -> None:
-    with contextlib.suppress(Ended):
-        await ending.unless_told(watcher.follow(roster))
+async def _follow(reloader: Reloader, roster: Roster, shutdown: Shutdown) -> None:
+    with contextlib.suppress(ShutdownRequested):
+        await shutdown.unless_requested(reloader.follow(roster))
 
 
-async def _load(loader: Loader, ending: Ending, lenient: bool) -> Roster:
-    found = loader.found()
+async def _load(loader: Loader, shutdown: Shutdown, lenient: bool) -> Roster:
+    available = loader.available()
     while True:
-        weights = loader.wanted(found)
+        weights = loader.weights(available)
         try:
-            versions = await _load_all(loader, list(weights), ending)
+            versions = await _load_all(loader, list(weights), shutdown)
             return Roster(*versions, weights=list(weights.values()))
         except ServingError as error:
-            if not lenient or len(found) == 1:
+            if not lenient or len(available) == 1:
                 raise
-            log.error("version %s is refused: %s", found.pop(), error)
+            log.error("version %s is refused: %s", available.pop(), error)
 
 
-async def _load_all(loader: Loader, names: list[str], ending: Ending) -> list[ServedVersion]:
+async def _load_all(loader: Loader, names: list[str], shutdown: Shutdown) -> list[ServedVersion]:
     versions: list[ServedVersion] = []
     try:
         for name in names:
-            versions.append(await ending.unless_told(loader.load(name)))
+            versions.append(await shutdown.unless_requested(loader.load(name)))
     except BaseException:
         for loaded in versions:
             await loaded.close()
@@ -111,11 +112,9 @@ async def _load_all(loader: Loader, names: list[str], ending: Ending) -> list[Se
     return versions
 
 
-def _said(settings: Settings, roster: Roster, port: int) -> str:
-    """What the façade says of itself once it answers."""
-    served = roster.describe("").versions
-    total = sum(each.weight for each in served)
-    shares = [f"{each.version} ({each.weight / total:.1%})" for each in served]
-    versions = served[0].version if len(served) == 1 else ", ".join(shares)
-    place = opened(settings.address, port)
+def _place(settings: Settings, roster: Roster, port: int) -> str:
+    """Which versions answer where, in one line."""
+    shares = [f"{version} ({share:.1%})" for version, share in roster.shares.items()]
+    versions = roster.versions[0].name if len(shares) == 1 else ", ".join(shares)
+    place = with_port(settings.address, port)
     return f"{settings.name} {versions} on {place}, computed by {settings.backend}"

@@ -12,7 +12,7 @@ from handlers.engine.query import Limits
 from handlers.facade import capacity
 from handlers.facade.health import Health
 from handlers.facade.methods import RankingService
-from handlers.facade.shutdown import Ended, Ending
+from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
 from handlers.security.access import Security
@@ -25,22 +25,23 @@ LAST_BATCH_S = 1.0  # that nobody waits for any more has to end in
 async def serve(
     roster: Roster,
     address: str,
+    *,
     limits: Limits | None = None,
-    started: Callable[[int], None] | None = None,
-    grace_s: float = 10.0,
     security: Security | None = None,
-    ending: Ending | None = None,
     observer: Observer | None = None,
+    shutdown: Shutdown | None = None,
+    grace_s: float = 10.0,
     shared: bool = False,
+    started: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve on `address` (HOST:PORT, port 0 for a free one) until `ending`, by default a signal.
+    """Serve on `address` (HOST:PORT, port 0 for a free one) until `shutdown`, by default a signal.
 
-    Calls `started` with the port once requests are answered. When told to end: health says
+    Calls `started` with the port once requests are answered. When asked to end: health says
     NOT_SERVING, no request is taken any more, those in flight have `grace_s` seconds to end; what
-    has not ended by then, or is in flight when told so a second time, is cut off with UNAVAILABLE.
+    has not ended by then, or is in flight when asked a second time, is cut off with UNAVAILABLE.
     Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
-    `security`, by default none, is not enough for it. Closes the roster. observer: sees
-    every request. shared: other processes listen on the address as well.
+    `security`, by default none, is not enough for it. Closes the roster. observer: observes every
+    request. shared: other processes listen on the address as well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
@@ -51,32 +52,28 @@ async def serve(
             ("grpc.so_reuseport", int(shared)),
             *capacity.options(limits, shared),
         ],
-        maximum_concurrent_rpcs=capacity.calls(limits),
+        maximum_concurrent_rpcs=capacity.concurrent_calls(limits),
     )
     service = RankingService(roster, limits, observer)
     server.add_generic_rpc_handlers((service.handler(),))
-    watched = Health(observer)
-    health_pb2_grpc.add_HealthServicer_to_server(watched, server)
+    checks = Health(observer)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
     try:
-        with contextlib.nullcontext(ending) if ending is not None else Ending() as ending:
+        with contextlib.nullcontext(shutdown) if shutdown is not None else Shutdown() as shutdown:
             port = security.listen(server, address)
-            await watched.look(roster)
+            await checks.check(roster)
             await server.start()
             if started is not None:
                 started(port)
-            await watched.follow(roster, ending.told)
+            await checks.follow(roster, shutdown.requested)
             service.end()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ending.at_once.wait(), LAST_CALLS_S)
-            await _stop(server, grace_s, ending)
+                await asyncio.wait_for(shutdown.forced.wait(), LAST_CALLS_S)
+            with contextlib.suppress(ShutdownRequested):
+                await shutdown.unless_forced(server.stop(grace_s))
+            await server.stop(None)
     finally:
         await roster.close(LAST_BATCH_S)
-
-
-async def _stop(server: grpc.aio.Server, grace_s: float, ending: Ending) -> None:
-    with contextlib.suppress(Ended):
-        await ending.unless_at_once(server.stop(grace_s))
-    await server.stop(None)

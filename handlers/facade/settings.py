@@ -1,80 +1,253 @@
-"""What `anirank serve` is told."""
+"""What a façade is started with: one model, of which the command line, its environment variables
+and the table of docs/serving.md are made.
+"""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from anirank.errors import SettingsError, quoted
 from bundles.bundle import natural_order
 from handlers.engine.query import Limits
 
 NEWEST = "newest"  # in place of a version: whichever is the newest in the store
 
+# What can compute: the name, and the module of handlers.facade.backends that opens it.
+BACKENDS = {
+    "onnxruntime": "embedded",
+    "torchserve": "torchserve",
+}
+
 Level = Literal["debug", "info", "warning", "error"]
-BackendName = Literal["onnxruntime", "torchserve"]
-_PATHS = ("store", "keys", "tls_cert", "tls_key", "tls_client_ca", "tokens")
+
+_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything a façade is started with; each field is the option of the same name.
+@dataclass(frozen=True)
+class Spelling:
+    """How a field is written on the command line, where that is not its own name and type.
 
-    versions: weight by version, or by NEWEST; the weights are relative to their sum.
-    watch: whether to look for new versions without being asked to by SIGHUP.
-    workers: processes that share the address.
-    torchserve, keys: HOST:PORT of the gRPC of a TorchServe that runs, and its key_file.json; None
-    starts one. management: the URL of its management API, to renew its keys with; None: whoever
-    runs it does. calls: batches it is given at a time. fallback: compute in this process what
-    TorchServe does not answer. trust: PEM files of public keys, one of which must have signed what
-    is served.
-    tls_cert, tls_key, tls_client_ca, tokens, insecure_public: see `security.protected`.
-    metrics_address: HOST:PORT for Prometheus, None for none. tracing: send spans by OTLP to where
-    the variables OTEL_… say.
+    option: `--grace`. metavar: what stands for a value in the help. choices: the values there are.
+    default: what None comes to.
     """
 
-    store: Path = Path("model_store")
-    name: str = "anime"
-    versions: Mapping[str, float] = field(default_factory=lambda: {NEWEST: 1.0})
-    address: str = "127.0.0.1:50051"
-    backend: BackendName = "onnxruntime"
-    device: str = "cpu"
-    threads: int = 1
-    torchserve: str | None = None
-    keys: Path = Path("key_file.json")
-    watch: bool = False
-    management: str | None = None
-    calls: int = 1
-    fallback: bool = False
-    workers: int = 1
-    grace_s: float = 10.0
-    limits: Limits = field(default_factory=Limits)
-    trust: tuple[Path, ...] = ()
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-    tokens: Path | None = None
-    insecure_public: bool = False
-    metrics_address: str | None = None
-    log_level: Level = "info"
-    tracing: bool = False
+    option: str | None = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    default: str | None = None
 
-    @classmethod
-    def read(cls, text: str) -> "Settings":
-        """The settings that `written` wrote."""
-        said = json.loads(text)
-        paths = {name: None if said[name] is None else Path(said[name]) for name in _PATHS}
-        trust, limits = tuple(map(Path, said["trust"])), Limits(**said["limits"])
-        return cls(**said | paths | {"trust": trust, "limits": limits})
 
-    def written(self) -> str:
-        """The settings as text, for another process of this machine."""
-        return json.dumps(asdict(self), default=str)
+class Settings(BaseModel):
+    """Everything a façade is started with; raises SettingsError, one line that names an option.
 
-    def wanted(self, found: Sequence[str]) -> dict[str, float]:
-        """Weight by version, the newest last, where `found` are in the store, the newest last."""
+    Another process of this machine is given `model_dump_json()`, and has them back by
+    `Settings.model_validate_json`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: Path = Field(
+        default=Path("model_store"), description="Folder of bundles and .mar files."
+    )
+    name: str = Field(default="anime", description="Name of the model in the store.")
+    versions: Annotated[Mapping[str, float], Spelling("--version", default=NEWEST)] = Field(
+        default={NEWEST: 1.0},
+        description="VERSION, or VERSION=WEIGHT once for each of those that share the requests by "
+        "their weights; `newest` is a version too.",
+    )
+    watch: bool = Field(
+        default=False,
+        description="Switch to a newer version as soon as it is there; else on SIGHUP alone.",
+    )
+    trust: Annotated[tuple[Path, ...], Spelling(metavar="FILE", default="none")] = Field(
+        default=(),
+        description="PEM of a public key: refuse what it has not signed. May be given more than "
+        "once; one of the keys is enough.",
+    )
+    backend: Annotated[str, Spelling(choices=tuple(BACKENDS))] = Field(
+        default="onnxruntime", description="Compute in this process, or in a TorchServe."
+    )
+    address: str = Field(
+        default="127.0.0.1:50051",
+        description="HOST:PORT to listen on, port 0 for a free one; or unix:PATH.",
+    )
+    device: str = Field(default="cpu", description="onnxruntime: cpu, cuda or cuda:1.")
+    threads: int = Field(default=1, ge=1, description="onnxruntime: threads for one batch.")
+    torchserve: Annotated[str | None, Spelling(default="start one")] = Field(
+        default=None, description="torchserve: HOST:PORT of the gRPC of one that runs."
+    )
+    keys: Path = Field(
+        default=Path("key_file.json"),
+        description="torchserve: the key_file.json of the one that runs.",
+    )
+    management: Annotated[
+        str | None, Spelling(default="they are read again when the file changes")
+    ] = Field(
+        default=None, description="torchserve: URL of its management API, to renew its keys with."
+    )
+    calls: int = Field(
+        default=1, ge=1, description="torchserve: batches it is given at a time, one a worker."
+    )
+    fallback: bool = Field(
+        default=False, description="torchserve: compute in this process what it does not answer."
+    )
+    workers: int = Field(default=1, ge=1, description="Processes that share the address.")
+    grace_s: Annotated[float, Spelling("--grace")] = Field(
+        default=10.0, ge=0, description="Seconds that what is in flight has to end in."
+    )
+    max_candidates: int = Field(
+        default=_LIMITS.candidates, ge=1, description="Most candidates of a request."
+    )
+    max_history: int = Field(
+        default=_LIMITS.history, ge=0, description="Most watched anime in a request's history."
+    )
+    message_bytes: int = Field(
+        default=_LIMITS.message_bytes, ge=1, description="Most bytes of a message."
+    )
+    queued: int = Field(
+        default=_LIMITS.queued, ge=1, description="Most requests that wait for a batch."
+    )
+    streamed: int = Field(
+        default=_LIMITS.streamed,
+        ge=1,
+        description="Most requests of one stream that are taken up at once.",
+    )
+    tls_cert: Annotated[Path | None, Spelling(default="no TLS")] = Field(
+        default=None, description="PEM of the server's certificate chain; turns TLS on."
+    )
+    tls_key: Annotated[Path | None, Spelling(default="none")] = Field(
+        default=None, description="PEM of its private key."
+    )
+    tls_client_ca: Annotated[Path | None, Spelling(default="any client")] = Field(
+        default=None,
+        description="PEM of authorities; only clients with a certificate of theirs get in.",
+    )
+    tokens: Annotated[Path | None, Spelling(default="no token")] = Field(
+        default=None, description="File of bearer tokens, one a line; only who shows one gets in."
+    )
+    insecure_public: bool = Field(
+        default=False, description="Listen to other machines without TLS. Anyone there may ask."
+    )
+    metrics_address: Annotated[str | None, Spelling(default="none")] = Field(
+        default=None,
+        description="HOST:PORT to show metrics on to Prometheus, as in 127.0.0.1:9100.",
+    )
+    log_level: Level = Field(
+        default="info", description="The gravest alone, or down to a line for each request: debug."
+    )
+    tracing: bool = Field(
+        default=False, description="Send spans by OTLP; the variables OTEL_... say where."
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may hold, how many may wait, and how many of a stream are taken up."""
+        return Limits(
+            candidates=self.max_candidates,
+            history=self.max_history,
+            message_bytes=self.message_bytes,
+            queued=self.queued,
+            streamed=self.streamed,
+        )
+
+    def weights(self, available: Sequence[str]) -> dict[str, float]:
+        """Weight by version of what is to be served, the newest last.
+
+        available: the versions in the store, the newest last.
+        """
         weights: dict[str, float] = {}
         for version, weight in self.versions.items():
-            named = found[-1] if version == NEWEST else version
+            named = available[-1] if version == NEWEST else version
             weights[named] = weights.get(named, 0.0) + weight
         return {version: weights[version] for version in sorted(weights, key=natural_order)}
+
+    @field_validator("versions", mode="before")
+    @classmethod
+    def _read_versions(cls, given: Any) -> Any:
+        """Weight by version, also of texts as in 1=0.95 or 1."""
+        if isinstance(given, Mapping):
+            return given
+        weights: dict[str, float] = {}
+        for version, weight in map(_version_and_weight, given):
+            if version in weights:
+                raise SettingsError(f"--version {version}: is given twice")
+            weights[version] = weight
+        return weights
+
+    @field_validator("versions")
+    @classmethod
+    def _check_versions(cls, weights: Mapping[str, float]) -> Mapping[str, float]:
+        for version, weight in weights.items():
+            if not version or not 0 <= weight < float("inf"):
+                raise _no_version(f"{version}={weight:g}")
+        if not sum(weights.values()):
+            raise SettingsError("--version: at least one weight should be above 0")
+        return weights
+
+    @field_validator("backend")
+    @classmethod
+    def _check_backend(cls, name: str) -> str:
+        if name not in BACKENDS:
+            raise SettingsError(f"--backend {name}: should be one of {', '.join(BACKENDS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.watch and NEWEST not in self.versions:
+            raise SettingsError("--watch: has nothing to wait for; give --version newest as well")
+        own_torchserve = self.backend == "torchserve" and self.torchserve is None
+        if self.watch and self.workers > 1 and own_torchserve:
+            raise SettingsError(
+                "--watch: several workers cannot change a TorchServe of their own; give "
+                "--torchserve, or leave out --workers"
+            )
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(given)
+        except ValidationError as error:
+            raise SettingsError("; ".join(_lines(error))) from None
+
+
+def option_of(field: str) -> str:
+    """The option of a field, as users type it."""
+    info = Settings.model_fields.get(field)
+    spelled = [each for each in info.metadata if isinstance(each, Spelling)] if info else []
+    named = spelled[0].option if spelled else None
+    return named or f"--{field.replace('_', '-')}"
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        place = option_of(str(fault["loc"][0])) if fault["loc"] else "settings"
+        message = fault["msg"][:1].lower() + fault["msg"][1:]
+        yield f"{place} {quoted(fault['input'])}: {message}"
+
+
+def _version_and_weight(text: str) -> tuple[str, float]:
+    version, equals, weight = text.partition("=")
+    try:
+        return version, float(weight) if equals else 1.0
+    except ValueError:
+        raise _no_version(text) from None
+
+
+def _no_version(text: str) -> SettingsError:
+    return SettingsError(
+        f"--version {text}: should be VERSION or VERSION=WEIGHT, a weight of 0 or more, "
+        "and each version once"
+    )

@@ -1,4 +1,4 @@
-"""The end of the process: SIGTERM or Ctrl-C once, or a second time."""
+"""The end of the process that SIGTERM or Ctrl-C asks for, once or a second time."""
 
 import asyncio
 import signal
@@ -11,27 +11,27 @@ Result = TypeVar("Result")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Ended(Exception):  # noqa: N818 - it says what happened, and is no error
-    """The process was told to end before what it waited for was done."""
+class ShutdownRequested(Exception):  # noqa: N818 - it says what happened, and is no error
+    """The process was asked to end before what it waited for was done."""
 
 
-class Ending:
-    """What the signals said, while entered; to be entered in the event loop.
+class Shutdown:
+    """What the signals asked for, while entered; to be entered in the event loop.
 
-    with Ending() as ending:
-        version = await ending.unless_told(loader.load("1"))
+    with Shutdown() as shutdown:
+        version = await shutdown.unless_requested(loader.load("1"))
 
-    told: a signal came: what is in flight is to end. at_once: a second one came: nothing is.
+    requested: a signal came: what is in flight is to end. forced: a second one came: nothing is.
     """
 
     def __init__(self) -> None:
-        self.told = asyncio.Event()
-        self.at_once = asyncio.Event()
+        self.requested = asyncio.Event()
+        self.forced = asyncio.Event()
 
-    def __enter__(self) -> "Ending":
+    def __enter__(self) -> "Shutdown":
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self.tell)
+            loop.add_signal_handler(number, self.request)
         return self
 
     def __exit__(
@@ -44,30 +44,30 @@ class Ending:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
 
-    def tell(self) -> None:
+    def request(self) -> None:
         """What a signal does."""
-        if self.told.is_set():
-            self.at_once.set()
-        self.told.set()
+        if self.requested.is_set():
+            self.forced.set()
+        self.requested.set()
 
-    async def unless_told(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of `work`; cancels it and raises Ended where a signal comes first."""
-        return await _first(work, self.told)
+    async def unless_requested(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `work`; cancels it and raises ShutdownRequested at a signal."""
+        return await _unless(self.requested, work)
 
-    async def unless_at_once(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of `work`; cancels it and raises Ended where a second signal comes first."""
-        return await _first(work, self.at_once)
+    async def unless_forced(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `work`; cancels it and raises ShutdownRequested at a second signal."""
+        return await _unless(self.forced, work)
 
 
-async def _first(work: Coroutine[Any, Any, Result], event: asyncio.Event) -> Result:
-    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result:
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
     try:
-        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
     finally:
         waiting.cancel()
-        if not doing.done():
-            doing.cancel()
-            await asyncio.wait((doing,))
-    raise Ended
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+    raise ShutdownRequested

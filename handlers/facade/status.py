@@ -1,6 +1,6 @@
 """Errors of serving as statuses of gRPC, with their details."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -15,6 +15,9 @@ from anirank.errors import (
     Overloaded,
     ServingError,
 )
+
+# The server's side of a call. In quotes, as it is generic to type checkers alone.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 # What the answer to one request can be instead of a reply.
 FAILURES = (InvalidQuery, Overloaded, DeadlinePassed, BackendUnavailable)
@@ -43,7 +46,7 @@ def status_of(error: ServingError) -> status_pb2.Status:
     return status
 
 
-async def abort(context: grpc.aio.ServicerContext, error: ServingError) -> NoReturn:
+async def abort(context: Context, error: ServingError) -> NoReturn:
     """End a call with the status of an error; to be called outside of an `except` clause.
 
     It raises, and what it raises is no part of the failure. Trailing metadata set before stays.

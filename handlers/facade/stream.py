@@ -8,7 +8,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.message import DecodeError
 
 from anirank.errors import BackendUnavailable, InvalidQuery, ServingError
-from handlers.facade.status import status_of
+from handlers.facade.status import Context, status_of
 
 _Answer = Callable[[pb.RankStreamRequest, float | None], Awaitable[bytes | ServingError]]
 
@@ -20,14 +20,14 @@ class Stream:
     control, and what is kept for it stays bounded.
     """
 
-    def __init__(self, context: grpc.aio.ServicerContext, answer: _Answer, at_once: int) -> None:
-        """Answer what comes over `context`, up to `at_once` requests at a time.
+    def __init__(self, context: Context, answer: _Answer, limit: int) -> None:
+        """Answer what comes over `context`, up to `limit` requests at a time.
 
         answer: makes a RankReply's bytes, or a failure, of a request and the seconds it has.
         """
         self._context = context
         self._answer = answer
-        self._room = asyncio.Semaphore(at_once)
+        self._room = asyncio.Semaphore(limit)
         self._writing = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
         self._failure: ServingError | None = None

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import grpc
 
 from anirank.client.addresses import is_local
 from anirank.errors import AddressRefused, AddressUnavailable, CredentialsError
 from handlers.security.tls import ServerTls
-from handlers.security.tokens import Tokens, TokensAsked
+from handlers.security.tokens import TokenInterceptor, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,30 @@ class Security:
     tls: ServerTls | None = None
     tokens: Tokens | None = None
     insecure_public: bool = False
+
+    @classmethod
+    def from_files(
+        cls,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        client_ca: Path | None = None,
+        tokens: Path | None = None,
+        insecure_public: bool = False,
+    ) -> Self:
+        """The protection that these files make; see `ServerTls` and `Tokens`.
+
+        Raises CredentialsError where they make none.
+        """
+        if (certificate is None) != (key is None):
+            raise CredentialsError(f"{certificate or key}: --tls-cert and --tls-key go together")
+        if client_ca is not None and certificate is None:
+            raise CredentialsError(f"{client_ca}: --tls-client-ca needs --tls-cert and --tls-key")
+        return cls(
+            ServerTls(certificate, key, client_ca) if certificate and key else None,
+            Tokens(tokens) if tokens else None,
+            insecure_public,
+        )
 
     def check(self, address: str) -> None:
         """Raise AddressRefused where listening on `address` needs more protection than this.
@@ -51,7 +75,7 @@ class Security:
         """
         self.check(address)
         try:
-            port: int = (
+            return (
                 server.add_insecure_port(address)
                 if self.tls is None
                 else server.add_secure_port(address, self.tls.credentials())
@@ -60,27 +84,7 @@ class Security:
             raise AddressUnavailable(
                 f"{address}: in use, or not an address of this machine"
             ) from error
-        return port
 
-    def interceptors(self, refused: Callable[[str], None]) -> list[Any]:
-        """What stands before every method of a server; tells `refused` the paths it refuses."""
-        return [] if self.tokens is None else [TokensAsked(self.tokens, refused)]
-
-
-def protected(
-    certificate: Path | None = None,
-    key: Path | None = None,
-    client_ca: Path | None = None,
-    tokens: Path | None = None,
-    insecure_public: bool = False,
-) -> Security:
-    """The protection that these files make; raises CredentialsError where they make none."""
-    if (certificate is None) != (key is None):
-        raise CredentialsError(f"{certificate or key}: --tls-cert and --tls-key go together")
-    if client_ca is not None and certificate is None:
-        raise CredentialsError(f"{client_ca}: --tls-client-ca needs --tls-cert and --tls-key")
-    return Security(
-        ServerTls(certificate, key, client_ca) if certificate and key else None,
-        Tokens(tokens) if tokens else None,
-        insecure_public,
-    )
+    def interceptors(self, refused: Callable[[str], None]) -> list[grpc.aio.ServerInterceptor]:
+        """What stands before every method of a server; gives `refused` the paths it refuses."""
+        return [] if self.tokens is None else [TokenInterceptor(self.tokens, refused)]

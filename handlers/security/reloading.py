@@ -26,13 +26,13 @@ class Reloading(Generic[Kind]):
         self._paths = paths
         self._read = read
         self._lock = threading.Lock()
-        self._stamps = self._look()  # before reading: what changes meanwhile is read again
+        self._stamps = self._stamps_now()  # before reading: what changes meanwhile is read again
         self._value = read()
 
     def current(self) -> Kind:
         """The value that the files hold now, or held when they could last be used."""
         with self._lock:
-            stamps = self._look()
+            stamps = self._stamps_now()
             if stamps != self._stamps:
                 self._stamps = stamps
                 try:
@@ -42,5 +42,5 @@ class Reloading(Generic[Kind]):
                     log.error("%s; what was read before serves on", error)
             return self._value
 
-    def _look(self) -> list[Stamp | None]:
+    def _stamps_now(self) -> list[Stamp | None]:
         return [stamp_of(path) for path in self._paths]

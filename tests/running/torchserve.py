@@ -1,8 +1,14 @@
-"""A TorchServe in a Python that has nothing of this repository."""
+"""TorchServes in a Python that has nothing of this repository, one for each model.
 
+Each start takes two cores 5 to 10 seconds: tests that leave one as they found it share these.
+"""
+
+import os
 import shutil
+import signal
 import venv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -10,9 +16,23 @@ import pytest
 from packaging.requirements import Requirement
 
 from bundles.bundle import Bundle
+from export.bundle import Exported
 from handlers.engine.engine import Engine
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.torchserve.server import TorchServe
+
+# For all that tests start: a Java that compiles once starts a quarter sooner.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+# Fixtures that start one, or train the larger model.
+SLOW = {"torchserve", "personal_torchserve", "victim", "personal_bundle"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs one of `SLOW`."""
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +67,24 @@ def _closure(names: set[str]) -> list[Distribution]:
     return list(found.values())
 
 
+@contextmanager
+def _running(archive: Path, python: Path) -> Iterator[TorchServe]:
+    with TorchServe(archive, python=python) as server:
+        yield server
+        os.killpg(server.pid, signal.SIGKILL)  # an orderly end takes seconds, and tests of its own
+
+
 @pytest.fixture(scope="session")
 def torchserve(mar_file: Path, bare_python: Path) -> Iterator[TorchServe]:
-    """A TorchServe that serves the .mar, in a Python that has nothing of this repository."""
-    with TorchServe(mar_file, python=bare_python) as server:
+    """A TorchServe that serves the .mar of the `seed` preset."""
+    with _running(mar_file, bare_python) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def personal_torchserve(personal_bundle: Exported, bare_python: Path) -> Iterator[TorchServe]:
+    """A TorchServe that serves the .mar of the `personal` preset."""
+    with _running(personal_bundle.archive, bare_python) as server:
         yield server
 
 

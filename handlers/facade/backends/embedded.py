@@ -1,39 +1,14 @@
-"""What computes the scores behind the façade, and the one that does so in this process."""
+"""A backend in this process: an engine over ONNX Runtime."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
-from anirank.errors import BackendUnavailable, InvalidQuery
+from anirank.errors import BackendUnavailable, BundleError, InvalidQuery, ServingError
+from bundles.bundle import ONNX, Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Query, Ranking
-
-
-class Backend(Protocol):
-    """Answers batches of queries.
-
-    name: what GetModelInfo calls it. in_flight: batches it computes at a time. largest_batch: the
-    candidates of one batch; it is answered as a whole, so they bound how long its queries wait for
-    each other, and should be many enough that what a batch costs by itself is little beside them.
-    """
-
-    name: str
-    in_flight: int
-    largest_batch: int
-
-    async def rank(
-        self, queries: list[Query], timeout_s: float | None = None
-    ) -> list[Ranking | InvalidQuery]:
-        """Answer every query, in order; after `timeout_s` seconds nobody waits for it any more.
-
-        Raises BackendUnavailable where none can be answered, or DeadlinePassed.
-        """
-
-    async def ready(self) -> bool:
-        """Whether a batch would be answered now."""
-
-    async def close(self) -> None:
-        """Let go of threads and connections."""
+from handlers.facade.settings import Settings
 
 
 class EmbeddedBackend:
@@ -65,3 +40,33 @@ class EmbeddedBackend:
     async def close(self) -> None:
         """End the thread once its batch is done, which is not waited for."""
         self._thread.shutdown(wait=False)
+
+
+class Opener:
+    """Loads the graph of a bundle, and scores once with it."""
+
+    files = ()
+
+    def __init__(self, settings: Settings) -> None:
+        """Load for the device, and with the threads and limits, that `settings` say."""
+        self._settings = settings
+
+    async def probe(self, version: str) -> None:
+        """Do nothing: what there is to know of a version is in its bundle."""
+
+    async def open(self, bundle: Bundle) -> EmbeddedBackend:
+        """A backend for a bundle; raises BundleError and DeviceUnavailable."""
+        return EmbeddedBackend(await asyncio.to_thread(self._engine, bundle))
+
+    def _engine(self, bundle: Bundle) -> Engine:
+        settings, file = self._settings, bundle.graph_file(ONNX)
+        graph = OnnxGraph(bundle, settings.device, settings.threads)
+        engine = Engine(bundle, graph, settings.limits)
+        try:
+            engine.warm_up()
+        except ServingError:
+            raise
+        except Exception as error:  # of the graph's library, whichever it is
+            reason = " ".join(str(error).split())[:300]
+            raise BundleError(f"{file}: cannot score the catalogue ({reason})") from error
+        return engine

@@ -3,9 +3,10 @@
 import asyncio
 
 from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery
+from bundles.bundle import Bundle
 from handlers.engine.query import Query, Ranking
-from handlers.facade.backends.embedded import Backend
-from handlers.facade.telemetry.observer import fell_back
+from handlers.facade.backends.backend import Backend, Opener
+from handlers.facade.telemetry.batch import fell_back
 
 
 class FallbackBackend:
@@ -43,3 +44,25 @@ class FallbackBackend:
         """Let go of both."""
         await self._first.close()
         await self._other.close()
+
+
+class FallbackOpener:
+    """Opens one backend, and another beside it."""
+
+    def __init__(self, first: Opener, other: Opener) -> None:
+        """Open with both; `other` needs nothing but the bundle."""
+        self._first, self._other = first, other
+        self.files = first.files
+
+    async def probe(self, version: str) -> None:
+        """As the first one does."""
+        await self._first.probe(version)
+
+    async def open(self, bundle: Bundle) -> FallbackBackend:
+        """A backend for a bundle; raises what either of the two raises."""
+        other = await self._other.open(bundle)
+        try:
+            return FallbackBackend(await self._first.open(bundle), other)
+        except BaseException:
+            await other.close()
+            raise

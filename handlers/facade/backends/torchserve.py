@@ -10,12 +10,18 @@ from pytorch_serve import inference_pb2 as pb
 from pytorch_serve.inference_pb2_grpc import InferenceAPIsServiceStub
 
 from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery, WireError
+from bundles.bundle import Bundle
 from handlers.engine.query import Query, Ranking
-from handlers.facade.telemetry.propagation import TRACE_HEADERS
+from handlers.facade.settings import Settings
+from handlers.facade.telemetry.batch import TRACE_HEADERS
 from handlers.forms import binary
+from handlers.torchserve.archive import check_archive
 from handlers.torchserve.keys import KeyFile
+from handlers.torchserve.server import TorchServe
+from handlers.torchserve.supervision import keep, start
 
 CALL_S = 10.0  # the longest that a batch is waited for; the largest takes about 0.1 s
+FALL_BACK_S = 2.0  # the same where there is a fallback, which is soon done itself
 PROBE_S = 5.0  # the longest that the answer to a batch of no queries is; it waits for one other
 FRESH_S = 1.0  # who has answered a moment ago is not asked whether it still does
 # Between two looks whether it is back; each is twice the one before.
@@ -57,6 +63,7 @@ class TorchServeBackend:
     def __init__(
         self,
         address: str,
+        *,
         name: str,
         version: str,
         key_file: Path,
@@ -94,12 +101,12 @@ class TorchServeBackend:
         except grpc.RpcError as error:
             late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             gone = error.code() is grpc.StatusCode.UNAVAILABLE or _DIED in str(error.details())
-            fault = self._said(error)
-            self._doubt(fault, certain=gone or (late and not hurried))
+            fault = self._message(error)
+            self._suspect(fault, certain=gone or (late and not hurried))
             kind = DeadlinePassed if late and hurried else BackendUnavailable
             raise kind(fault) from error
         except (BackendUnavailable, WireError) as error:
-            self._doubt(f"TorchServe at {self._address}: {error}", certain=True)
+            self._suspect(f"TorchServe at {self._address}: {error}", certain=True)
             raise BackendUnavailable(f"TorchServe at {self._address}: {error}") from error
         if len(answers) != len(queries):
             raise BackendUnavailable(
@@ -113,7 +120,7 @@ class TorchServeBackend:
         if self._recovery is None and now - self._answered_at > FRESH_S:
             fault = await self._probe()
             if fault is not None:
-                self._doubt(fault, certain=True)
+                self._suspect(fault, certain=True)
         return self._fault is None
 
     async def check(self) -> None:
@@ -121,7 +128,7 @@ class TorchServeBackend:
         try:
             await self._call([], self._probe_s)
         except grpc.RpcError as error:
-            raise BackendUnavailable(self._said(error)) from error
+            raise BackendUnavailable(self._message(error)) from error
         except (BackendUnavailable, WireError) as error:
             raise BackendUnavailable(f"TorchServe at {self._address}: {error}") from error
 
@@ -164,15 +171,15 @@ class TorchServeBackend:
             return str(error)
         return None
 
-    def _doubt(self, fault: str, certain: bool) -> None:
+    def _suspect(self, fault: str, certain: bool) -> None:
         """Look whether TorchServe is there, and make no call until then where it is certain not."""
         if certain:
-            self._go(fault)
+            self._give_up(fault)
         if self._recovery is None:
             loop = asyncio.get_running_loop()
             self._recovery = loop.create_task(self._recover(), context=Context())  # of no trace
 
-    def _go(self, fault: str) -> None:
+    def _give_up(self, fault: str) -> None:
         if self._fault is None:
             log.error("%s; no call is made until it answers again", fault)
         self._fault = fault
@@ -181,7 +188,7 @@ class TorchServeBackend:
         pause_s = FIRST_PAUSE_S
         try:
             while (fault := await self._probe()) is not None:
-                self._go(fault)
+                self._give_up(fault)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
             if self._fault is not None:
@@ -190,6 +197,70 @@ class TorchServeBackend:
         finally:
             self._recovery = None
 
-    def _said(self, error: grpc.RpcError) -> str:
-        said = " ".join((error.details() or "").split())[:300]
-        return f"TorchServe at {self._address}: {error.code().name} {said}"
+    def _message(self, error: grpc.RpcError) -> str:
+        details = " ".join((error.details() or "").split())[:300]
+        return f"TorchServe at {self._address}: {error.code().name} {details}"
+
+
+class OwnTorchServe(TorchServeBackend):
+    """A TorchServe that runs for this backend alone: kept running, and stopped with it."""
+
+    def __init__(self, server: TorchServe, version: str, call_s: float = CALL_S) -> None:
+        """Call `server`, which should serve `version`, and keep it; in the event loop."""
+        super().__init__(
+            server.grpc_address,
+            name=server.name,
+            version=version,
+            key_file=server.key_file,
+            management=server.management_address,
+            call_s=call_s,
+        )
+        self._server = server
+        self._keeping = asyncio.get_running_loop().create_task(keep(server))
+
+    async def close(self) -> None:
+        """Close the connection, and stop the server."""
+        self._keeping.cancel()
+        await super().close()
+        await asyncio.to_thread(self._server.stop)
+
+
+class Opener:
+    """Calls the TorchServe that runs, or starts one for each version."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Call or start what `settings` say."""
+        self._settings = settings
+        self._archive = settings.store / f"{settings.name}.mar"
+        self._call_s = FALL_BACK_S if settings.fallback else CALL_S
+        self.files = (self._archive,)
+
+    async def probe(self, version: str) -> None:
+        """Raise BackendUnavailable where a TorchServe that is not ours does not serve a version."""
+        if self._settings.torchserve is not None:
+            backend = self._running(self._settings.torchserve, version)
+            try:
+                await backend.check()
+            finally:
+                await backend.close()
+
+    async def open(self, bundle: Bundle) -> TorchServeBackend:
+        """A backend for a bundle; raises TorchServeError and SignatureError."""
+        version = bundle.manifest.version
+        if self._settings.torchserve is not None:
+            return self._running(self._settings.torchserve, version)
+        check_archive(self._archive, version)
+        server = await start(self._archive, self._settings.trust)
+        return OwnTorchServe(server, version, self._call_s)
+
+    def _running(self, address: str, version: str) -> TorchServeBackend:
+        settings = self._settings
+        return TorchServeBackend(
+            address,
+            name=settings.name,
+            version=version,
+            key_file=settings.keys,
+            management=settings.management,
+            in_flight=settings.calls,
+            call_s=self._call_s,
+        )

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from anirank.errors import Overloaded
 from handlers.engine.query import Limits, Query
-from handlers.facade.backends.embedded import Backend
+from handlers.facade.backends.backend import Backend
 from handlers.facade.batching.queue import Answer, Queue, Waiting
-from handlers.facade.telemetry.observer import ObservedRequest, at_backend
+from handlers.facade.telemetry.batch import at_backend
+from handlers.facade.telemetry.request import ObservedRequest
 
 
 class Batcher:
@@ -34,7 +35,7 @@ class Batcher:
         query: Query,
         timeout_s: float | None = None,
         patient: bool = False,
-        seen: ObservedRequest | None = None,
+        observed: ObservedRequest | None = None,
     ) -> Answer:
         """Answer one query, within `timeout_s` seconds where given.
 
@@ -52,7 +53,7 @@ class Batcher:
             arrived=now,
             deadline=None if timeout_s is None else now + timeout_s,
             answer=loop.create_future(),
-            seen=seen,
+            observed=observed,
         )
         if not self._queue.put(waiting):
             raise Overloaded(
@@ -87,10 +88,10 @@ class Batcher:
     async def _run(self, batch: Sequence[Waiting]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        seen = [waiting.seen for waiting in batch if waiting.seen is not None]
+        observed = [waiting.observed for waiting in batch if waiting.observed is not None]
         candidates = sum(waiting.candidates for waiting in batch)
         try:
-            with at_backend(seen, candidates, self._backend.name):
+            with at_backend(observed, candidates, self._backend.name):
                 results = await self._backend.rank(
                     [waiting.query for waiting in batch], _longest_left(batch, started)
                 )

@@ -3,13 +3,11 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from anirank.errors import DeadlinePassed, InvalidQuery
 from handlers.engine.query import Query, Ranking
-
-if TYPE_CHECKING:
-    from handlers.facade.telemetry.observer import ObservedRequest
+from handlers.facade.telemetry.request import ObservedRequest
 
 # Queries in one batch, so that a batch of tiny ones stays within what the binary form carries.
 MOST_QUERIES = 256
@@ -21,7 +19,7 @@ _PATIENT_SHARE = 4
 
 
 class Answer(NamedTuple):
-    """What the backend said, and how many seconds the query waited for its batch."""
+    """A backend's answer, and how many seconds the query waited for its batch."""
 
     result: Ranking | InvalidQuery
     queue_s: float
@@ -32,7 +30,8 @@ class Waiting:
     """A query in the queue.
 
     candidates: how many are scored for it. patient: it waits for a place rather than be refused.
-    arrived, deadline: the event loop's time, in seconds. answer: for who asked. seen: by whom.
+    arrived, deadline: the event loop's time, in seconds. answer: for who asked. observed: the
+    request that it is of, where that is observed.
     """
 
     query: Query
@@ -40,8 +39,8 @@ class Waiting:
     patient: bool
     arrived: float
     deadline: float | None
-    answer: "asyncio.Future[Answer]"
-    seen: "ObservedRequest | None" = None
+    answer: asyncio.Future[Answer]
+    observed: ObservedRequest | None = None
 
 
 class Queue:

@@ -16,7 +16,7 @@ QUIET_S = 5.0  # without a request that meets it, and a fault may be over
 log = logging.getLogger(__name__)
 
 
-class _Formatter(JsonFormatter):  # type: ignore[misc]  # pythonjsonlogger's types are not read
+class _Formatter(JsonFormatter):
     def formatTime(  # noqa: N802 - logging's name
         self, record: logging.LogRecord, datefmt: str | None = None
     ) -> str:
@@ -42,19 +42,19 @@ def start(level: Level = "info") -> None:
     handler.setFormatter(formatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_metadata)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_holds_no_metadata)
     logging.getLogger().setLevel(max(logging.INFO, getattr(logging, level.upper())))
     logging.getLogger("handlers").setLevel(level.upper())
 
 
-def _shows_no_metadata(record: logging.LogRecord) -> bool:
+def _holds_no_metadata(record: logging.LogRecord) -> bool:
     # gRPC writes out each value of a call's metadata that is no text, a token too, and so lets who
     # sends such values fill the log.
     return not str(record.msg).startswith("Invalid encoding on")
 
 
 @dataclass(slots=True)
-class _Standing:
+class _Fault:
     """A fault: how often since the last line about it, and when the next may be written."""
 
     count: int = 0
@@ -62,8 +62,8 @@ class _Standing:
     since: float = 0.0
     last: float = 0.0
     next_line: float = float("-inf")
-    said: bool = False  # that it is there; so its end is worth a line
-    stands: bool = False
+    reported: bool = False  # that it is there; so its end is worth a line
+    active: bool = False
 
 
 class Faults:
@@ -76,32 +76,32 @@ class Faults:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Take seconds from `clock`."""
         self._clock = clock
-        self._faults: dict[str, _Standing] = {}
-        self.any = False  # whether there may be one that is not over
+        self._faults: dict[str, _Fault] = {}
+        self.active = False  # whether there may be one that is not over
 
-    def met(self, fault: str, message: str, level: int = logging.ERROR) -> None:
+    def record(self, fault: str, message: str, level: int = logging.ERROR) -> None:
         """Count a request that met a fault, and write it down if it is time to."""
-        standing = self._faults.setdefault(fault, _Standing())
+        state = self._faults.setdefault(fault, _Fault())
         now = self._clock()
-        if not standing.stands:
-            standing.stands, standing.since, standing.total = True, now, 0
-        self.any = True
-        standing.last = now
-        standing.count += 1
-        standing.total += 1
-        if now >= standing.next_line:
-            log.log(level, message, extra={"fault": fault, "requests": standing.count})
-            standing.count, standing.next_line, standing.said = 0, now + REPEAT_S, True
+        if not state.active:
+            state.active, state.since, state.total = True, now, 0
+        self.active = True
+        state.last = now
+        state.count += 1
+        state.total += 1
+        if now >= state.next_line:
+            log.log(level, message, extra={"fault": fault, "requests": state.count})
+            state.count, state.next_line, state.reported = 0, now + REPEAT_S, True
 
-    def spared(self, fault: str) -> None:
+    def clear(self, fault: str) -> None:
         """Take note of a request that did not meet a fault: it may be over, if it was there."""
-        standing = self._faults.get(fault)
-        if standing is None or not standing.stands or self._clock() - standing.last < QUIET_S:
+        state = self._faults.get(fault)
+        if state is None or not state.active or self._clock() - state.last < QUIET_S:
             return
-        standing.stands = False
-        self.any = any(each.stands for each in self._faults.values())
-        if standing.said:
-            standing.said = False
-            seconds = round(standing.last - standing.since, 3)
-            extra = {"fault": fault, "requests": standing.total, "seconds": seconds}
+        state.active = False
+        self.active = any(each.active for each in self._faults.values())
+        if state.reported:
+            state.reported = False
+            seconds = round(state.last - state.since, 3)
+            extra = {"fault": fault, "requests": state.total, "seconds": seconds}
             log.warning("%s is over", fault, extra=extra)

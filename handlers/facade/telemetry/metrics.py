@@ -1,7 +1,10 @@
 """What Prometheus reads: requests, times, batches and versions, in a registry of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+import grpc
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -10,6 +13,8 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+
+from handlers.facade.telemetry.request import ObservedRequest, Sink
 
 # From a small batch on an idle core to a queue that waits for a backend to come back.
 SECONDS = (
@@ -22,7 +27,7 @@ CANDIDATES = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 65_
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it ships without
 
 
-class Metrics:
+class Metrics(Sink):
     """The numbers of one façade.
 
     registry: holds them; where PROMETHEUS_MULTIPROC_DIR was set before prometheus_client was
@@ -113,60 +118,59 @@ class Metrics:
             called = self._called[method] = self._calls.labels(method)
         called.inc()
 
-    def began(self) -> None:
+    def refused(self, method: str, code: grpc.StatusCode) -> None:
+        """Count a request that never began."""
+        self._count(method, code.name)
+
+    def began(self, request: ObservedRequest) -> None:
         """Count a request in flight."""
         self._in_flight.inc()
 
-    def ended(self, method: str, code: str, seconds: float) -> None:
-        """Count a request that had begun, `seconds` ago, and left with a gRPC code."""
+    def ended(self, request: ObservedRequest) -> None:
+        """Count a request by its code, and take its times; those of a reply are what it says."""
         self._in_flight.dec()
-        self.refused(method, code)
-        timed = self._timed.get(method)
+        self._count(request.method, request.code)
+        timed = self._timed.get(request.method)
         if timed is None:
-            timed = self._timed[method] = self._request_s.labels(method)
-        timed.observe(seconds)
+            timed = self._timed[request.method] = self._request_s.labels(request.method)
+        timed.observe(request.total_s)
+        if request.ranking is not None:
+            version = request.version
+            pair = self._answered.get(version)
+            if pair is None:
+                pair = (self._queue_s.labels(version), self._compute_s.labels(version))
+                self._answered[version] = pair
+            pair[0].observe(request.queue_s)
+            pair[1].observe(request.ranking.compute_s)
 
-    def refused(self, method: str, code: str) -> None:
-        """Count a request that never began: refused before any message of it was read."""
-        counted = self._counted.get((method, code))
-        if counted is None:
-            counted = self._counted[method, code] = self._requests.labels(method, code)
-        counted.inc()
-
-    def answered(self, version: str, queue_s: float, compute_s: float) -> None:
-        """Take the times, in seconds, that a reply of a version says."""
-        pair = self._answered.get(version)
-        if pair is None:
-            pair = (self._queue_s.labels(version), self._compute_s.labels(version))
-            self._answered[version] = pair
-        pair[0].observe(queue_s)
-        pair[1].observe(compute_s)
-
-    def batch(self, queries: int, candidates: int) -> None:
+    def batch(
+        self, requests: Sequence[ObservedRequest], candidates: int, backend: str
+    ) -> AbstractContextManager[Any]:
         """Take the size of a batch that is handed to the backend."""
-        self._batch_queries.observe(queries)
+        self._batch_queries.observe(len(requests))
         self._batch_candidates.observe(candidates)
+        return nullcontext()
 
     def fell_back(self) -> None:
         """Count a batch that the fallback computes."""
         self._fallbacks.inc()
 
-    def queued(self, length: int) -> None:
-        """Say how many requests wait now."""
-        self._queue_length.set(length)
-
-    def ready(self, ready: bool) -> None:
-        """Say whether requests would be answered now."""
+    def state(self, ready: bool, queued: int, name: str, shares: Mapping[str, float]) -> None:
+        """Show what is served now, and no other version; see `Sink.state`."""
         self._ready.set(ready)
-
-    def serving(self, shares: Iterable[tuple[str, str, float]]) -> None:
-        """Say which versions are served now: (name, version, share) of each, and no others."""
-        now = {(name, version): share for name, version, share in shares}
+        self._queue_length.set(queued)
+        now = {(name, version): share for version, share in shares.items()}
         for gone in self._shared - now.keys():
             self._share.labels(*gone).set(0.0)
         for labels, share in now.items():
             self._share.labels(*labels).set(share)
         self._shared |= now.keys()
+
+    def _count(self, method: str, code: str) -> None:
+        counted = self._counted.get((method, code))
+        if counted is None:
+            counted = self._counted[method, code] = self._requests.labels(method, code)
+        counted.inc()
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()

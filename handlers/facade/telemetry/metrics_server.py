@@ -1,4 +1,8 @@
-"""The page that Prometheus reads, GET /metrics, on a port and in threads of its own."""
+"""The page that Prometheus reads, GET /metrics, on a port and in threads of its own.
+
+`prometheus_client.start_http_server` does not take its place: it answers at every path, keeps a
+thread for each reader who says nothing, for ever, and asks a name server for this machine's name.
+"""
 
 import socket
 import threading
@@ -10,7 +14,7 @@ from urllib.parse import urlsplit
 from prometheus_client import MetricsHandler
 from prometheus_client.registry import Collector
 
-from anirank.client.addresses import is_local
+from anirank.client.addresses import host_and_port, is_local, resolve, with_port
 from anirank.errors import AddressRefused, AddressUnavailable
 
 PATH = "/metrics"
@@ -24,10 +28,10 @@ class MetricsServer:
     with MetricsServer("127.0.0.1:0", metrics.registry) as server:
         print(server.port)
 
-    port: the one listened on.
+    port: the one listened on. url: the page's.
     """
 
-    def __init__(self, address: str, registry: Collector, insecure_public: bool = False) -> None:
+    def __init__(self, address: str, registry: Collector, *, insecure_public: bool = False) -> None:
         """Show `registry` on `address`: HOST:PORT, port 0 for a free one.
 
         insecure_public: whether other machines may see it. Raises AddressRefused where they could
@@ -38,18 +42,16 @@ class MetricsServer:
                 f"{address}: the metrics would be open to other machines; give --insecure-public "
                 "where something else keeps intruders out, or an address such as 127.0.0.1:9100"
             )
-        host, _, port = address.rpartition(":")
+        host, port = host_and_port(address)
+        family, _, _, _, where = resolve(address, host, port)[0]
         try:
-            found = socket.getaddrinfo(
-                host.strip("[]") or None, int(port), 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
-            )
-            family, _, _, _, where = found[0]
             self._server = _server(family)((str(where[0]), int(where[1])), _handler(registry))
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise AddressUnavailable(
                 f"{address}: in use, or not an address of this machine"
             ) from error
         self.port: int = self._server.server_address[1]
+        self.url = f"http://{with_port(address, self.port)}{PATH}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )

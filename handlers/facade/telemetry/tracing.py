@@ -3,12 +3,16 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import grpc
 
 from anirank.errors import TracingUnavailable
-from handlers.facade.telemetry.propagation import TRACE_HEADERS
+from handlers.facade.telemetry.batch import TRACE_HEADERS
+from handlers.facade.telemetry.observer import SERVICE
+from handlers.facade.telemetry.request import ObservedRequest, Sink
 
 try:
     from opentelemetry.context import Context
@@ -22,9 +26,6 @@ except ImportError as error:
     raise TracingUnavailable(
         f"tracing: {error.name} is not installed; install anirank with the extra tracing"
     ) from error
-
-if TYPE_CHECKING:
-    from handlers.facade.telemetry.observer import ObservedRequest
 
 CLOSE_S = 3.0  # for the last spans, of the time that a process has to end in
 
@@ -52,7 +53,7 @@ class RequestTrace:
         return self._offset_ns + int(seconds * 1e9)
 
 
-class Tracing:
+class Tracing(Sink):
     """Makes the spans of one façade and sends them off, in a thread of its own.
 
     A request is a span of the trace its caller names in `traceparent`, with one for its wait in the
@@ -67,25 +68,25 @@ class Tracing:
         self._tracer = self._provider.get_tracer("anirank")
         self._propagator = TraceContextTextMapPropagator()
 
-    def begin(self, request: "ObservedRequest", service: str) -> RequestTrace:
-        """Begin the span of a request of a method of `service`."""
+    def began(self, request: ObservedRequest) -> None:
+        """Begin the span of a request, of which it is the trace from here on."""
         offset_ns = time.time_ns() - time.monotonic_ns()
         span = self._tracer.start_span(
-            f"{service}/{request.method}",
-            self._propagator.extract(dict(request.context.invocation_metadata()), Context()),
+            f"{SERVICE}/{request.method}",
+            self._propagator.extract(_text(request.context.invocation_metadata()), Context()),
             SpanKind.SERVER,
-            {"rpc.system": "grpc", "rpc.service": service, "rpc.method": request.method},
+            {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": request.method},
             start_time=offset_ns + int(request.started * 1e9),
         )
-        return RequestTrace(span, offset_ns)
+        request.trace = RequestTrace(span, offset_ns)
 
-    def end(self, request: "ObservedRequest", code: int) -> None:
-        """End the span of a request that left with a gRPC code."""
+    def ended(self, request: ObservedRequest) -> None:
+        """End the span of a request."""
         trace = request.trace
-        if trace is None or not trace.span.is_recording():
+        if not isinstance(trace, RequestTrace) or not trace.span.is_recording():
             return
         attributes: dict[str, Any] = {
-            "rpc.grpc.status_code": code,
+            "rpc.grpc.status_code": grpc.StatusCode[request.code].value[0],
             "anirank.request_id": request.id,
             "anirank.model_version": request.version,
         }
@@ -102,10 +103,11 @@ class Tracing:
 
     @contextmanager
     def batch(
-        self, requests: "Sequence[ObservedRequest]", candidates: int, backend: str
+        self, requests: Sequence[ObservedRequest], candidates: int, backend: str
     ) -> Iterator[None]:
-        """See a batch at its backend; what it is told of the trace is in `TRACE_HEADERS`."""
-        spans = [each.trace.span for each in requests if each.trace is not None]
+        """Observe a batch at its backend; what it is told of the trace is in `TRACE_HEADERS`."""
+        traces = [request.trace for request in requests]
+        spans = [trace.span for trace in traces if isinstance(trace, RequestTrace)]
         recording = [span for span in spans if span.is_recording()]
         if not recording:
             yield
@@ -146,6 +148,11 @@ class Tracing:
         parent = set_span_in_context(trace.span, Context())
         span = self._tracer.start_span(name, parent, start_time=trace.at(start))
         span.end(trace.at(end))
+
+
+def _text(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
+    """The metadata of a call that is text."""
+    return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
 def _resource() -> Resource:

@@ -14,33 +14,33 @@ from anirank.errors import BackendUnavailable, BundleError
 from handlers.facade.versions.loader import Loader, Stamps
 from handlers.facade.versions.roster import Roster, ServedVersion
 
-LOOK_S = 1.0  # between two looks at the store
+CHECK_S = 1.0  # between two checks of the store
 TURN_S, _TRY_S = 60.0, 0.05  # how long to wait for a turn to load, and between two tries
 
 log = logging.getLogger(__name__)
 
 
-class Watcher:
+class Reloader:
     """Keeps a roster at what the settings ask for, whatever comes into the store or leaves it.
 
-    with Watcher(loader, LOOK_S) as watcher:
-        await watcher.follow(roster)
+    with Reloader(loader, CHECK_S) as reloader:
+        await reloader.follow(roster)
 
     A version that cannot serve is refused in one line of the log, and not tried again until a file
     of it changes; what was served before serves on. The old versions end what they have begun.
     """
 
     def __init__(self, loader: Loader, every_s: float | None) -> None:
-        """Look every `every_s` seconds (None: never), and at each SIGHUP while entered."""
+        """Check every `every_s` seconds (None: never), and at each SIGHUP while entered."""
         self._loader = loader
         self._every_s = every_s
         self._asked = asyncio.Event()
-        self._seen: dict[str, Stamps] = {}  # at the last look
+        self._stamps: dict[str, Stamps] = {}  # at the last check
         self._refused: dict[str, Stamps] = {}
-        self._said = ""
+        self._complaint = ""  # the last one
         self._closing: set[asyncio.Task[None]] = set()
 
-    def __enter__(self) -> "Watcher":
+    def __enter__(self) -> "Reloader":
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
         return self
 
@@ -53,37 +53,37 @@ class Watcher:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
     async def follow(self, roster: Roster) -> None:
-        """Look again and again, until cancelled."""
+        """Check again and again, until cancelled."""
         while True:
             try:
                 await asyncio.wait_for(self._asked.wait(), self._every_s)
             except TimeoutError:
-                await self.look(roster, patient=True)
+                await self.check(roster, patient=True)
             else:
                 self._asked.clear()
-                self._said = ""
-                if not await self.look(roster, patient=False):
+                self._complaint = ""
+                if not await self.check(roster, patient=False):
                     log.info("SIGHUP: nothing to change; %s serves on", _named(roster))
 
-    async def look(self, roster: Roster, patient: bool) -> bool:
-        """Serve what the store holds now, and say whether that is something else than before.
+    async def check(self, roster: Roster, patient: bool) -> bool:
+        """Serve what the store holds now; whether that is something else than before.
 
-        patient: leave a version whose files have changed since the last look for the next one.
+        patient: leave a version whose files have changed since the last check for the next one.
         """
         try:
-            found = await asyncio.to_thread(self._loader.found)
+            available = await asyncio.to_thread(self._loader.available)
         except BundleError as error:
             self._complain(f"{_named(roster)} serves on: {error}")
             return False
         served = {version.name: version for version in roster.versions}
-        while found:
-            weights = self._loader.wanted(found)
+        while available:
+            weights = self._loader.weights(available)
             new = [name for name in weights if name not in served]
             if not new:
                 return self._switch(roster, served, weights)
             loaded = await self._load(new[0], roster, patient)
             if loaded is None:
-                found = [name for name in found if name != new[0]]
+                available = [name for name in available if name != new[0]]
             else:
                 served[loaded.name] = loaded
         return False
@@ -96,7 +96,7 @@ class Watcher:
     async def _load(self, name: str, roster: Roster, patient: bool) -> ServedVersion | None:
         """The version, or None where it is refused, or still being written."""
         stamps = await asyncio.to_thread(self._loader.stamps, name)
-        changing, self._seen[name] = self._seen.get(name) != stamps, stamps
+        changing, self._stamps[name] = self._stamps.get(name) != stamps, stamps
         if self._refused.get(name) == stamps or (patient and changing):
             return None
         try:
@@ -135,9 +135,9 @@ class Watcher:
 
     def _complain(self, line: str) -> None:
         """Log what is wrong, once while it stays so."""
-        if line != self._said:
+        if line != self._complaint:
             log.error("%s", line)
-        self._said = line
+        self._complaint = line
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from handlers.engine.query import Limits
-from handlers.facade.backends.embedded import Backend
+from handlers.facade.backends.backend import Backend
 from handlers.facade.batching.batcher import Batcher
 from handlers.forms import messages
 
@@ -97,6 +97,18 @@ class Roster:
         """What GetModelInfo answers. Raises InvalidQuery as `choose` does."""
         served = self._served
         return served.infos[_place(served, wanted) if wanted else -1]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By version, its share of the requests that name none; they add up to 1."""
+        weights = self.weights
+        total = sum(weights.values())
+        return {version: weight / total for version, weight in weights.items()}
+
+    @property
+    def queued(self) -> int:
+        """How many queries wait for a batch, of all versions."""
+        return sum(version.batcher.waiting for version in self.versions)
 
     async def ready(self) -> bool:
         """Whether a request would be answered now, whichever version it goes to."""

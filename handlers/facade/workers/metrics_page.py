@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from anirank.client.addresses import opened
 from handlers.facade.settings import Settings
 
 
@@ -24,10 +23,11 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
         from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-        from handlers.facade.telemetry.metrics_server import PATH, MetricsServer
+        from handlers.facade.telemetry.metrics_server import MetricsServer
 
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships without
-        address = settings.metrics_address
-        with MetricsServer(address, registry, settings.insecure_public) as page:
-            yield [f"metrics on http://{opened(address, page.port)}{PATH}"], mark_process_dead
+        with MetricsServer(
+            settings.metrics_address, registry, insecure_public=settings.insecure_public
+        ) as page:
+            yield [f"metrics on {page.url}"], mark_process_dead

@@ -4,7 +4,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from anirank.client.addresses import LOCAL_SOCKETS, opened, parted, resolved
+from anirank.client.addresses import LOCAL_SOCKETS, host_and_port, resolve, with_port
 from anirank.errors import AddressUnavailable
 
 
@@ -17,8 +17,8 @@ def reserve(address: str) -> Iterator[str]:
     """
     if address.startswith(LOCAL_SOCKETS):
         raise AddressUnavailable(f"{address}: cannot be shared by workers; give HOST:PORT")
-    host, port = parted(address)
-    family, _, _, _, where = resolved(address, host, port)[0]
+    host, port = host_and_port(address)
+    family, _, _, _, where = resolve(address, host, port)[0]
     with contextlib.ExitStack() as stack:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as asking:  # whether anybody listens
@@ -33,4 +33,4 @@ def reserve(address: str) -> Iterator[str]:
             raise AddressUnavailable(
                 f"{address}: in use, or not an address of this machine"
             ) from error
-        yield opened(address, where[1])
+        yield with_port(address, where[1])

@@ -1,54 +1,75 @@
-"""One of several processes that share a port: what `workers` runs."""
+"""One of several processes that share a port, as its parent sees it."""
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import sys
-import threading
-import traceback
-from typing import NoReturn
+import time
+from typing import Self
 
-from anirank.errors import ServingError
 from handlers.facade.settings import Settings
 
 
-def main() -> NoReturn:
-    """Serve what the parent says on standard input; tell it by a pipe what it should know.
+class Worker:
+    """A process that serves, and what it reports: one line of JSON for each thing.
 
-    Both as JSON: the settings and the files of the pipes; and what to say once requests are
-    answered, or why there is nothing to say.
+    pid: the process. started: when, in seconds of the monotonic clock. line: what it says of itself
+    once it answers requests, None until then. error: why it does not.
     """
-    asked = json.load(sys.stdin)
-    settings = Settings.read(asked["settings"])
 
-    def tell(**told: str) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            os.write(asked["pipe"], json.dumps(told).encode())
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.started = time.monotonic()
+        self.line: str | None = None
+        self.error: str | None = None
+        self._reported = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
 
-    code = 1
-    try:
-        threading.Thread(target=_end_with, args=(asked["lifeline"],), daemon=True).start()
-        from handlers.facade import process
+    @classmethod
+    async def start(cls, settings: Settings, lenient: bool) -> Self:
+        """Start a process that serves; see `process.serve`. It ends when this one does."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "handlers.facade.workers.program"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            process_group=0,  # Ctrl-C is the parent's, which says so to each worker once
+        )
+        assert process.stdin is not None
+        asked = {"settings": settings.model_dump_json(), "lenient": lenient}
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            await process.stdin.drain()
+        return cls(process)
 
-        process.serve(settings, lambda line: tell(said=line), worker=True, lenient=asked["lenient"])
-        code = 0
-    except ServingError as error:
-        tell(error=str(error))
-        code = 2
-    except BaseException:
-        traceback.print_exc()
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)  # no thread of a batch that was cut off is waited for
+    async def served(self) -> str | None:
+        """Its `line`, as soon as it has one; None where it ends without."""
+        await self._reported.wait()
+        return self.line
 
+    async def ended(self) -> str:
+        """Why it ended, once it has."""
+        code = await self._process.wait()
+        await self._reading
+        if self.error is not None:
+            return self.error
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return f"worker {self.pid} {how}"
 
-def _end_with(lifeline: int) -> None:
-    """End this process when the parent does, however it does: nobody else holds the other end."""
-    os.read(lifeline, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
-
-if __name__ == "__main__":
-    main()
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for report in self._process.stdout:
+            with contextlib.suppress(ValueError):  # cut off by its end
+                told = json.loads(report)
+                self.line = told.get("line", self.line)
+                self.error = told.get("error", self.error)
+            self._reported.set()
+        self._reported.set()

@@ -9,6 +9,7 @@ import struct
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -18,7 +19,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from grpc_status import rpc_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +26,7 @@ from anirank.errors import InvalidQuery
 from handlers.engine.query import Query
 from handlers.facade.capacity import CONNECTIONS
 from handlers.torchserve.body import Body
+from tests.running.calls import status_of_call
 
 SERVICE = "/anime.ranking.v1.RankingService"
 # Where in a request something can be wrong.
@@ -97,7 +98,7 @@ def ask(channel, method: str, body: bytes) -> bytes | error_details_pb2.BadReque
     except grpc.RpcError as error:
         caught = error
     assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT, caught
-    [detail] = rpc_status.from_call(caught).details
+    [detail] = status_of_call(caught).details
     bad = error_details_pb2.BadRequest()
     assert detail.Unpack(bad)
     [violation] = bad.field_violations
@@ -135,6 +136,7 @@ def told(body: bytes) -> pb.RankReply:
     return reply
 
 
+@pytest.mark.slow
 @MANY
 @given(request=RANKS)
 def test_whatever_is_asked_of_rank_is_answered_or_refused_by_its_path(channel, toy, request):
@@ -147,6 +149,7 @@ def test_whatever_is_asked_of_rank_is_answered_or_refused_by_its_path(channel, t
         assert told(ask(channel, "Rank", body)) == reply  # the same, however often it is asked
 
 
+@pytest.mark.slow
 @MANY
 @given(request=RECOMMENDS)
 def test_whatever_is_asked_of_recommend_is_answered_or_refused_by_its_path(channel, toy, request):
@@ -171,6 +174,7 @@ STREAMED = st.builds(
 ) | st.builds(pb.RankStreamRequest, id=st.integers(0, 9), recommend=RECOMMENDS)
 
 
+@pytest.mark.slow
 @MANY
 @given(requests=st.lists(STREAMED, max_size=8))
 def test_whatever_is_asked_over_a_stream_is_answered_in_its_place(channel, requests):
@@ -184,6 +188,7 @@ def test_whatever_is_asked_over_a_stream_is_answered_in_its_place(channel, reque
     assert codes <= {code.value[0] for code in refused}
 
 
+@pytest.mark.slow
 @MANY
 @given(bodies=st.lists(st.binary(max_size=60) | STREAMED.map(lambda r: r.SerializeToString())))
 def test_a_stream_of_bytes_that_are_no_message_is_refused(channel, bodies):
@@ -215,6 +220,7 @@ def damaged(draw):
     return bytes(body)
 
 
+@pytest.mark.slow
 @MANY
 @given(method=METHODS, body=damaged())
 def test_damaged_messages_are_answered_or_refused(channel, method, body):
@@ -261,6 +267,7 @@ def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
+@pytest.mark.slow
 @MANY
 @given(content=BODIES)
 def test_whatever_is_sent_over_rest_is_answered_or_refused_by_its_path(toy, engine, content):
@@ -360,7 +367,8 @@ def serves(address: str) -> bool:
     with grpc.insecure_channel(address, options=options) as channel:
         health = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
         body = pb.RankRequest(candidate_ids=[3]).SerializeToString()
-        ranked = channel.unary_unary(f"{SERVICE}/Rank")(body, timeout=60)
+        rank: Any = channel.unary_unary(f"{SERVICE}/Rank")
+        ranked = rank(body, timeout=60)
     return (
         health.status == health_pb2.HealthCheckResponse.SERVING
         and len(pb.RankReply.FromString(ranked).ranking) == 1
@@ -406,6 +414,7 @@ def test_many_who_say_nothing_keep_nobody_out(facade):
         waiting.wait(0.05)
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_last_are_turned_away(serving, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 2 * CONNECTIONS + 500

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -15,10 +16,10 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from grpc_status import rpc_status
 
 from bundles.bundle import Bundle
 from handlers.facade.capacity import METADATA_BYTES, RANK_STREAMS
+from tests.running.calls import status_of_call
 
 SERVICE = "/anime.ranking.v1.RankingService"
 MIB = 2**20
@@ -40,7 +41,8 @@ def channel(facade) -> Iterator[grpc.Channel]:
 
 
 def ask(channel, method: str, body: bytes, **options) -> bytes:
-    return channel.unary_unary(f"{SERVICE}/{method}")(body, timeout=60, **options)
+    reply: bytes = channel.unary_unary(f"{SERVICE}/{method}")(body, timeout=60, **options)
+    return reply
 
 
 def refused(channel, method: str, body: bytes) -> error_details_pb2.BadRequest.FieldViolation:
@@ -48,7 +50,7 @@ def refused(channel, method: str, body: bytes) -> error_details_pb2.BadRequest.F
     with pytest.raises(grpc.RpcError) as caught:
         ask(channel, method, body)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, caught.value
-    [detail] = rpc_status.from_call(caught.value).details
+    [detail] = status_of_call(caught.value).details
     bad = error_details_pb2.BadRequest()
     assert detail.Unpack(bad)
     [violation] = bad.field_violations
@@ -99,7 +101,7 @@ GOOD = [
     ),
 ]
 # By field and what is wrong there; each fits the 4 MiB of a message.
-HUGE = [
+HUGE: list[tuple[str, bytes, str, str]] = [
     (
         "Rank",
         packed(4, b"\x01" * 4_000_000),
@@ -134,7 +136,7 @@ HUGE = [
     ),
     ("Recommend", packed(9, b"v" * 4_000_000), "model_version", "is not served"),
 ]
-WRONG = [
+WRONG: list[tuple[str, bytes, str]] = [
     ("Rank", b"", "candidate_ids"),
     ("Rank", b"\xff" * 40, "request"),
     ("Rank", GOOD[2][1][:-1], "request"),
@@ -196,6 +198,7 @@ def test_ten_million_candidates_are_refused_unread(channel):
     assert serves(channel)
 
 
+@pytest.mark.slow
 def test_a_message_that_unpacks_to_more_than_one_may_hold_is_refused(channel, facade):
     before = peak(facade)
     body = packed(9, b"v" * (256 * MIB))  # 250 KiB once compressed
@@ -255,9 +258,10 @@ async def flood(address: str, good, bad, rounds: int) -> list[list[bytes]]:
 
         async def call(method: str, body: bytes) -> bytes | None:
             async with taken:
-                asked = channel.unary_unary(f"{SERVICE}/{method}")(body, timeout=120)
+                ask_it: Any = channel.unary_unary(f"{SERVICE}/{method}")
+                asked = ask_it(body, timeout=120)
                 if await asked.code() is grpc.StatusCode.OK:
-                    return await asked
+                    return bytes(await asked)
                 assert await asked.code() is grpc.StatusCode.INVALID_ARGUMENT, asked
                 return None
 
@@ -288,7 +292,7 @@ def of_every_kind(bundle: Bundle) -> list[tuple[str, bytes]]:
     asked: list[tuple[str, bytes]] = []
     for place in range(24):
         watched = chance.choice(ids, chance.integers(0, 150), replace=False).tolist()
-        about = {
+        about: dict[str, Any] = {
             "user_id": int(chance.choice(users)) if place % 3 else None,
             "history": [
                 pb.HistoryItem(anime_id=each, rating=each % 10 + 1 if each % 4 else None)
@@ -305,6 +309,7 @@ def of_every_kind(bundle: Bundle) -> list[tuple[str, bytes]]:
     return asked
 
 
+@pytest.mark.slow
 def test_nor_does_it_with_a_trained_model(serving, personal_bundle, tmp_path):
     """Whose scores are sums that another order would round differently."""
     good = of_every_kind(Bundle.open(personal_bundle.folder))
@@ -317,6 +322,7 @@ def test_nor_does_it_with_a_trained_model(serving, personal_bundle, tmp_path):
         assert set(answers) == {expected}
 
 
+@pytest.mark.slow
 def test_a_flood_of_huge_requests_leaves_memory_bounded(channel, facade):
     assert serves(channel)
     before = peak(facade)
@@ -340,13 +346,17 @@ def of_stream(number: int, method: str, body: bytes) -> bytes:
 
 async def stream(address: str, sent: list[bytes]) -> list[pb.RankStreamReply]:
     async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
-        call = channel.stream_stream(f"{SERVICE}/RankStream")(iter(sent), timeout=120)
+        rank_stream: Any = channel.stream_stream(f"{SERVICE}/RankStream")
+        call = rank_stream(iter(sent), timeout=120)
         return [pb.RankStreamReply.FromString(reply) async for reply in call]
 
 
+@pytest.mark.slow
 def test_a_bad_request_on_a_stream_does_not_touch_its_neighbours(channel, facade):
     alone = [told(ask(channel, method, body)) for method, body in GOOD]
-    bad = [(method, body) for method, body, *_ in [*WRONG, *HUGE] if method != "GetModelInfo"]
+    every = [(method, body) for method, body, _ in WRONG]
+    every += [(method, body) for method, body, *_ in HUGE]
+    bad = [each for each in every if each[0] != "GetModelInfo"]
     bad = [each for each in bad if refused(channel, *each).field != "request"]
     sent = [each for pair in zip(itertools.cycle(GOOD), bad, strict=False) for each in pair]
     before = peak(facade)
@@ -376,7 +386,7 @@ def test_streams_beyond_the_last_are_told_when_to_come_back(channel, facade):
         while (call := open_stream(iter(()), timeout=60)).code() is grpc.StatusCode.OK:
             pass  # those before had not arrived yet
         assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        [detail] = rpc_status.from_call(call).details
+        [detail] = status_of_call(call).details
         assert detail.Unpack(error_details_pb2.RetryInfo())
         assert serves(channel)
     finally:
@@ -384,6 +394,7 @@ def test_streams_beyond_the_last_are_told_when_to_come_back(channel, facade):
         assert [list(call) for call in calls] == [[]] * RANK_STREAMS
 
 
+@pytest.mark.slow
 def test_who_does_not_read_the_answers_takes_no_more_than_a_place(channel, facade):
     """Each sends for as long as the server takes it, and reads nothing."""
     before = peak(facade)
@@ -391,8 +402,8 @@ def test_who_does_not_read_the_answers_takes_no_more_than_a_place(channel, facad
         for _ in range(8):
             other = stack.enter_context(grpc.insecure_channel(facade.address, options=UNLIMITED))
             endless = (of_stream(place % 100, *GOOD[4]) for place in range(100_000))
-            call = other.stream_stream(f"{SERVICE}/RankStream")(endless, timeout=60)
-            stack.callback(call.cancel)
+            rank_stream: Any = other.stream_stream(f"{SERVICE}/RankStream")
+            stack.callback(rank_stream(endless, timeout=60).cancel)
         for _ in range(20):
             assert serves(channel)
             threading.Event().wait(0.05)

@@ -6,7 +6,6 @@ import grpc
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from handlers.engine.query import Limits
 
@@ -32,8 +31,8 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(gated):
         assert await outcomes(refused) == [grpc.StatusCode.RESOURCE_EXHAUSTED] * len(refused)
         assert (await outcomes(calls)).count(None) == 1 + 8
         for call in refused:
-            status = rpc_status.GRPC_DETAILS_METADATA_KEY
-            [said] = [value for key, value in await call.trailing_metadata() if key == status]
+            trailing = await call.trailing_metadata()
+            [said] = [value for key, value in trailing if key == "grpc-status-details-bin"]
             [detail] = status_pb2.Status.FromString(said).details
             retry = error_details_pb2.RetryInfo()
             assert detail.Unpack(retry)

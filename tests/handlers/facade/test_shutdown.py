@@ -16,7 +16,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from anirank.client.sync import Client
 from anirank.errors import BackendUnavailable
-from tests.running.program import run_serve
+from tests.running.program import line_of, run_serve
+
+pytestmark = pytest.mark.slow  # each test starts programs
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -25,20 +27,20 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 PROGRAM = """
 import sys, time
 from pathlib import Path
-import anirank
-from handlers.facade.versions import loader
+from anirank.cli.app import main
+from handlers.facade.backends import embedded
 
 held = Path(sys.argv.pop(1))
 
-class Held(loader.OnnxGraph):
+class Held(embedded.OnnxGraph):
     def run(self, inputs):
         while held.exists():
             held.with_suffix(".arrived").touch()
             time.sleep(0.01)
         return super().run(inputs)
 
-loader.OnnxGraph = Held
-anirank.main()
+embedded.OnnxGraph = Held
+main()
 """
 
 
@@ -80,7 +82,7 @@ class Watched:
 
     def __init__(self, address):
         self.states = []
-        self.changed = queue.Queue()
+        self.changed: queue.Queue[int] = queue.Queue()
         self.thread = threading.Thread(target=self.watch, args=(address,))
         self.thread.start()
         assert self.changed.get(timeout=60) == SERVING
@@ -106,7 +108,7 @@ def test_what_is_computed_queued_or_taken_up_by_a_stream_ends_before_the_exit(st
         Client(address, timeout_s=60) as client,
         ThreadPoolExecutor(8) as threads,
     ):
-        metrics = process.stdout.readline().split()[-1]
+        metrics = line_of(process).split()[-1]
         health, more = Watched(address), threading.Event()
 
         def requests():

@@ -1,11 +1,13 @@
 import asyncio
 import itertools
+from typing import Any
 
 import grpc
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 
+from anirank.client.requests import Request
 from anirank.client.sync import Client
 from anirank.errors import InvalidQuery
 from handlers.engine.query import Limits, Query
@@ -22,6 +24,7 @@ def ids(reply):
     return [entry.anime_id for entry in reply.ranking]
 
 
+@pytest.mark.slow
 def test_thousands_are_answered_each_with_their_own(gated, world):
     users = [user % 410 for user in range(3_000)]
 
@@ -43,7 +46,7 @@ def test_thousands_are_answered_each_with_their_own(gated, world):
 
 
 def test_a_request_that_cannot_be_answered_fails_in_its_place_and_the_stream_goes_on(gated):
-    requests = [
+    requests: list[Request] = [
         pb.RankRequest(candidate_ids=[3, 6]),
         pb.RankRequest(),
         pb.RecommendRequest(model_version="none"),
@@ -65,7 +68,8 @@ def test_a_request_that_cannot_be_answered_fails_in_its_place_and_the_stream_goe
 
 
 def test_a_stream_fails_as_the_call_of_its_own_would_have(gated):
-    bad = pb.RankRequest(candidate_ids=[3], objective=9)
+    unknown: Any = 9
+    bad = pb.RankRequest(candidate_ids=[3], objective=unknown)
 
     async def check(here):
         here.gate.open.set()
@@ -73,7 +77,8 @@ def test_a_stream_fails_as_the_call_of_its_own_would_have(gated):
         [answer] = [answer async for answer in call]
         with pytest.raises(grpc.RpcError) as caught:
             await here.stub.Rank(bad)
-        [detail] = [value for key, value in caught.value.trailing_metadata() if "details" in key]
+        trailing: Any = caught.value.trailing_metadata()
+        [detail] = [value for key, value in trailing if "details" in key]
         assert answer.id == 7
         assert answer.status.SerializeToString() == detail
 
@@ -117,6 +122,7 @@ def test_no_more_are_taken_up_than_one_stream_may_have(gated):
     gated(check, Limits(streamed=STREAMED))
 
 
+@pytest.mark.slow
 def test_who_does_not_read_the_answers_is_not_read_from(gated, caplog):
     async def check(here):
         here.gate.open.set()

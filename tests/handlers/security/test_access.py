@@ -16,7 +16,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from anirank.client.addresses import opened
+from anirank.cli.app import main
+from anirank.client.addresses import with_port
 from anirank.client.sync import Client
 from anirank.client.tokens import client_token, read_tokens
 from anirank.errors import (
@@ -27,7 +28,7 @@ from anirank.errors import (
     ServingError,
     Unauthenticated,
 )
-from handlers.security.access import Security, protected
+from handlers.security.access import Security
 from handlers.security.tls import ServerTls
 from handlers.security.tokens import Tokens
 
@@ -118,7 +119,7 @@ def test_an_address_open_to_other_machines_is_refused_without_tls(address, writt
     with pytest.raises(AddressRefused, match=f"^{re.escape(address)}: is open to other machines"):
         Security().check(address)
     Security(insecure_public=True).check(address)
-    protected(written.certificate, written.key).check(address)
+    Security.from_files(certificate=written.certificate, key=written.key).check(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -143,10 +144,11 @@ def test_what_is_no_address_is_refused(address):
         Security().check(address)
 
 
+@pytest.mark.slow
 def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
     place = f"unix:{tmp_path / 'facade.sock'}"
     with serving(tmp_path / "log", "--address", place) as facade:
-        assert facade.address == place == opened(place, 1)
+        assert facade.address == place == with_port(place, 1)
         with Client(place) as client:
             assert len(client.rank([3]).ranking) == 1
 
@@ -160,12 +162,29 @@ def test_a_socket_of_the_file_system_is_served_on(serving, tmp_path):
         (("--tls-cert", "c.pem", "--tls-key", "k.pem"), "c.pem: cannot be read"),
         (("--tls-client-ca", "a.pem"), "a.pem: --tls-client-ca needs"),
         (("--tokens", "t"), "t: cannot be read"),
-        (("--workers", "2", "--address", "[::]:0"), "is open to other machines"),
-        (("--workers", "2", "--tokens", "t"), "t: cannot be read"),
     ],
 )
-def test_bad_protection_is_one_line_and_exit_code_2(tmp_path, options, named):
-    command = [sys.executable, "-m", "anirank", "serve", *options]
+def test_bad_protection_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, options, named):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRPC_VERBOSITY", "NONE")  # as the command does
+    monkeypatch.setattr(sys, "argv", ["anirank", "serve", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert named in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--address", "[::]:0"), "is open to other machines"),
+        (("--tokens", "t"), "t: cannot be read"),
+    ],
+)
+def test_bad_protection_of_workers_is_one_line_and_exit_code_2(tmp_path, options, named):
+    command = [sys.executable, "-m", "anirank", "serve", "--workers", "2", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -178,6 +197,7 @@ def test_who_shows_a_certificate_and_a_token_is_answered(address, files):
             assert len(client.rank([3, 6]).ranking) == 2
             assert client.model_info().name == "toy"
             [(_, reply)] = client.stream([pb.RankRequest(candidate_ids=[3, 6])])
+            assert isinstance(reply, pb.RankReply)
             assert len(reply.ranking) == 2
 
 
@@ -239,6 +259,7 @@ def test_without_a_known_token_no_method_answers_but_health_checks(address, file
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
+@pytest.mark.slow
 def test_tokens_alone_guard_this_machines_own_address(serving, written, tmp_path):
     with serving(tmp_path / "log", "--tokens", written.tokens) as (address, _):
         with Client(address, token=TOKEN) as client:
@@ -260,6 +281,7 @@ def test_the_schemes_case_is_the_callers(address, files):
             assert info.name == "toy"
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_the_token_from_a_file_or_the_environment(address, files, tmp_path):
     command = [sys.executable, "-m", "anirank", "rank", "--address", address, "--user", "10"]
     command += ["--tls-ca", str(files.ca), "--tls-cert", str(files.mine)]
@@ -282,6 +304,7 @@ def test_the_command_line_takes_the_token_from_a_file_or_the_environment(address
         assert not {TOKEN, "short"} & set(re.findall(r"[\w-]+", done.stderr))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_files_are_read_again_when_they_change(serving, written, tmp_path, workers):
     log = tmp_path / "log"
@@ -314,10 +337,11 @@ def test_files_are_read_again_when_they_change(serving, written, tmp_path, worke
             client.rank([3])
 
 
+@pytest.mark.slow
 def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(serving, written, tmp_path):
     log = tmp_path / "log"
 
-    def answered() -> None:
+    def answered(address: str) -> None:
         for _ in range(2):  # connections of their own, each greeted anew
             with Client(address, **written.shown, token=TOKEN) as client:
                 client.rank([3])
@@ -328,20 +352,20 @@ def test_bad_new_files_leave_the_old_in_place_and_are_logged_once(serving, writt
 
     with serving(log, *options_of(written)) as (address, _):
         written.certificate.write_bytes(b"junk")
-        answered()
+        answered(address)
         assert complaints(written.certificate) == 1
         strange = trustme.CA().issue_cert("localhost")
         written.certificate.write_bytes(strange.cert_chain_pems[0].bytes())  # of another key
-        answered()
+        answered(address)
         assert complaints(written.certificate) == 2
         write_tokens(written.tokens, "# nobody")
-        answered()
+        answered(address)
         assert complaints(written.tokens) == 1
         write_tokens(written.tokens, TOKEN + "2").chmod(0o644)
-        answered()
+        answered(address)
         assert complaints(written.tokens) == 2
         written.tokens.unlink()
-        answered()
+        answered(address)
         assert complaints(written.tokens) == 3
         assert "-of-this-test-" not in log.read_text()
 
@@ -400,6 +424,7 @@ def test_a_certificate_or_a_key_of_no_use_is_an_error_that_names_it(written, tmp
             Client("127.0.0.1:1", **shown | changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["onnxruntime", "torchserve"])
 def test_nothing_secret_is_written_at_the_lowest_level(serving, written, tmp_path, backend):
     secrets = {TOKEN, OTHER, "a-token-that-nobody-knows-012345"}

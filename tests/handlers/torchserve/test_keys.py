@@ -33,8 +33,18 @@ def test_a_key_file_that_is_half_written_is_an_error_that_names_it(tmp_path, con
         KeyFile(path).key("inference")
 
 
-class Management(http.server.BaseHTTPRequestHandler):
+class Management(http.server.HTTPServer):
     """Takes the place of a TorchServe's management API, with a key file of its own choice."""
+
+    def __init__(self, writes, elsewhere):
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.asked: list[tuple[str, str]] = []
+        self.writes, self.elsewhere = writes, elsewhere
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    server: Management
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers["Authorization"]))
@@ -62,10 +72,8 @@ def management(tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(writes=None, elsewhere=None):
-            server = http.server.HTTPServer(("127.0.0.1", 0), Management)
+            server = Management(writes, elsewhere)
             stack.callback(server.server_close)
-            server.asked, server.writes, server.elsewhere = [], writes, elsewhere
-            server.url = f"http://127.0.0.1:{server.server_port}"
             stack.callback(server.shutdown)
             threading.Thread(target=server.serve_forever, args=(0.05,)).start()
             return server
@@ -123,9 +131,9 @@ def test_when_a_key_ends_is_read_from_the_file(tmp_path):
     path = tmp_path / "key_file.json"
     end = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "123Z")
     path.write_text(json.dumps({"inference": {"key": "k", "expiration time": end}, "API": {}}))
-    assert 3_500 < KeyFile(path).left_s("inference") <= 3_600
+    assert 3_500 < KeyFile(path).seconds_left("inference") <= 3_600
     with pytest.raises(BackendUnavailable, match="does not say when its management key ends"):
-        KeyFile(path).left_s("management")
+        KeyFile(path).seconds_left("management")
 
 
 def test_a_file_half_written_leaves_the_keys_read_before(tmp_path):

@@ -20,19 +20,17 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from pytorch_serve import inference_pb2, inference_pb2_grpc
 
 from anirank.errors import BackendUnavailable, DeadlinePassed
-from handlers.engine.query import Limits, Query
+from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
-from handlers.facade.backends.own_torchserve import OwnTorchServe
-from handlers.facade.backends.torchserve import TorchServeBackend
+from handlers.facade.backends.torchserve import OwnTorchServe, TorchServeBackend
 from handlers.facade.server import serve
 from handlers.facade.settings import Settings
-from handlers.facade.shutdown import Ending
+from handlers.facade.shutdown import Shutdown
 from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.roster import Roster, ServedVersion
 from handlers.forms import binary
-from handlers.torchserve import keys, supervision
-from handlers.torchserve import server as torchserve
+from handlers.torchserve import keys, server, supervision
 from handlers.torchserve.server import TorchServe
 
 PATIENCE_S = 120.0  # for what takes 10 s where nothing else runs
@@ -65,7 +63,7 @@ async def called(answer, key_file, **options):
     inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(peer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
-    backend = TorchServeBackend(address, "anime", "1", key_file, **options)
+    backend = TorchServeBackend(address, name="anime", version="1", key_file=key_file, **options)
     try:
         yield backend, peer
     finally:
@@ -74,7 +72,8 @@ async def called(answer, key_file, **options):
 
 
 def backend_for(server, **options):
-    return TorchServeBackend(server.grpc_address, server.name, "1", server.key_file, **options)
+    named = {"name": server.name, "version": "1", "key_file": server.key_file}
+    return TorchServeBackend(server.grpc_address, **named, **options)
 
 
 async def until(condition):
@@ -183,7 +182,9 @@ def test_one_that_takes_connections_and_says_nothing_is_unavailable_in_time(key_
     async def check():
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"127.0.0.1:{silent.getsockname()[1]}"
-            backend = TorchServeBackend(address, "a", "1", key_file, call_s=0.3, probe_s=0.3)
+            backend = TorchServeBackend(
+                address, name="a", version="1", key_file=key_file, call_s=0.3, probe_s=0.3
+            )
             with pytest.raises(BackendUnavailable, match=address):
                 await backend.rank([Query()])
             assert not await backend.ready()
@@ -199,7 +200,7 @@ def test_one_that_starts_later_is_found_by_itself(key_file):
     async def check():
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        backend = TorchServeBackend(address, "anime", "1", key_file)
+        backend = TorchServeBackend(address, name="anime", version="1", key_file=key_file)
         assert not await backend.ready()
         with pytest.raises(BackendUnavailable, match="UNAVAILABLE"):
             await backend.rank([Query()])
@@ -262,7 +263,9 @@ def test_without_a_torchserve_at_all_the_fallback_serves(toy_dir, key_file):
         version = await Loader(settings).load("1")
         assert version.backend.name == "torchserve"
         assert await version.backend.ready()
-        assert len((await version.batcher.rank(Query(top_k=3))).result.anime_ids) == 3
+        answer = (await version.batcher.rank(Query(top_k=3))).result
+        assert isinstance(answer, Ranking)
+        assert len(answer.anime_ids) == 3
         await version.close()
 
     asyncio.run(check())
@@ -281,6 +284,19 @@ def archive(mar_file, tmp_path_factory):
 def victim(archive, bare_python):
     with TorchServe(archive, python=bare_python) as server:
         yield server
+
+
+def rest(server):
+    """What the REST API of a server answers to a request for nothing."""
+    url, key = f"{server.rest_address}/predictions/{server.name}", server.inference_key()
+    return json.loads(keys.ask(url, key, b"[]"))
+
+
+def test_one_runs_beside_another_with_ports_and_keys_of_its_own(victim, torchserve):
+    assert rest(victim) == rest(torchserve) == []
+    assert victim.inference_key() != torchserve.inference_key()
+    with pytest.raises(BackendUnavailable):
+        keys.ask(f"{victim.rest_address}/predictions/anime", torchserve.inference_key(), b"[]")
 
 
 def process_of(server, word):
@@ -331,10 +347,10 @@ def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(vict
     async def check():
         backend = backend_for(victim, call_s=1.0, probe_s=1.0)
         await until(backend.ready)
-        roster, ending = Roster(ServedVersion(bundle, backend, Limits())), Ending()
+        roster, shutdown = Roster(ServedVersion(bundle, backend, Limits())), Shutdown()
         port = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(
-            serve(roster, "127.0.0.1:0", started=port.set_result, ending=ending)
+            serve(roster, "127.0.0.1:0", started=port.set_result, shutdown=shutdown)
         )
         async with grpc.aio.insecure_channel(f"127.0.0.1:{await port}") as channel:
 
@@ -353,13 +369,15 @@ def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(vict
             try:
                 calls = [stub.Recommend(pb.RecommendRequest()) for _ in range(20)]
                 outcomes = await asyncio.gather(*calls, return_exceptions=True)
-                assert {error.code() for error in outcomes} == {grpc.StatusCode.UNAVAILABLE}
+                errors = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+                assert len(errors) == len(outcomes)
+                assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
                 await says(health_pb2.HealthCheckResponse.NOT_SERVING)
             finally:
                 os.kill(pid, signal.SIGCONT)
             await says(health_pb2.HealthCheckResponse.SERVING)
             assert (await stub.Recommend(pb.RecommendRequest())).ranking
-        ending.tell()
+        shutdown.request()
         await serving
 
     asyncio.run(check())
@@ -392,7 +410,7 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
     async def check():
         held = victim.keys
         old = {kind: held.key(kind) for kind in ("inference", "management", "API")}
-        assert 50 * 60 < held.left_s("inference") <= 60 * 60
+        assert 50 * 60 < held.seconds_left("inference") <= 60 * 60
         supervision.renew(victim)
         assert held.key("inference") == old["inference"]
         reading = backend_for(victim)
@@ -427,12 +445,12 @@ def test_keys_are_renewed_and_the_old_one_is_good_no_more(victim, monkeypatch, c
 
 # Last, as it ends what the others use.
 def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
-    victim, archive, onnx_engine, monkeypatch, caplog
+    victim, torchserve, archive, onnx_engine, monkeypatch, caplog
 ):
     monkeypatch.setattr(supervision, "HUNG_S", 1.0)
     monkeypatch.setattr(supervision, "ASK_S", 0.0)
     monkeypatch.setattr(keys, "ANSWER_S", 1.0)
-    monkeypatch.setattr(torchserve, "STOP_S", 0.5)  # what is stopped hears no SIGTERM
+    monkeypatch.setattr(server, "STOP_S", 0.5)  # what is stopped hears no SIGTERM
 
     async def check():
         backend = OwnTorchServe(victim, "1", call_s=1.0)
@@ -461,11 +479,15 @@ def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
             await asyncio.sleep(0.05)
         await backend.close()  # while it starts again
         assert not folder.exists()
-        assert not victim.runs()
+        for group in (pid, victim.pid):
+            with pytest.raises(ProcessLookupError):
+                os.killpg(group, 0)
         victim.restart()  # of no effect once it was stopped
+        victim.stop()  # and neither has another stop
         assert not victim.runs()
 
     asyncio.run(check())
+    assert rest(torchserve) == []  # the one beside it was not touched
     assert "TorchServe hangs" in caplog.text
     assert "TorchServe has ended" in caplog.text
     assert "answers again" in caplog.text

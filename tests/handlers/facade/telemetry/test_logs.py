@@ -11,13 +11,13 @@ import grpc
 import pytest
 from anime.ranking.v1 import ranking_pb2 as pb
 from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
-from grpc_status import rpc_status
 
 from anirank.client.sync import Client
 from anirank.errors import BackendUnavailable, InvalidQuery, Unauthenticated
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry import logs
-from tests.running.program import run_serve
+from tests.running.calls import status_of_call
+from tests.running.program import line_of, run_serve
 
 PROGRAM = """
 import asyncio, logging, sys, warnings
@@ -56,6 +56,7 @@ def test_every_line_is_one_json_object_whoever_wrote_it():
         assert abs((datetime.now(UTC) - time).total_seconds()) < 300
 
 
+@pytest.mark.slow
 def test_each_level_lets_through_what_is_as_grave():
     assert [line["logger"] for line in written("info")] == ["grpc", "py.warnings", "asyncio"]
     assert [line["logger"] for line in written("warning")] == ["py.warnings", "asyncio"]
@@ -76,14 +77,14 @@ def lines(caplog):
 def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(faults, caplog):
     faults, now = faults
     for _ in range(1_000):
-        faults.met("backend", "TorchServe is gone")
+        faults.record("backend", "TorchServe is gone")
         now[0] += 0.01
-    faults.spared("backend")  # while others still meet it
-    assert faults.any
+    faults.clear("backend")  # while others still meet it
+    assert faults.active
     now[0] += logs.QUIET_S
-    faults.spared("backend")
-    faults.spared("backend")
-    assert not faults.any
+    faults.clear("backend")
+    faults.clear("backend")
+    assert not faults.active
     assert lines(caplog) == [
         (logging.ERROR, "backend", 1, None),
         (logging.WARNING, "backend", 1_000, 9.99),
@@ -94,7 +95,7 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(faults, ca
 def test_an_outage_that_lasts_is_told_again_with_how_many_met_it(faults, caplog):
     faults, now = faults
     for _ in range(100):
-        faults.met("backend", "TorchServe is gone")
+        faults.record("backend", "TorchServe is gone")
         now[0] += 1.0
     assert [count for _, _, count, _ in lines(caplog)] == [1, 30, 30, 30]
 
@@ -105,19 +106,19 @@ def test_a_fault_that_comes_and_goes_does_not_fill_the_log(faults, caplog):
         if number % 1_000 == 0:
             now[0] += logs.QUIET_S
         if number % 2:
-            faults.met("overload", "256 wait already", logging.WARNING)
-        faults.spared("overload")
+            faults.record("overload", "256 wait already", logging.WARNING)
+        faults.clear("overload")
         now[0] += 0.001
     assert len(caplog.records) == 4  # in 60 s: its begin and its end, twice
 
 
 def test_faults_of_different_kinds_do_not_hide_each_other(faults, caplog):
     faults, now = faults
-    faults.met("backend of version 1", "gone")
-    faults.met("backend of version 2", "gone too")
+    faults.record("backend of version 1", "gone")
+    faults.record("backend of version 2", "gone too")
     now[0] += logs.QUIET_S
-    faults.spared("backend of version 1")
-    assert faults.any
+    faults.clear("backend of version 1")
+    assert faults.active
     assert len(caplog.records) == 3
 
 
@@ -202,14 +203,16 @@ def test_a_callers_request_id_comes_back_with_every_end_and_another_is_made(
         assert all(re.fullmatch("[0-9a-f]{32}", each) for each in said)
     written = [record.request_id for record in requests_seen(caplog)]
     assert written == [said[0], said[1], f"{said[2]}/7"]
-    assert rpc_status.from_call(caught.value) is not None  # the id does not displace the details
+    assert status_of_call(caught.value) is not None  # the id does not displace the details
 
 
 def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     keys = tmp_path / "key_file.json"
     keys.write_text('{"inference": {"key": "s3cret-key"}}')
-    address = serve(backend=lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys))
+    address = serve(
+        backend=lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys)
+    )
     with Client(address) as client:
         for _ in range(20):
             with pytest.raises(BackendUnavailable):
@@ -224,6 +227,7 @@ def test_a_backend_that_is_gone_is_one_line_for_all_who_meet_it(serve, tmp_path,
     assert "s3cret-key" not in caplog.text
 
 
+@pytest.mark.slow
 def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, tmp_path):
     tokens = tmp_path / "tokens"
     tokens.touch(0o600)
@@ -231,14 +235,14 @@ def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, t
     options = ["--metrics-address", "127.0.0.1:0", "--log-level", "debug", "--tokens", str(tokens)]
     with run_serve(store, *options) as (process, address, said):
         assert said == f"toy 1 on {address}, computed by onnxruntime\n"
-        shown = process.stdout.readline()
-        url = re.fullmatch(r"metrics on (http://127.0.0.1:\d+/metrics)\n", shown)[1]
+        shown = re.fullmatch(r"metrics on (http://127.0.0.1:\d+/metrics)\n", line_of(process))
+        assert shown is not None
         with Client(address, token="a-secret-of-many-letters") as client:
             client.rank([3])
         stranger = Client(address, token="another-secret-of-theirs")
         with stranger, pytest.raises(Unauthenticated):
             stranger.rank([3])
-        with urllib.request.urlopen(url, timeout=30) as page:
+        with urllib.request.urlopen(shown[1], timeout=30) as page:
             text = page.read().decode()
         assert 'anirank_requests_total{code="OK",method="Rank"} 1.0' in text
         assert 'anirank_requests_total{code="UNAUTHENTICATED",method="Rank"} 1.0' in text
@@ -249,6 +253,7 @@ def test_serve_says_where_its_metrics_are_and_writes_json_and_no_secret(store, t
     assert "secret" not in log + text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_an_address_of_the_metrics_in_use_is_one_clear_error(store, workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:

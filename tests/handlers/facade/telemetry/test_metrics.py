@@ -1,5 +1,4 @@
 import http.client
-import re
 import signal
 import socket
 import threading
@@ -25,7 +24,7 @@ from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry.metrics import Metrics
 from handlers.facade.telemetry.metrics_server import MetricsServer
 from handlers.facade.telemetry.observer import Observer
-from tests.running.program import run_serve
+from tests.running.program import line_of, run_serve
 from tests.toy.bundle import publish
 
 
@@ -35,7 +34,7 @@ def scrape(port):
     connection.request("GET", "/metrics")
     reply = connection.getresponse()
     assert reply.status == 200
-    assert reply.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+    assert reply.getheader("Content-Type", "").startswith("text/plain; version=0.0.4")
     text = reply.read().decode()
     connection.close()
     return {
@@ -60,13 +59,18 @@ def settled(port, sample, number, **labels):
 
 
 @pytest.fixture
-def observer():
-    return Observer(Metrics())
+def metrics():
+    return Metrics()
 
 
 @pytest.fixture
-def port(observer):
-    with MetricsServer("127.0.0.1:0", observer.metrics.registry) as server:
+def observer(metrics):
+    return Observer(metrics)
+
+
+@pytest.fixture
+def port(metrics):
+    with MetricsServer("127.0.0.1:0", metrics.registry) as server:
         yield server.port
 
 
@@ -99,7 +103,7 @@ def test_a_reader_who_says_nothing_holds_up_neither_others_nor_the_end(page):
         assert value(scrape(page), "anirank_requests_in_flight") == 0
 
 
-def test_requests_are_answered_while_a_page_is_made(serve, observer, port):
+def test_requests_are_answered_while_a_page_is_made(serve, metrics, observer, port):
     making, made = threading.Event(), threading.Event()
 
     class Slow(Collector):
@@ -109,7 +113,7 @@ def test_requests_are_answered_while_a_page_is_made(serve, observer, port):
             return []
 
     with Client(serve(observer=observer)) as client, ThreadPoolExecutor(1) as thread:
-        observer.metrics.registry.register(Slow())
+        metrics.registry.register(Slow())
         page = thread.submit(scrape, port)
         assert making.wait(60)
         client.rank([3])
@@ -151,9 +155,8 @@ def test_an_address_in_use_is_one_clear_error(page):
 def test_a_version_that_is_let_go_weighs_nothing():
     metrics = Metrics()
     with MetricsServer("127.0.0.1:0", metrics.registry) as server:
-        metrics.serving([("anime", "1", 1.0)])
-        metrics.serving([("anime", "1", 0.9), ("anime", "2", 0.1)])
-        metrics.serving([("anime", "2", 1.0)])
+        for shares in ({"1": 1.0}, {"1": 0.9, "2": 0.1}, {"2": 1.0}):
+            metrics.state(ready=True, queued=0, name="anime", shares=shares)
         samples = scrape(server.port)
     assert value(samples, "anirank_model_share", name="anime", version="1") == 0
     assert value(samples, "anirank_model_share", name="anime", version="2") == 1
@@ -216,7 +219,10 @@ def test_the_times_that_torchserve_says_are_those_of_the_metrics(
 
     def backend():
         return TorchServeBackend(
-            torchserve.grpc_address, torchserve.name, version, torchserve.key_file
+            torchserve.grpc_address,
+            name=torchserve.name,
+            version=version,
+            key_file=torchserve.key_file,
         )
 
     with Client(serve(observer=observer, bundle=bundle, backend=backend)) as client:
@@ -228,6 +234,7 @@ def test_the_times_that_torchserve_says_are_those_of_the_metrics(
         assert found == pytest.approx(sum(times), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_are_counted_in_queries_and_in_candidates(serve, toy, observer, port, held):
     address = serve(observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, held)))
     with Client(address) as client, ThreadPoolExecutor(8) as threads:
@@ -253,7 +260,7 @@ def test_batches_of_the_fallback_are_counted(serve, engine, observer, port, tmp_
     keys.write_text('{"inference": {"key": "k"}}')
 
     def backend():
-        gone = TorchServeBackend("127.0.0.1:1", "toy", "1", keys)
+        gone = TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys)
         return FallbackBackend(gone, EmbeddedBackend(engine))
 
     with Client(serve(observer=observer, backend=backend)) as client:
@@ -337,15 +344,19 @@ def test_the_page_says_which_versions_serve_and_whether_they_would_answer(
     assert value(samples, "anirank_model_share", name="toy", version="1") == 1
     keys = tmp_path / "key_file.json"
     keys.write_text('{"inference": {"key": "k"}}')
-    gone = Observer(Metrics())
-    serve(observer=gone, backend=lambda: TorchServeBackend("127.0.0.1:1", "toy", "1", keys))
-    with MetricsServer("127.0.0.1:0", gone.metrics.registry) as server:
+    gone = Metrics()
+    serve(
+        observer=Observer(gone),
+        backend=lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys),
+    )
+    with MetricsServer("127.0.0.1:0", gone.registry) as server:
         assert value(scrape(server.port), "anirank_ready") == 0
 
 
+@pytest.mark.slow
 def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
     with run_serve(store, "--metrics-address", "127.0.0.1:0") as (process, address, _):
-        port = int(re.search(r":(\d+)/metrics", process.stdout.readline())[1])
+        port = int(line_of(process).rpartition(":")[2].removesuffix("/metrics\n"))
         with Client(address) as client:
             client.rank([3])
             publish(next_dir, store, "2")
@@ -357,10 +368,11 @@ def test_a_switch_of_versions_is_seen_on_the_page(store, next_dir):
             assert value(scrape(port), "anirank_compute_seconds_count", version=version) == 1
 
 
+@pytest.mark.slow
 def test_what_a_worker_had_counted_stays_when_it_dies(store):
     options = ("--workers", "2", "--metrics-address", "127.0.0.1:0")
     with run_serve(store, *options) as (process, address, _):
-        port = int(re.search(r":(\d+)/metrics", process.stdout.readline())[1])
+        port = int(line_of(process).rpartition(":")[2].removesuffix("/metrics\n"))
         workers = psutil.Process(process.pid).children()
         taken = {c.laddr.port for worker in workers for c in worker.net_connections()}
         assert port not in taken  # which the parent alone holds

@@ -36,7 +36,7 @@ def spans():
 @pytest.fixture
 def observer(spans):
     tracing = Tracing(SimpleSpanProcessor(spans))
-    yield Observer(tracing=tracing)
+    yield Observer(tracing)
     tracing.close()
 
 
@@ -170,7 +170,7 @@ def test_a_batch_whose_backend_is_gone_is_a_fault(serve, observer, spans, tmp_pa
     keys.write_text('{"inference": {"key": "k"}}')
 
     def backend():
-        return TorchServeBackend("127.0.0.1:1", "toy", "1", keys)
+        return TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys)
 
     client = Client(serve(observer=observer, backend=backend))
     with client, pytest.raises(BackendUnavailable):
@@ -186,7 +186,10 @@ def test_torchserve_is_told_of_the_trace(serve, observer, spans, torchserve, bun
     def backend():
         version = bundle.manifest.version
         return TorchServeBackend(
-            torchserve.grpc_address, torchserve.name, version, torchserve.key_file
+            torchserve.grpc_address,
+            name=torchserve.name,
+            version=version,
+            key_file=torchserve.key_file,
         )
 
     address = serve(observer=observer, bundle=bundle, backend=backend)
@@ -231,7 +234,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """A collector of OTLP that keeps what it is sent."""
 
     def __init__(self):
-        self.spans = queue.Queue()
+        self.spans: queue.Queue[tuple[str, str]] = queue.Queue()
 
     def Export(self, request, context):  # noqa: N802 - the proto's name
         for resource in request.resource_spans:
@@ -253,7 +256,7 @@ def test_spans_arrive_at_a_collector_of_otlp(serve, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     tracing = Tracing()
     try:
-        with Client(serve(observer=Observer(tracing=tracing))) as client:
+        with Client(serve(observer=Observer(tracing))) as client:
             client.rank([3])
         tracing.close()  # sends off what is left
         found = {collector.spans.get(timeout=60) for _ in range(4)}

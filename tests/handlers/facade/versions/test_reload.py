@@ -18,10 +18,10 @@ from anime.ranking.v1 import ranking_pb2 as pb
 from anirank.client.sync import Client
 from anirank.errors import BundleError, InvalidQuery
 from export.archive import pack
-from handlers.engine.query import Query
+from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
 from handlers.facade.versions.loader import Loader
-from handlers.facade.versions.reload import Watcher
+from handlers.facade.versions.reload import Reloader
 from handlers.facade.versions.roster import Roster
 from tests.running.program import run_serve
 from tests.toy.bundle import publish
@@ -79,6 +79,7 @@ class Callers:
             future.result()
 
 
+@pytest.mark.slow
 def test_a_new_version_is_switched_to_without_a_failed_request(store, next_dir, answers):
     with run_serve(store, "--watch") as (_, address, said):
         assert "toy 1 on" in said
@@ -88,6 +89,7 @@ def test_a_new_version_is_switched_to_without_a_failed_request(store, next_dir, 
             assert client.model_info().version == "2"
 
 
+@pytest.mark.slow
 def test_on_sighup_the_store_is_looked_at_once(store, next_dir, answers):
     with run_serve(store) as (process, address, _):
         publish(next_dir, store, "2")
@@ -96,11 +98,12 @@ def test_on_sighup_the_store_is_looked_at_once(store, next_dir, answers):
             process.send_signal(signal.SIGHUP)
 
 
+@pytest.mark.slow
 def test_two_versions_side_by_side_each_answer_as_their_own_engine(store, next_dir, answers):
     publish(next_dir, store, "2")
     with run_serve(store, "--version", "1=3", "--version", "newest=1") as (_, address, said):
         assert "toy 1 (75.0%), 2 (25.0%) on" in said
-        chosen = {}
+        chosen: dict[int, str] = {}
         with Client(address) as client:
             for user in [*USERS] * 2:
                 reply = client.recommend(user_id=user)
@@ -126,15 +129,15 @@ def look_at(store, *steps, versions=None, settings=None):
 
     async def watch():
         loader = Loader(settings)
-        weights = loader.wanted(loader.found())
+        weights = loader.weights(loader.available())
         loaded = [await loader.load(version) for version in weights]
-        roster, watcher = Roster(*loaded, weights=list(weights.values())), Watcher(loader, None)
+        roster, reloader = Roster(*loaded, weights=list(weights.values())), Reloader(loader, None)
         after = []
         for step in steps:
             step()
-            await watcher.look(roster, patient=False)
+            await reloader.check(roster, patient=False)
             after.append([version.name for version in roster.versions])
-        await watcher.close()
+        await reloader.close()
         await roster.close()
         return after
 
@@ -195,14 +198,14 @@ def test_a_pinned_version_stays_and_the_newest_takes_its_share_beside_it(store, 
 def test_a_version_that_is_still_being_written_is_left_for_the_next_look(store, next_dir):
     async def watch():
         loader = Loader(Settings(store=store, name="toy"))
-        roster, watcher = Roster(await loader.load("1")), Watcher(loader, None)
+        roster, reloader = Roster(await loader.load("1")), Reloader(loader, None)
         folder = publish(next_dir, store, "2")
-        assert not await watcher.look(roster, patient=True)
+        assert not await reloader.check(roster, patient=True)
         (folder / "notes.txt").write_text("written a moment later")
-        assert not await watcher.look(roster, patient=True)
-        assert await watcher.look(roster, patient=True)
+        assert not await reloader.check(roster, patient=True)
+        assert await reloader.check(roster, patient=True)
         assert [version.name for version in roster.versions] == ["2"]
-        await watcher.close()
+        await reloader.close()
         await roster.close()
 
     asyncio.run(watch())
@@ -211,20 +214,22 @@ def test_a_version_that_is_still_being_written_is_left_for_the_next_look(store, 
 def test_requests_in_flight_end_with_the_version_they_began_with(store, next_dir, world):
     async def watch():
         loader = Loader(Settings(store=store, name="toy"))
-        roster, watcher = Roster(await loader.load("1")), Watcher(loader, None)
+        roster, reloader = Roster(await loader.load("1")), Reloader(loader, None)
         old = roster.choose("")
         asking = [
             asyncio.create_task(old.batcher.rank(Query(user_id=user, top_k=10)))
             for user in [*USERS] * 5
         ]
         publish(next_dir, store, "2")
-        await watcher.look(roster, patient=False)
+        await reloader.check(roster, patient=False)
         assert roster.choose("").name == "2"
-        await watcher.close()  # the old one has ended
+        await reloader.close()  # the old one has ended
         assert all(task.done() for task in asking)
         for user, task in zip([*USERS] * 5, asking, strict=True):
             query = Query(user_id=user, top_k=10)
-            ranked = task.result().result.anime_ids.tolist()
+            answer = task.result().result
+            assert isinstance(answer, Ranking)
+            ranked = answer.anime_ids.tolist()
             assert ranked == world.rank(query).anime_ids.tolist()
         await roster.close()
 
@@ -234,17 +239,17 @@ def test_requests_in_flight_end_with_the_version_they_began_with(store, next_dir
 def test_processes_of_one_machine_load_one_after_another(store, next_dir):
     async def watch():
         loader = Loader(Settings(store=store, name="toy"))
-        roster, watcher = Roster(await loader.load("1")), Watcher(loader, None)
+        roster, reloader = Roster(await loader.load("1")), Reloader(loader, None)
         publish(next_dir, store, "2")
         other = os.open(store / "toy", os.O_RDONLY)
         fcntl.flock(other, fcntl.LOCK_EX)  # as another worker does while it loads
-        looking = asyncio.create_task(watcher.look(roster, patient=False))
-        assert not (await asyncio.wait({looking}, timeout=0.5))[0]
+        checking = asyncio.create_task(reloader.check(roster, patient=False))
+        assert not (await asyncio.wait({checking}, timeout=0.5))[0]
         assert roster.choose("").name == "1"
         os.close(other)
-        assert await looking
+        assert await checking
         assert roster.choose("").name == "2"
-        await watcher.close()
+        await reloader.close()
         await roster.close()
 
     asyncio.run(watch())
@@ -337,6 +342,7 @@ def test_an_incompatible_version_is_refused_by_name(store, next_dir, caplog, cha
     assert re.search(said, line)
 
 
+@pytest.mark.slow
 def test_a_new_archive_is_served_by_a_torchserve_beside_the_old(store, next_dir, answers):
     pack(store / "toy" / "1", store, "toy", "1")
     with run_serve(store, "--backend", "torchserve") as (process, address, _):

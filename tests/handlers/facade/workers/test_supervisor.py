@@ -21,8 +21,10 @@ from handlers.engine.query import Query
 from handlers.facade import capacity
 from tests.handlers.facade.test_shutdown import until
 from tests.handlers.facade.versions.test_reload import damage
-from tests.running.program import run_serve
+from tests.running.program import line_of, run_serve
 from tests.toy.bundle import publish
+
+pytestmark = pytest.mark.slow  # each test starts programs
 
 
 @contextmanager
@@ -130,8 +132,7 @@ def test_workers_end_with_a_parent_that_is_killed(store):
     command = [sys.executable, "-m", "anirank", "serve", "--store", str(store), "--name", "toy"]
     command += ["--address", "127.0.0.1:0", "--workers", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "toy 1 on" in process.stdout.readline()
+        assert "toy 1 on" in line_of(process)
         workers = workers_of(process)
         process.kill()
     _, alive = psutil.wait_procs(workers, 60)
@@ -196,15 +197,15 @@ def run(store, *options):
 def test_the_parent_shows_the_metrics_of_all_workers_as_sums(store):
     options = ("--workers", "2", "--metrics-address", "127.0.0.1:0")
     with run_serve(store, *options) as (process, address, _):
-        url = process.stdout.readline().split()[-1]
+        url = line_of(process).split()[-1]
         assert versions(address, 16) == {"1"}
         page = urllib.request.urlopen(url, timeout=60).read().decode()
         assert 'anirank_requests_total{code="OK",method="Rank"} 16.0' in page
 
 
 def test_a_connection_to_one_of_several_is_opened_again_and_no_call_fails(serve, monkeypatch):
-    monkeypatch.setattr(capacity, "SHARED_MS", 100)
-    states = []
+    monkeypatch.setattr(capacity, "SHARED_AGE_MS", 100)
+    states: list[grpc.ChannelConnectivity] = []
     with grpc.insecure_channel(serve(shared=True)) as channel:
         channel.subscribe(states.append, try_to_connect=True)
         stub = RankingServiceStub(channel)

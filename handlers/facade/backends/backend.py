@@ -1,0 +1,57 @@
+"""What a backend is, and what opens one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from anirank.errors import InvalidQuery
+from bundles.bundle import Bundle
+from handlers.engine.query import Query, Ranking
+from handlers.facade.settings import Settings
+
+
+class Backend(Protocol):
+    """Answers batches of queries.
+
+    name: what GetModelInfo calls it. in_flight: batches it computes at a time. largest_batch: the
+    candidates of one batch; it is answered as a whole, so they bound how long its queries wait for
+    each other, and should be many enough that what a batch costs by itself is little beside them.
+    """
+
+    name: str
+    in_flight: int
+    largest_batch: int
+
+    async def rank(
+        self, queries: list[Query], timeout_s: float | None = None
+    ) -> list[Ranking | InvalidQuery]:
+        """Answer every query, in order; after `timeout_s` seconds nobody waits for it any more.
+
+        Raises BackendUnavailable where none can be answered, or DeadlinePassed.
+        """
+
+    async def ready(self) -> bool:
+        """Whether a batch would be answered now."""
+
+    async def close(self) -> None:
+        """Let go of threads and connections."""
+
+
+class Opener(Protocol):
+    """Opens backends of one kind for the versions of a model."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What it reads of the store beside a bundle's own files."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open what `settings` say."""
+
+    async def probe(self, version: str) -> None:
+        """Raise BackendUnavailable where a version cannot be opened yet, before it is loaded."""
+
+    async def open(self, bundle: Bundle) -> Backend:
+        """A backend that is ready to compute for a bundle; what takes long is done in a thread.
+
+        Raises the errors of what computes, by name. Cancelled, it leaves nothing running.
+        """

@@ -1,0 +1,124 @@
+"""One request as it is observed, and what hears of it; knows no metrics, no log and no traces."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Any, Protocol
+
+import grpc
+
+from anirank.errors import ServingError
+from handlers.engine.query import Query, Ranking
+from handlers.facade.status import Context, code_of
+
+
+class Trace(Protocol):
+    """What a request that is traced carries along."""
+
+    @property
+    def id(self) -> str:
+        """The trace's id, as W3C Trace Context writes it."""
+
+
+class ObservedRequest:
+    """One request, to be used as a context manager; what is learnt of it is set on the way.
+
+    id: the call's, and for a message of a stream that message's as well. code: the name of the gRPC
+    code it ends with. version: which answers, once chosen. query, ranking: what was asked and
+    answered. queue_s: seconds the query waited for its batch.
+    started, queued: when its message was there and when its query was handed to the batcher, in
+    seconds of the monotonic clock. total_s: from its message to its end. trace: its own, where
+    requests are traced. sink: hears of its begin and its end, and of its batch.
+    """
+
+    __slots__ = (
+        "code", "context", "failure", "id", "method", "query", "queue_s", "queued", "ranking",
+        "sink", "started", "total_s", "trace", "version",
+    )  # fmt: skip
+
+    def __init__(self, sink: "Sink", method: str, name: str, context: Context) -> None:
+        self.sink = sink
+        self.method = method
+        self.id = name
+        self.context = context
+        self.code = "OK"
+        self.failure: ServingError | None = None
+        self.version = ""
+        self.query: Query | None = None
+        self.ranking: Ranking | None = None
+        self.started = self.queued = self.queue_s = self.total_s = 0.0
+        self.trace: Trace | None = None
+
+    def __enter__(self) -> "ObservedRequest":
+        self.started = time.monotonic()
+        self.sink.began(self)
+        return self
+
+    def asked(self, query: Query, version: str) -> None:
+        """Take the query, which a version is about to be asked."""
+        self.query = query
+        self.version = version
+        self.queued = time.monotonic()
+
+    def answered(self, ranking: Ranking, queue_s: float) -> None:
+        """Take the answer, and how many seconds the query waited for its batch."""
+        self.ranking = ranking
+        self.queue_s = queue_s
+
+    def ended_with(self, outcome: bytes | ServingError) -> None:
+        """Take what the request ends with: a reply, or what stands in its place."""
+        if isinstance(outcome, ServingError):
+            self.failure = outcome
+            self.code = code_of(outcome).name
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.total_s = time.monotonic() - self.started
+        if error is not None and self.failure is None:
+            self.code = self._code_of_exception(error)
+        self.sink.ended(self)
+
+    def _code_of_exception(self, error: BaseException) -> str:
+        """The code of a call that an exception ends which is no failure of the request."""
+        if not isinstance(error, asyncio.CancelledError):
+            return "UNKNOWN"  # gRPC's own for what a method lets out
+        left_s = self.context.time_remaining()  # a deadline that passes cancels, as callers do
+        return "CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED"
+
+
+class Sink:
+    """What observations are handed to; it does nothing with those that it does not override."""
+
+    def called(self, method: str) -> None:
+        """Take a call that has arrived, of which no message is read yet."""
+
+    def refused(self, method: str, code: grpc.StatusCode) -> None:
+        """Take a request that was refused before any message of it was read."""
+
+    def began(self, request: ObservedRequest) -> None:
+        """Take a request whose message is there."""
+
+    def ended(self, request: ObservedRequest) -> None:
+        """Take a request that has ended."""
+
+    def batch(
+        self, requests: Sequence[ObservedRequest], candidates: int, backend: str
+    ) -> AbstractContextManager[Any]:
+        """Take a batch at its backend, from here to the end of a `with`."""
+        return nullcontext()
+
+    def fell_back(self) -> None:
+        """Take a batch that another backend than its own computes."""
+
+    def state(self, ready: bool, queued: int, name: str, shares: Mapping[str, float]) -> None:
+        """Take what is served now.
+
+        ready: whether a request would be answered. queued: how many wait for a batch. name: the
+        model's. shares: of the requests that name no version, by version; they add up to 1.
+        """
