@@ -22,7 +22,7 @@ from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from export.bundle import Exported
 from tests.docs.tracked import ROOT, tracked
-from training.run import PersonalRun
+from training.personal.run import PersonalRun
 
 ADDRESS = "127.0.0.1:50051"  # in the pages
 MARK = re.compile(r"<!-- run(?:: (?P<how>\w+))? -->\n\Z")
