@@ -8,10 +8,12 @@ DEMO_USERS := 366396 1202590
 # What is measured: the demo's bundle, which is then made, or the one of another store.
 STORE ?= $(DEMO)/store
 SERVED = $(filter $(DEMO)/store/%,$(STORE)/anime/1/manifest.json)
+STUBS := build/stubs
 EXTRAS ?= cpu,train,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format proto bench bench-quick bench-reload soak clean
+.PHONY: help install demo test test-fast check format proto proto-check picture \
+	bench bench-quick bench-reload soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,10 +44,13 @@ $(DEMO)/store/anime/1/manifest.json: $(DEMO)/run/evaluation.json
 	rm -rf $(DEMO)/store
 	$(BIN)/anirank export $(DEMO)/run --store $(DEMO)/store --name anime --version 1
 
-test: install  ## run every test
-	$(BIN)/pytest
+test: install  ## every test, with branch coverage and its floor
+	$(BIN)/pytest --cov
 
-check: install  ## formatting, lint and types
+test-fast: install  ## the tests that take seconds, without coverage
+	$(BIN)/pytest -m "not slow"
+
+check: install proto-check  ## formatting, lint, types, and stubs that match the contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -54,16 +59,30 @@ format: install  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proto: install  ## make the Python stubs from proto/
+# The stubs of every contract, written to the folder $(1).
+define make_stubs
 	$(BIN)/python -m grpc_tools.protoc --proto_path=proto \
 		--proto_path="$$($(BIN)/python -c 'import google.rpc, pathlib; print(pathlib.Path(google.rpc.__path__[0]).parents[1])')" \
-		--python_out=proto --pyi_out=proto --grpc_python_out=proto \
+		--python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
 		anime/ranking/v1/ranking.proto pytorch_serve/inference.proto
+endef
+
+proto: install  ## make the Python stubs from proto/
+	$(call make_stubs,proto)
+
+proto-check: install  ## whether the stubs are those of the contract
+	@rm -rf $(STUBS) && mkdir -p $(STUBS)
+	@$(call make_stubs,$(STUBS))
+	@diff -r --exclude='*.proto' --exclude=__init__.py --exclude=__pycache__ proto $(STUBS) \
+		|| { echo 'the stubs in proto/ are not those of the contract: run `make proto`' >&2; exit 1; }
+
+picture: install $(DEMO)/store/anime/1/manifest.json  ## draw the picture of the README anew
+	$(BIN)/python docs/figures/demo.py $(DEMO)/store/anime/1 docs/figures/demo.svg
 
 bench: install $(SERVED)  ## the façade beside its floors and its peers: 12 minutes
 	$(BIN)/python -m benchmarks.comparison --store $(STORE)
 
-bench-quick: install $(SERVED)  ## the same, short: to see that everything runs
+bench-quick: install $(SERVED)  ## the same, short, to build/figures: to see that everything runs
 	$(BIN)/python -m benchmarks.comparison --store $(STORE) --quick
 
 bench-reload: install $(SERVED)  ## latency while versions are switched
@@ -74,4 +93,4 @@ soak: install $(SERVED)  ## ten minutes of load, reloads and killed workers, for
 	$(BIN)/python -m benchmarks.soak --store $(STORE) --backend torchserve
 
 clean:  ## remove what the targets above made, but for .venv
-	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import matplotlib
 import numpy as np
-
-if TYPE_CHECKING:
-    from benchmarks.load.latencies import Latencies
 
 matplotlib.use("Agg")  # files alone: no screen is needed
 
@@ -21,7 +18,14 @@ HIGHEST = 0.98  # of the axes, that a line's name may stand at
 NINES = (50, 90, 99, 99.9, 99.99, 99.999)
 
 
-def by_percentile(curves: "Mapping[str, Latencies]", title: str, file: Path) -> None:
+class Curve(Protocol):
+    """Latencies that can be drawn."""
+
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Percentiles (0 to 100) and the milliseconds at each."""
+
+
+def by_percentile(curves: Mapping[str, Curve], title: str, file: Path) -> None:
     """Latency against percentile, on an axis where each nine takes the same room."""
     figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
     last = 0.0

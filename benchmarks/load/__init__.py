@@ -1,1 +1,1 @@
-"""Load testing: what is asked, how it is sent, and the latencies that come of it."""
+"""Load testing: a workload, the loops that send it over a transport, and the latencies."""

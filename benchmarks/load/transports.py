@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import grpc
@@ -68,7 +68,7 @@ class GrpcCaller:
             ("grpc.use_local_subchannel_pool", 1),
         ]
         async with AsyncExitStack() as stack:
-            methods = []
+            methods: list[Any] = []
             for _ in range(self.connections):
                 channel = self._channel(options)
                 methods.append((await stack.enter_async_context(channel)).unary_unary(self.method))

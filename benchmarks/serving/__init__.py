@@ -1,1 +1,9 @@
-"""Benchmarks of what serves: latency, throughput, reloads, endurance."""
+"""Benchmarks of serving, each a program: `python -m benchmarks.serving.NAME`.
+
+comparison     the façade beside its floors and its peers      (floors, measurement, goals)
+reload         latency while versions are switched             (copies)
+soak           minutes of load, reloads and killed workers     (copies, memory)
+graph          the exported graph and a recommendation, with no server around them
+threads        core time of a call, by thread
+observability  what ids, metrics, traces and log lines cost a request
+"""

@@ -6,20 +6,21 @@ Each system is started, warmed up, measured and stopped before the next; a secon
 them the other way round, so that whatever drifts on the machine falls on all. The façade stands in
 the table twice: how far these rows are apart is what a difference must exceed to be one (A/A). A
 system that cannot be had or does not start says so in its row. Written to --output: comparison.json
-(all histograms, the machine), comparison.md, and two plots.
+(the machine, percentiles of every run, histograms of the closed loops), comparison.md (the tables,
+to be read as they are) and two plots.
 """
 
 import argparse
-import json
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine
+from benchmarks import figures, machine
 from benchmarks.load.latencies import Latencies
 from benchmarks.load.workload import Lines, Workload
 from benchmarks.plots import by_percentile, throughput_against_p99
@@ -93,15 +94,15 @@ def compare(
 
 
 def _switching(bundle: Bundle, quick: bool) -> Verdict:
-    promise = f"a new version at half load: p99 grows by at most {reload.MOST_TIMES:g} ×"
+    goal = f"a new version at half load: p99 grows by at most {reload.MOST_TIMES:g} ×"
     quiet_s, reloads = (1.5, 1) if quick else (5.0, 3)
     try:
         found = reload.measure(bundle, quiet_s, reloads, [])
     except Exception as error:  # as for every system
-        return Verdict(promise, f"failed: {' '.join(str(error).split())[:300]}", None)
+        return Verdict(goal, f"failed: {' '.join(str(error).split())[:300]}", None)
     faults = sum(found.outcome.failed.values())
     p99s = f"{found.before().ms(99):.1f} to {found.during().ms(99):.1f} ms"
-    return Verdict(promise, f"{found.times:.2f} × ({p99s}), {faults} failed", found.held)
+    return Verdict(goal, f"{found.times:.2f} × ({p99s}), {faults} failed", found.held)
 
 
 def _apart(folder: Path, world: World, seconds: float) -> dict[str, Latencies]:
@@ -153,11 +154,11 @@ def _table(found: Mapping[str, Measured], alone: Mapping[str, Latencies]) -> Tab
 
 
 def _verdict_table(judged: Sequence[Verdict]) -> Table:
-    table = Table(title="What it must reach", title_justify="left")
-    for column in ("promise", "found", ""):
+    table = Table(title="Goals", title_justify="left")
+    for column in ("goal", "measured", ""):
         table.add_column(column)
     for each in judged:
-        table.add_row(each.promise, each.found, each.word)
+        table.add_row(each.goal, each.measured, each.word)
     return table
 
 
@@ -169,7 +170,6 @@ def _write(
     about: dict[str, object],
 ) -> None:
     folder = options.output
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         **about,
         "floors": {
@@ -179,8 +179,10 @@ def _write(
         "systems": {key: each.to_document() for key, each in found.items()},
         "verdicts": [vars(each) for each in judged],
     }
-    (folder / "comparison.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    (folder / "comparison.md").write_text(_markdown(found, alone, judged), encoding="utf-8")
+    figures.write_json(folder / "comparison.json", content)
+    (folder / "comparison.md").write_text(
+        _markdown(found, alone, judged, _circumstances(options, about)), encoding="utf-8"
+    )
     # The façade's second row would lie over its first.
     shown = {
         each.system.name: each for key, each in found.items() if each.closed and key != "again"
@@ -209,18 +211,40 @@ def _write(
 
 
 def _markdown(
-    found: Mapping[str, Measured], alone: Mapping[str, Latencies], judged: Sequence[Verdict]
+    found: Mapping[str, Measured],
+    alone: Mapping[str, Latencies],
+    judged: Sequence[Verdict],
+    circumstances: str,
 ) -> str:
+    """The tables and the plots as a page of its own."""
+
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    table = [line(COLUMNS), line(["---"] + ["---:"] * (len(COLUMNS) - 1))]
+    table = ["# The façade beside its floors and its peers", "", circumstances, ""]
+    table += [line(COLUMNS), line(["---"] + ["---:"] * (len(COLUMNS) - 1))]
     table += [line(each) for each in rows(found, alone)]
-    table += ["", noise(found), "", line(("promise", "found", "")), line(["---"] * 3)]
-    table += [line((each.promise, each.found, each.word)) for each in judged]
+    table += ["", noise(found), "", line(("goal", "measured", "")), line(["---"] * 3)]
+    table += [line((each.goal, each.measured, each.word)) for each in judged]
     faults = [(each.system.name, each.failed or each.faults()) for each in found.values()]
-    table += ["", *(f"{name}: {said}" for name, said in faults if said)]
+    table += ["", *(f"{name}: {said}" for name, said in faults if said), ""]
+    table += [
+        "![Latency by percentile](latency.png)",
+        "",
+        "![p99 by rate, open loop](throughput.png)",
+    ]
     return "\n".join(table).strip() + "\n"
+
+
+def _circumstances(options: argparse.Namespace, about: Mapping[str, object]) -> str:
+    where = cast("Mapping[str, object]", about["machine"])
+    return (
+        f"One run on {where['cores']} cores ({where['cpu']}) shared with the client, "
+        f"{str(where['date'])[:10]}: {options.candidates} candidates, a history of "
+        f"{options.history}, {options.top} answered. "
+        f"`python -m benchmarks.serving.comparison --seconds {options.seconds:g} "
+        f"--rounds {options.rounds}`. Figures: [comparison.json](comparison.json)."
+    )
 
 
 def _asked(options: argparse.Namespace) -> dict[str, object]:
@@ -246,8 +270,15 @@ def _options() -> argparse.Namespace:
         "--only", help=f"of {', '.join(system.key for system in SYSTEMS)}, with commas"
     )
     parser.add_argument("--cache", type=Path, default=default_cache(), help="for the peers")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    return parser.parse_args()
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"default: {figures.FOLDER}; with --quick {figures.QUICK_FOLDER}",
+    )
+    options = parser.parse_args()
+    if options.output is None:
+        options.output = figures.QUICK_FOLDER if options.quick else figures.FOLDER
+    return options
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ MANIFEST = "manifest.json"
 class Copies:
     """Versions 1, 2, 3 … of a bundle in a new store; only what their manifests say differs.
 
-    Files are copied, not linked: a link changes the times of the file it leads to, by which whoever
-    serves it tells that it is not the one he verified.
+    Files are copied, not linked: a link changes the times of the file it leads to, by which a
+    server tells that it is no longer the one that was verified.
     """
 
     def __init__(self, bundle: Bundle, store: Path) -> None:

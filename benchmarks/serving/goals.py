@@ -17,10 +17,10 @@ ABOVE_TORCHSERVE_MS = 0.7
 
 @dataclass(frozen=True)
 class Verdict:
-    """A promise, what was found, and whether it was reached; None where it was not measured."""
+    """A goal, what was measured, and whether it was reached; None where it was not measured."""
 
-    promise: str
-    found: str
+    goal: str
+    measured: str
     reached: bool | None
 
     @property
@@ -30,16 +30,16 @@ class Verdict:
 
 
 def verdicts(measured: Mapping[str, Measured], floors: Mapping[str, Latencies]) -> list[Verdict]:
-    """Every promise of the comparison, by the systems' keys and the floors' names."""
+    """Every goal of the comparison, by the systems' keys and the floors' names."""
     # What failed in its second round still has its first.
     there = {key: each for key, each in measured.items() if each.rate(1) and each.rate(32)}
     found = []
-    for promise, needs, judge in _PROMISES:
+    for goal, needs, judge in _GOALS:
         if all(key in there or key in floors for key in needs):
             said, reached = judge(there, floors)
-            found.append(Verdict(promise, said, reached))
+            found.append(Verdict(goal, said, reached))
         else:
-            found.append(Verdict(promise, "", None))
+            found.append(Verdict(goal, "", None))
     return [*found, *_highest_rates(there)]
 
 
@@ -109,7 +109,7 @@ def _lone_over(m: Mapping[str, Measured], _: Mapping[str, Latencies]) -> tuple[s
     )
 
 
-_PROMISES: tuple[tuple[str, tuple[str, ...], _Judge], ...] = (
+_GOALS: tuple[tuple[str, tuple[str, ...], _Judge], ...] = (
     (
         f"embedded, 1 in flight: p50 ≤ echo + {ENGINE_TIMES} × raw ONNX Runtime",
         ("echo", "facade", "onnx"),
@@ -156,11 +156,11 @@ def _highest_rates(measured: Mapping[str, Measured]) -> list[Verdict]:
             if peer in measured and measured[peer].highest_rate is not None
         }
         name = "embedded" if key == "facade" else "over TorchServe"
-        promise = f"{name}: highest rate with p99 ≤ {LIMIT_MS:g} ms above every peer's"
+        goal = f"{name}: highest rate with p99 ≤ {LIMIT_MS:g} ms above every peer's"
         if own is None or not peers:
-            found.append(Verdict(promise, "", None))
+            found.append(Verdict(goal, "", None))
             continue
         best = max(peers, key=lambda peer: peers[peer])
         said = f"{own:,.0f}/s; the best of {len(peers)} peers is {best}, {peers[best]:,.0f}/s"
-        found.append(Verdict(promise, said, own > peers[best]))
+        found.append(Verdict(goal, said, own > peers[best]))
     return found

@@ -1,6 +1,6 @@
 """What one request costs with nothing around it: the graph alone, and a whole recommendation.
 
-    python benchmarks/serving/graph.py model_store/anime/1
+    python -m benchmarks.serving.graph model_store/anime/1
 
 The graph scores candidates for a history on one core, in ONNX Runtime; the engine recommends ten
 of the whole catalogue to known users, on `--threads` cores: by affinity, which leaves most of it

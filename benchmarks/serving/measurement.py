@@ -112,8 +112,15 @@ class Measured:
             "same_answers": self.same,
             "highest_rate": self.highest_rate,
             "closed": {str(n): [document(run) for run in runs] for n, runs in self.closed.items()},
-            "open": [document(run) | {"holds": run.holds} for run in self.opened],
+            # Without histograms, which the plots do not need and a small file has no room for.
+            "open": [
+                _without(document(run), "histogram") | {"holds": run.holds} for run in self.opened
+            ],
         }
+
+
+def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What it costs a request to be seen: its id, the metrics, a trace, a line of the log.
 
-    python benchmarks/serving/observability.py
+    python -m benchmarks.serving.observability
 
 Processor time of one request in microseconds, the least of `ROUNDS`, without the work of the
 request itself; spans are made, and let go instead of sent.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+from typing import Any
 
 import grpc
 import numpy as np
@@ -28,7 +29,7 @@ IDS, SCORES = np.empty(0, np.int64), np.empty(0, np.float32)
 RANKING = Ranking(IDS, SCORES, SCORES, SCORES, SCORES, IDS, Familiarity.KNOWN, compute_s=0.0005)
 
 
-def cost_us(observer: Observer, context: grpc.aio.ServicerContext) -> float:
+def cost_us(observer: Observer, context: "grpc.aio.ServicerContext[Any, Any]") -> float:
     """Microseconds to see one request, which is a batch of its own."""
     best = float("inf")
     for _ in range(ROUNDS):
@@ -43,7 +44,7 @@ def cost_us(observer: Observer, context: grpc.aio.ServicerContext) -> float:
     return best / REQUESTS * 1e6
 
 
-def measure(context: grpc.aio.ServicerContext) -> None:
+def measure(context: "grpc.aio.ServicerContext[Any, Any]") -> None:
     """Measure and print each, within a call."""
     log = logging.getLogger("handlers.requests")
     print(f"{'id alone':10} {cost_us(Observer(), context):6.1f} µs")
@@ -62,17 +63,20 @@ def measure(context: grpc.aio.ServicerContext) -> None:
 async def main() -> None:
     """Serve one call, in which the rest is done."""
 
-    async def call(_: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def call(_: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         measure(context)
         return b""
 
     server = grpc.aio.server()
-    methods = {"Measure": grpc.unary_unary_rpc_method_handler(call)}
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Measure": grpc.unary_unary_rpc_method_handler(call)
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("anirank", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        await channel.unary_unary("/anirank/Measure")(b"")
+        measure_there: Any = channel.unary_unary("/anirank/Measure")
+        await measure_there(b"")
     await server.stop(None)
 
 

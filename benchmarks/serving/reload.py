@@ -8,7 +8,6 @@ published, one after the other. Exit code 1 where p99 grew by more than 2 ×, or
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from anirank.client.sync import Client
-from benchmarks import machine
+from benchmarks import figures, machine
 from benchmarks.load.bench import as_document
 from benchmarks.load.clients import Clients
 from benchmarks.load.latencies import Latencies
@@ -151,7 +150,7 @@ def main() -> None:
     parser.add_argument("--quiet", type=float, default=6.0, help="seconds between reloads")
     parser.add_argument("--reloads", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1, help="of the façade")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--output", type=Path, default=figures.FOLDER)
     options = parser.parse_args()
     about = machine.describe()
     end_on_sigterm()
@@ -177,7 +176,6 @@ def main() -> None:
 
 
 def _write(folder: Path, found: Reload, about: dict[str, object]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "machine": about,
         "run": as_document(found.outcome, found.plan),
@@ -188,7 +186,7 @@ def _write(folder: Path, found: Reload, about: dict[str, object]) -> None:
         "times": found.times,
         "held": found.held,
     }
-    (folder / "reload.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    figures.write_json(folder / "reload.json", content)
     events = sorted(found.outcome.timeline)
     began = events[0].due
     marks = [(each.published - began, "published") for each in found.switches]

@@ -10,7 +10,6 @@ hold.
 """
 
 import argparse
-import json
 import random
 import signal
 import sys
@@ -27,7 +26,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks import machine
+from benchmarks import figures, machine
 from benchmarks.load.bench import as_document
 from benchmarks.load.clients import Clients
 from benchmarks.load.loops import Event, Outcome, Plan
@@ -201,7 +200,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.7, help="of the capacity found")
     parser.add_argument("--kill-every", type=float, default=45.0, help="seconds; 0: never")
     parser.add_argument("--reload-every", type=float, default=60.0, help="seconds; 0: never")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--output", type=Path, default=figures.FOLDER)
     options = parser.parse_args()
     about = machine.describe()
     end_on_sigterm()
@@ -228,7 +227,6 @@ def main() -> None:
 
 
 def _write(options: argparse.Namespace, found: Soak, about: dict[str, object]) -> None:
-    options.output.mkdir(parents=True, exist_ok=True)
     stem = f"soak-{options.backend}"
     timeline = sorted(found.outcome.timeline) or [Event(0.0, 0.0)]
     began = timeline[0].due
@@ -242,7 +240,7 @@ def _write(options: argparse.Namespace, found: Soak, about: dict[str, object]) -
         "growth": found.growth,
         "faults": found.faults(),
     }
-    (options.output / f"{stem}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    figures.write_json(options.output / f"{stem}.json", content)
     width = max(found.plan.seconds / 120, 0.5)
     answered = [(e.due - began, e.seconds * 1e3) for e in timeline if not e.failed]
     lines = windows(answered, width)

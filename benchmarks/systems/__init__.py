@@ -1,1 +1,1 @@
-"""The systems that are measured side by side, and how each is started."""
+"""The systems under test: the façade, TorchServe, a gRPC echo and the peers, each started alike."""

@@ -16,11 +16,11 @@ from benchmarks.load.requests import RANK
 async def serve(reply: bytes) -> None:
     """Answer until the process ends."""
 
-    async def rank(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def rank(body: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         return reply
 
     service, method = RANK.strip("/").split("/")
-    handler = grpc.unary_unary_rpc_method_handler(rank)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(rank)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(service, {method: handler}),)

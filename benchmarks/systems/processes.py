@@ -15,7 +15,7 @@ from typing import IO
 
 import psutil
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 START_S = 120.0
 STOP_S = 30.0  # a façade may have a TorchServe of its own to end
 _POLL_S = 0.1

@@ -1,1 +1,7 @@
-"""Benchmarks of reading, training and what each part of a model adds."""
+"""Benchmarks of training, each a program: `python -m benchmarks.training.NAME`.
+
+prepare   CSV to training-ready tables at full size, beside pandas
+crosses   the wide part of `personal` at full size
+speed     samples a second of the loop, beside a plain one
+ablation  what each part of a `personal` run adds
+"""

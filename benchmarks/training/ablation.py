@@ -1,6 +1,6 @@
 """What each part of a `personal` run adds to its lists, on its validation ratings.
 
-    python benchmarks/training/ablation.py run
+    python -m benchmarks.training.ablation run
 
 First the crosses alone, fitted anew with one thing more at a time; then the run's own model with
 one part taken out of its mix. NDCG@10 over the whole catalogue, of all that was held out and of

@@ -1,6 +1,6 @@
 """What the crosses of the `personal` preset cost at the size of the whole dataset.
 
-    python benchmarks/training/crosses.py
+    python -m benchmarks.training.crosses
 
 Synthetic ratings of the dump's size, of which the crosses are fitted twice: of watching alone, and
 with content and title words as side information. A run fits them once for all users and once

@@ -1,6 +1,6 @@
 """CSV to training-ready tables at full size, beside the plain way with pandas.
 
-    python benchmarks/training/prepare.py
+    python -m benchmarks.training.prepare
 
 Writes synthetic CSV files of the dump's size, then runs each side in a process of its own and
 reports its wall time and peak resident memory. Ours ends with tables saved, loaded again, sampled,

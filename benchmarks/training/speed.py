@@ -1,6 +1,6 @@
 """Samples a second of our training loop beside the plain one, and what a larger batch costs.
 
-    python benchmarks/training/speed.py --data ../shared/data/mal
+    python -m benchmarks.training.speed --data ../shared/data/mal
 
 Speed is measured on synthetic ratings of 270,033 users, the size of the real user table: the
 plain loop (a Dataset read row by row, a DataLoader, an embedding per column, dense Adam, batch
@@ -151,7 +151,7 @@ def at_full_user_table(options: argparse.Namespace) -> Iterator[Tables]:
 def main() -> None:
     """Measure both sides and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--users", type=int, default=731_290, help="37 % of them rate: 270,033")
+    parser.add_argument("--users", type=int, default=731_290, help="37 %% of them rate: 270,033")
     parser.add_argument("--ratings", type=int, default=24_325_191)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="speed is the median of as many")

@@ -66,7 +66,7 @@ def test_nobody_there_is_a_failure_and_no_crash() -> None:
 def test_grpc_tells_its_status_and_uses_as_many_connections_as_told() -> None:
     peers: set[str] = set()
 
-    async def echo(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def echo(body: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         peers.add(context.peer())
         if body == b"full":
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
@@ -74,7 +74,7 @@ def test_grpc_tells_its_status_and_uses_as_many_connections_as_told() -> None:
 
     async def go() -> None:
         server = grpc.aio.server()
-        method = grpc.unary_unary_rpc_method_handler(echo)
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(echo)
         handler = grpc.method_handlers_generic_handler("a.B", {"C": method})
         server.add_generic_rpc_handlers((handler,))
         port = server.add_insecure_port("127.0.0.1:0")

@@ -112,7 +112,7 @@ def test_a_program_that_is_never_ready_is_not_waited_for_long() -> None:
     assert not psutil.pid_exists(started.pid)
 
 
-def test_each_promise_is_judged_by_its_ratio() -> None:
+def test_each_goal_is_judged_by_its_ratio() -> None:
     def judged(**changes: Measured) -> dict[str, bool | None]:
         measured = {
             "echo": as_measured("echo", 0.5, 4_000),
@@ -124,12 +124,12 @@ def test_each_promise_is_judged_by_its_ratio() -> None:
             "pytriton": as_measured("pytriton", 2.0, 800, 20.0),
         } | changes
         alone = {"onnx": Latencies([0.0004]), "engine": Latencies([0.0005])}
-        return {each.promise: each.reached for each in verdicts(measured, alone)}
+        return {each.goal: each.reached for each in verdicts(measured, alone)}
 
     assert set(judged().values()) == {True}
 
     def broken(**changes: Measured) -> str:
-        return " | ".join(promise for promise, reached in judged(**changes).items() if not reached)
+        return " | ".join(goal for goal, reached in judged(**changes).items() if not reached)
 
     assert "raw ONNX Runtime" in broken(facade=as_measured("facade", 1.2, 2_000))
     assert "of the echo" in broken(facade=as_measured("facade", 1.0, 1_700))
