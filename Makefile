@@ -80,17 +80,17 @@ picture: install $(DEMO)/store/anime/1/manifest.json  ## draw the picture of the
 	$(BIN)/python docs/figures/demo.py $(DEMO)/store/anime/1 docs/figures/demo.svg
 
 bench: install $(SERVED)  ## the façade beside its floors and its peers: 12 minutes
-	$(BIN)/python -m benchmarks.comparison --store $(STORE)
+	$(BIN)/python -m benchmarks.serving.comparison --store $(STORE)
 
 bench-quick: install $(SERVED)  ## the same, short, to build/figures: to see that everything runs
-	$(BIN)/python -m benchmarks.comparison --store $(STORE) --quick
+	$(BIN)/python -m benchmarks.serving.comparison --store $(STORE) --quick
 
 bench-reload: install $(SERVED)  ## latency while versions are switched
-	$(BIN)/python -m benchmarks.reload --store $(STORE)
+	$(BIN)/python -m benchmarks.serving.reload --store $(STORE)
 
 soak: install $(SERVED)  ## ten minutes of load, reloads and killed workers, for each backend
-	$(BIN)/python -m benchmarks.soak --store $(STORE)
-	$(BIN)/python -m benchmarks.soak --store $(STORE) --backend torchserve
+	$(BIN)/python -m benchmarks.serving.soak --store $(STORE)
+	$(BIN)/python -m benchmarks.serving.soak --store $(STORE) --backend torchserve
 
 clean:  ## remove what the targets above made, but for .venv
 	rm -rf $(DEMO) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,6 +46,8 @@ def write_onnx(
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value)
         program.model.metadata_props[f"anirank.{key}"] = text
+    for node in program.model.graph:  # else paths of the machine that exports go with the file
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     program.save(file, external_data=False)
     return open_form(file, tuple(OUTPUTS))
 

@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "export": {"anirank.errors", "bundles", "training"},
     "handlers": {"anirank.errors", "anirank.client", "bundles", "stubs"},
     "anirank": {"anirank.errors", "anirank.client", "handlers"},
-    "benchmarks": {"anirank", "anirank.client", "bundles", "handlers", "training", "stubs"},
+    "benchmarks": {
+        *("anirank", "anirank.errors", "anirank.client", "bundles", "handlers", "training"),
+        "stubs",
+    },
     "anirank.__main__": {"anirank.cli"},
     "anirank.cli": {
         *("anirank", "anirank.errors", "anirank.client", "bundles", "training", "export"),

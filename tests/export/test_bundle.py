@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from anirank.errors import ExportError, ParityError
+from bundles.bundle import ONNX
 from bundles.graph import INPUTS, OUTPUTS
+from export import bundle
 from export.bundle import Exported, export
 from training.folding.served import Served
 from training.seed.preset import SeedPreset
@@ -146,3 +148,7 @@ def test_an_export_without_parity_leaves_nothing(
     with pytest.raises(ParityError, match=r"differs by 0\.001"):
         export(run, tmp_path / "store", "anime", "1")
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+def test_the_onnx_file_says_nothing_of_the_machine_that_made_it(bundle_dir: Path) -> None:
+    assert str(Path(bundle.__file__).parents[1]).encode() not in (bundle_dir / ONNX).read_bytes()
