@@ -227,7 +227,7 @@ def _markdown(
     table += ["", noise(found), "", line(("goal", "measured", "")), line(["---"] * 3)]
     table += [line((each.goal, each.measured, each.word)) for each in judged]
     faults = [(each.system.name, each.failed or each.faults()) for each in found.values()]
-    table += ["", *(f"{name}: {said}" for name, said in faults if said), ""]
+    table += ["", *(f"{name}: {said}\n" for name, said in faults if said)]
     table += [
         "![Latency by percentile](latency.png)",
         "",
@@ -238,12 +238,13 @@ def _markdown(
 
 def _circumstances(options: argparse.Namespace, about: Mapping[str, object]) -> str:
     where = cast("Mapping[str, object]", about["machine"])
+    long = f"--seconds {options.seconds:g} --rounds {options.rounds} --steps {options.steps}"
+    command = f"python -m benchmarks.serving.comparison {'--quick' if options.quick else long}"
     return (
         f"One run on {where['cores']} cores ({where['cpu']}) shared with the client, "
         f"{str(where['date'])[:10]}: {options.candidates} candidates, a history of "
-        f"{options.history}, {options.top} answered. "
-        f"`python -m benchmarks.serving.comparison --seconds {options.seconds:g} "
-        f"--rounds {options.rounds}`. Figures: [comparison.json](comparison.json)."
+        f"{options.history}, {options.top} answered; `{command}`. "
+        "Percentiles of every run: [comparison.json](comparison.json)."
     )
 
 
