@@ -93,8 +93,7 @@ class Supervisor:
 
         Raises WorkerError where one ends before it serves.
         """
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         ending = asyncio.create_task(self._end())
         try:
             workers = [await self._start(lenient=False) for _ in range(self._settings.workers)]
@@ -107,7 +106,6 @@ class Supervisor:
             for worker in list(self._workers):  # left only by an error
                 worker.send(signal.SIGKILL)
                 await worker.ended()
-            loop.remove_signal_handler(signal.SIGHUP)
 
     async def _start(self, lenient: bool) -> Worker:
         worker = await Worker.start(self._settings, lenient)
