@@ -2,8 +2,8 @@
 
 `<!-- run -->` on the line above a fence runs it, `<!-- run: serve -->` starts its command and keeps
 it until the page ends: what follows asks that server. A page's examples run in order, in one folder
-that is laid out as the pages assume: data/, run/, model_store/anime/1, model_store/anime.mar. The
-port that pages name stands for a free one.
+that is laid out as the pages assume: data/, run/, model_store/anime/1, model_store/anime.mar, and
+demo/store with the same. The port that pages name stands for a free one.
 """
 
 import os
@@ -126,7 +126,8 @@ def workspace(
     folder = tmp_path / "workspace"
     shutil.copytree(synthetic, folder / "data")
     shutil.copytree(personal.folder, folder / "run")
-    shutil.copytree(personal_bundle.archive.parent, folder / "model_store")
+    for store in ("model_store", "demo/store"):
+        shutil.copytree(personal_bundle.archive.parent, folder / store)
     return folder
 
 
