@@ -168,12 +168,12 @@ class PersonalRanker(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         to = look_up(self.crossed, watched).long().flatten(1)
         weights = look_up(self.cross_weights, watched).double()
+        # Made of a table: a trace would keep the device that `torch.zeros` is told as a constant,
+        # and fail on any other.
+        nothing = torch.zeros_like(self.expected).expand(to.shape[0], -1)
         sums = []
         for share in (present, liked):
-            total = torch.zeros(
-                to.shape[0], self.expected.shape[0], dtype=torch.float64, device=to.device
-            )
-            total = total.scatter_add(1, to, (weights * share.unsqueeze(2)).flatten(1))
+            total = nothing.scatter_add(1, to, (weights * share.unsqueeze(2)).flatten(1))
             sums.append(total.gather(1, anime))
         return sums[0], sums[1]
 
