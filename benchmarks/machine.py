@@ -14,6 +14,7 @@ LIBRARIES = (
     "protobuf",
     "numpy",
     "onnxruntime",
+    "onnxruntime-gpu",
     "torch",
     "torchserve",
     "aiohttp",

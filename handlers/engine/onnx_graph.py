@@ -37,20 +37,31 @@ class OnnxGraph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._ort_session = partial(ort.InferenceSession, sess_options=options, providers=providers)
         self._bundle = bundle
+        self._takes_no_history = index is None
         self._session = self._open(bundle.graph_file(ONNX), list(OUTPUTS))
         if index is not None and self._session.get_providers()[0] != "CUDAExecutionProvider":
             raise DeviceUnavailable(f"{device}: ONNX Runtime fell back to the CPU")
 
     def run(self, inputs: Inputs) -> Outputs:
         """Score one batch; see `Graph.run`."""
-        outputs = self._session.run(list(OUTPUTS), {name: inputs[name] for name in INPUTS})
+        outputs = self._session.run(list(OUTPUTS), self._fed(inputs))
         return dict(zip(OUTPUTS, outputs, strict=True))
 
     def affinity(self, inputs: Inputs) -> NDArray[np.float32]:
         """The affinity alone; see `Graph.affinity`. The first call loads that part of the graph."""
-        [found] = self._affinity.run(["affinity"], {name: inputs[name] for name in INPUTS})
+        [found] = self._affinity.run(["affinity"], self._fed(inputs))
         affinity: NDArray[np.float32] = found
         return affinity
+
+    def _fed(self, inputs: Inputs) -> Inputs:
+        fed = {name: inputs[name] for name in INPUTS}
+        if not self._takes_no_history and not fed["history_ids"].shape[1]:
+            # On CUDA, ONNX Runtime 1.31 refuses to sum over nothing; one place of padding is
+            # nothing too.
+            users = len(fed["user_id"])
+            fed["history_ids"] = np.zeros((users, 1), np.int64)
+            fed["history_ratings"] = np.full((users, 1), np.nan, np.float32)
+        return fed
 
     @cached_property
     def _affinity(self) -> Any:

@@ -146,3 +146,15 @@ def test_a_gpu_answers_as_the_cpu(request, bundle, fields, kind):
             np.testing.assert_array_equal(
                 np.argsort(-one[name], kind="stable"), np.argsort(-other[name], kind="stable")
             )
+
+
+def test_without_a_history_a_place_of_padding_changes_nothing(personal_dir):
+    graph = OnnxGraph(Bundle.open(personal_dir))
+    empty = inputs(3, 0, 50, FIELDS)
+    padded = empty | {
+        "history_ids": np.zeros((3, 1), np.int64),
+        "history_ratings": np.full((3, 1), np.nan, np.float32),
+    }
+    one, other = graph.run(empty), graph.run(padded)
+    for name, found in one.items():
+        np.testing.assert_array_equal(found, other[name])
