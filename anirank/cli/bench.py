@@ -41,6 +41,7 @@ def bench(
     from benchmarks.load.loops import Plan
     from benchmarks.load.transports import Tls
     from benchmarks.load.workload import Lines, Workload, WorkloadError
+    from bundles.files import write_text
 
     closed = (in_flight or 1) if rate is None else None
     try:
@@ -53,6 +54,6 @@ def bench(
         measured = bench.measure(address, asked, plan, tls, client_token(token_file))
     console.print(measured.table(), *measured.remarks(), sep="\n")
     if json is not None:
-        json.write_text(measured.to_json(), encoding="utf-8")
+        write_text(json, measured.to_json())
     if plot is not None:
         bench.plot(measured, plot)

@@ -30,6 +30,7 @@ from benchmarks.serving.measurement import IN_FLIGHT, LIMIT_MS, Effort, Measured
 from benchmarks.systems.environments import default_cache
 from benchmarks.systems.processes import end_on_sigterm
 from benchmarks.systems.systems import SYSTEMS, System, World
+from bundles import files
 from bundles.bundle import Bundle
 
 QUICK = Effort(seconds=0.7, rounds=1, steps=3)
@@ -180,9 +181,8 @@ def _write(
         "verdicts": [vars(each) for each in judged],
     }
     figures.write_json(folder / "comparison.json", content)
-    (folder / "comparison.md").write_text(
-        _markdown(found, alone, judged, _circumstances(options, about)), encoding="utf-8"
-    )
+    page = _markdown(found, alone, judged, _circumstances(options, about))
+    files.write_text(folder / "comparison.md", page)
     # The façade's second row would lie over its first.
     shown = {
         each.system.name: each for key, each in found.items() if each.closed and key != "again"

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +17,24 @@ from tests.anirank.program import anirank, facade
 USER = 366396
 
 
-@pytest.fixture(scope="module", params=["exported", "personal_bundle"], ids=["seed", "personal"])
-def served(request: pytest.FixtureRequest) -> Exported:
-    """What was exported of each preset."""
-    made: Exported = request.getfixturevalue(request.param)
-    return made
+@pytest.fixture(
+    scope="module",
+    params=[("exported", "torchserve"), ("personal_bundle", "personal_torchserve")],
+    ids=["seed", "personal"],
+)
+def served(request: pytest.FixtureRequest) -> tuple[Exported, TorchServe]:
+    """What was exported of each preset, and a TorchServe that serves it."""
+    exported, server = (request.getfixturevalue(name) for name in request.param)
+    return exported, server
 
 
-@pytest.fixture(scope="module")
-def torchserve(served: Exported) -> Iterator[TorchServe]:
-    with TorchServe(served.archive) as server:
-        yield server
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("candidates", [None, [5, 1, 10**15, 9]])
 def test_one_request_has_one_ranking_everywhere(
-    served: Exported, torchserve: TorchServe, candidates: list[int] | None
+    served: tuple[Exported, TorchServe], candidates: list[int] | None
 ) -> None:
-    bundle_dir = served.folder
+    exported, torchserve = served
+    bundle_dir = exported.folder
     catalogue = np.load(bundle_dir / "catalogue" / "anime_id.npy")
     ids = None if candidates is None else [*catalogue[:40].tolist(), *candidates]
     rankings: dict[str, list[tuple[int, float]]] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bundles import files
 from training.synthesis.titles import Title, synopsis, titles
 
 HEADER = (
@@ -98,7 +99,10 @@ class InventedAnime:
         """Write the anime file; ``ratings``: int64[A], how many each got, ``means``: float64[A]."""
         standing = _Standing.of(ratings, means, self.unseen, rng)
         houses = [f"{house} {kind}" for house in _HOUSES for kind in _KINDS]
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            files.whole(path) as scratch,
+            scratch.open("w", encoding="utf-8", newline="") as stream,
+        ):
             stream.write(HEADER)
             rows = csv.writer(stream, lineterminator="\n")
             for row in np.flatnonzero(self.listed).tolist():

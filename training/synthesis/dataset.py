@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from anirank.errors import DataError
+from bundles import files
 from training.synthesis import user_details
 from training.synthesis.anime import InventedAnime
 from training.synthesis.community import Community, cuts, lengths
@@ -135,7 +136,7 @@ def _write_ratings(path: Path, rated: Ratings, users: _Users, catalogue: Invente
     titles = user_details.quoted([title.romanised for title in catalogue.titles])
     user_ids, anime_ids = (pa.array(ids).cast(pa.string()) for ids in (users.ids, catalogue.ids))
     values = pa.array([str(value) for value in range(11)])
-    with path.open("wb") as stream:
+    with files.whole(path) as scratch, scratch.open("wb") as stream:
         stream.write(_HEADER)
         for user, anime, rating in _slices(rated):
             stream.write(

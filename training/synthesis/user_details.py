@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bundles import files
+
 HEADER = (
     "Mal ID,Username,Gender,Birthday,Location,Joined,Days Watched,Mean Score,Watching,Completed,"
     "On Hold,Dropped,Plan to Watch,Total Entries,Rewatched,Episodes Watched\n"
@@ -65,7 +67,7 @@ def write(
         _days(joined),
         *_statistics(activity, rng),
     ]
-    with path.open("wb") as stream:
+    with files.whole(path) as scratch, scratch.open("wb") as stream:
         stream.write(HEADER.encode())
         stream.write(lines(columns))
 
