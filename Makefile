@@ -9,6 +9,10 @@ DEMO_USERS := 366396 1202590
 STORE ?= $(DEMO)/store
 SERVED = $(filter $(DEMO)/store/%,$(STORE)/anime/1/manifest.json)
 STUBS := build/stubs
+# Tests in a worker a core, each of one thread, since threads that wait for each other on a core that
+# another worker has take many times as long. More than a few workers would each make the same models.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest \
+	--numprocesses auto --maxprocesses 4 --dist loadfile
 EXTRAS ?= cpu,train,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
@@ -44,11 +48,11 @@ $(DEMO)/store/anime/1/manifest.json: $(DEMO)/run/evaluation.json
 	rm -rf $(DEMO)/store
 	$(BIN)/anirank export $(DEMO)/run --store $(DEMO)/store --name anime --version 1
 
-test: install  ## every test, with branch coverage and its floor
-	$(BIN)/pytest --cov
+test: install  ## run every test; COVERAGE=--cov holds branch coverage to its floor, and takes longer
+	$(PYTEST) $(COVERAGE)
 
 test-fast: install  ## the tests that take seconds, without coverage
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: install proto-check  ## formatting, lint, types, and stubs that match the contract
 	$(BIN)/ruff format --check .

@@ -66,6 +66,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_program_of_its_own_ends_so_as_well(tmp_path: Path) -> None:
     for arguments in (("conquer",), ("serve", "--store", tmp_path / "none"), ("evaluate", "none")):
         done = anirank(*arguments)

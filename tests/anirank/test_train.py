@@ -13,6 +13,8 @@ from tests.anirank.program import anirank
 from training.presets import named
 from training.tables.tables import Tables
 
+pytestmark = pytest.mark.slow  # each test trains, or starts programs
+
 EPOCHS = 6
 
 

@@ -23,11 +23,12 @@ from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 from export.bundle import Exported
 from tests.docs.tracked import ROOT, tracked
 from training.personal.run import PersonalRun
+from training.synthesis.dataset import synthesise
 
 ADDRESS = "127.0.0.1:50051"  # in the pages
 MARK = re.compile(r"<!-- run(?:: (?P<how>\w+))? -->\n\Z")
 COMMAND_S = 400
-MAKES_ITS_OWN = {"training.md": ("run", "model_store")}  # what a page's examples make themselves
+MAKES_ITS_OWN = {"training.md": ("run", "model_store", "data")}  # what a page makes itself
 
 
 class Runner:
@@ -136,13 +137,16 @@ PAGES = [page for page in tracked("*.md") if MARKED.search(page.read_text("utf-8
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # a page on training trains
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_the_examples_of_a_page_run(
     page: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in MAKES_ITS_OWN.get(page.name, ()):
         shutil.rmtree(workspace / name)
+    if not (
+        workspace / "data"
+    ).exists():  # smaller than what else the tests share: it is trained on
+        synthesise(workspace / "data", users=80, anime=60, ratings=1_500, seed=0)
     monkeypatch.chdir(workspace)
     with ExitStack() as opened:
         runner = Runner(workspace, workspace / "model_store", opened)

@@ -24,8 +24,11 @@ from handlers.torchserve.server import TorchServe
 # For all that tests start: a Java that compiles once starts a quarter sooner.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
-# Fixtures that start one, or train the larger model.
-SLOW = {"torchserve", "personal_torchserve", "victim", "personal_bundle"}
+# Fixtures that start one, train the larger model, export or read the real ratings.
+SLOW = {
+    *("torchserve", "personal_torchserve", "victim", "personal", "personal_bundle"),
+    *("exported", "bundle_dir", "mar_file", "mal"),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

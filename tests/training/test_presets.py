@@ -50,6 +50,7 @@ def test_what_a_preset_does_not_know_it_says_by_name(
         seed.report(run)
 
 
+@pytest.mark.slow
 def test_every_preset_trains_measures_and_is_served(tables: Tables, tmp_path: Path) -> None:
     for name, preset in PRESETS.items():
         settings = preset.defaults.resolved(epochs=1)

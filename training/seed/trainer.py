@@ -30,16 +30,22 @@ EVALUATION_BATCH = 1 << 16
 class SeedTrainer:
     """A model on its way through the epochs of a run.
 
-    `parts`: rows to train on and to validate with in place of the preset's own.
+    `parts`: rows to train on and to validate with in place of the preset's own; `drawn`: whether
+    the learning curves are.
     """
 
     def __init__(
-        self, run: SeedRun, tables: Tables, device: torch.device, parts: Split | None = None
+        self,
+        run: SeedRun,
+        tables: Tables,
+        device: torch.device,
+        parts: Split | None = None,
+        drawn: bool = True,
     ) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
         self.run, self.optimisation, self.seed = run, run.settings.optimisation, run.settings.seed
-        self.parts = parts or sample(tables, run.settings)
+        self.parts, self.drawn = parts or sample(tables, run.settings), drawn
         self.encoders = Encoders.fit(tables, run.settings, self.parts.train)
         self.encoders.save(run.folder)
         self.batches = Batches(tables, self.encoders, tables.ratings, device)
@@ -122,7 +128,8 @@ class SeedTrainer:
             self.best = validation
             self.run.save_weights(self.model)
         self._save_state()
-        plot_learning(self.run.metrics(), self.run.curves_file)
+        if self.drawn:
+            plot_learning(self.run.metrics(), self.run.curves_file)
         progress.report(line)
 
     def _settle(self) -> None:

@@ -9,6 +9,8 @@ import trustme
 from benchmarks.load.latencies import Latencies
 from tests.benchmarks.conftest import serving
 
+pytestmark = pytest.mark.slow  # each test trains, or starts programs
+
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "anirank", "bench", *map(str, arguments)]

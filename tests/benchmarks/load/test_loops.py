@@ -14,6 +14,8 @@ from benchmarks.load.latencies import Latencies
 from benchmarks.load.loops import Check, Outcome, Plan, arrivals, run
 from benchmarks.load.transports import Call, CallFailed
 
+pytestmark = pytest.mark.slow  # each test trains, or starts programs
+
 
 @dataclass(frozen=True)
 class Peer:

@@ -20,6 +20,8 @@ from benchmarks.systems.processes import NotStarted, program
 from benchmarks.systems.systems import SYSTEMS, Running, System, World
 from bundles.bundle import Bundle
 
+pytestmark = pytest.mark.slow  # each test trains, or starts programs
+
 BY_KEY = {system.key: system for system in SYSTEMS}
 SHORT = Effort(seconds=0.3, rounds=1, steps=2, warm_up_s=0.1)
 

@@ -44,6 +44,7 @@ def cut(
     return run
 
 
+@pytest.mark.slow
 def test_whatever_is_held_out_all_models_stand_in_one_table(
     cut: PersonalRun, tables: Tables, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_whatever_is_held_out_all_models_stand_in_one_table(
         assert from_file["user + item bias"] == lines["user + item bias"]
 
 
+@pytest.mark.slow
 def test_users_without_training_ratings_are_known_by_their_history_alone(
     tables: Tables, tmp_path: Path
 ) -> None:

@@ -20,6 +20,8 @@ from training.personal.trainer import PersonalTrainer
 from training.splits import split_by_user
 from training.tables.tables import Tables
 
+pytestmark = pytest.mark.slow  # each test trains, or starts programs
+
 CPU = torch.device("cpu")
 
 

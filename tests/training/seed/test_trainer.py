@@ -22,6 +22,8 @@ from training.synthesis.dataset import synthesise
 from training.tables.preparation import prepare
 from training.tables.tables import Tables
 
+pytestmark = pytest.mark.slow  # each test trains, or starts programs
+
 Train = Callable[[Tables, SeedSettings, Path], SeedRun]
 
 
