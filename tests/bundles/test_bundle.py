@@ -258,6 +258,7 @@ def test_an_array_is_never_read_from_an_archive_or_a_pickle(copy, written):
 CHANGES = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(data=st.data(), changes=CHANGES, of_the_head=st.booleans())
 def test_a_bundle_that_lies_opens_or_is_refused_but_never_anything_else(

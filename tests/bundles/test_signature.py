@@ -169,6 +169,7 @@ def test_a_mar_that_is_not_signed_is_not_started(tmp_path, ours):
         TorchServe(mar, trust=[ours[1]])
 
 
+@pytest.mark.slow
 def test_the_command_line_signs_and_refuses(copy, ours, theirs):
     def anirank(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "anirank", *map(str, arguments)]

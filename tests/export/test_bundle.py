@@ -129,6 +129,7 @@ def test_a_name_unfit_for_a_path_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_export_without_parity_leaves_nothing(
     trained: Train,
     tables: Tables,

@@ -25,6 +25,8 @@ LENGTHS = (0, 1, 2, 7, 40, 300, 2_000)
 # Rounded to float32 the graph's sum and ours may fall on two sides of one number's half.
 ROUNDING = 2.0**-23
 
+pytestmark = pytest.mark.slow  # trains and exports a model with genre crosses
+
 
 @pytest.fixture(scope="module")
 def with_genres(personal: PersonalRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:

@@ -27,14 +27,19 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 # Fixtures that start one, train the larger model, export or read the real ratings.
 SLOW = {
     *("torchserve", "personal_torchserve", "victim", "personal", "personal_bundle"),
-    *("exported", "bundle_dir", "mar_file", "mal"),
+    *("exported", "bundle_dir", "mar_file", "mal", "personal_dir", "next_dir"),
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what needs one of `SLOW`."""
     for item in items:
-        if SLOW & set(getattr(item, "fixturenames", ())):
+        if not isinstance(item, pytest.Function):
+            continue
+        # What a test is given by name, it asks for itself.
+        given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        named = {each for each in given if isinstance(each, str)}
+        if SLOW & {*item.fixturenames, *named}:
             item.add_marker("slow")
 
 

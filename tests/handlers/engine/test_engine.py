@@ -72,6 +72,7 @@ def assert_equal_arrays(found: object, expected: Any) -> None:
             assert getattr(found, name).dtype == right.dtype
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(batch=st.lists(queries(), max_size=6))
 def test_every_answer_of_a_batch_is_that_of_a_plain_reckoning(engine, world, batch):

@@ -61,6 +61,7 @@ def test_whoever_is_left_out_is_not_among_the_best(narrow, affinities, beta, top
     assert kept[best(scores[kept], top_k)].tolist() == best(scores, top_k).tolist()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

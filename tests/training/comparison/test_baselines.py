@@ -74,6 +74,7 @@ def test_lists_follow_the_history_and_not_the_id(
     assert not np.allclose(both[0], both[1])
 
 
+@pytest.mark.slow
 def test_the_seed_scores_a_whole_catalogue_as_it_predicts_each_pair(
     training: Training, history: Interactions
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_seed_scores_a_whole_catalogue_as_it_predicts_each_pair(
     np.testing.assert_allclose(scores[:, listed].ravel(), predicted, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_anime_that_nobody_rated_are_told_apart_by_content_alone(tables: Tables) -> None:
     parts = split_anime(tables, SHARES, 0)
     listed = parts.listed("test", len(tables.anime))
