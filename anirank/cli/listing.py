@@ -1,9 +1,10 @@
 """A reply as a table on a terminal."""
 
-from anime.ranking.v1 import ranking_pb2 as pb
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+
+from anirank.contract import ranking_pb2 as pb
 
 
 def listing(reply: pb.RankReply, title: str, explain: bool) -> Group:

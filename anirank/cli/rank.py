@@ -10,7 +10,7 @@ from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
 from anirank.cli.console import console
 
 if TYPE_CHECKING:
-    from anime.ranking.v1.ranking_pb2 import RankRequest, RecommendRequest
+    from anirank.contract.ranking_pb2 import RankRequest, RecommendRequest
 
 
 def rank(
@@ -63,7 +63,7 @@ def rank(
 def _request(
     user: int | None, candidates: str | None, history: str | None, top: int, explain: bool
 ) -> "RankRequest | RecommendRequest":
-    from anime.ranking.v1.ranking_pb2 import HistoryItem, RankRequest, RecommendRequest
+    from anirank.contract.ranking_pb2 import HistoryItem, RankRequest, RecommendRequest
 
     try:
         pairs = [each.partition(":") for each in history.split(",")] if history else []

@@ -6,8 +6,6 @@ from types import TracebackType
 from typing import Any, Unpack
 
 import grpc
-from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from anirank.client.channel import Route
 from anirank.client.failures import error_of_call, error_of_status
@@ -19,6 +17,8 @@ from anirank.client.requests import (
     recommend_request,
     stream_request,
 )
+from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable, ServingError
 
 _UNWRITTEN = "Internal error from Core"  # grpc.aio's details of a message that it could not write

@@ -6,6 +6,7 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import (
     BackendUnavailable,
     DeadlinePassed,
@@ -27,7 +28,7 @@ def error_of_call(error: Any) -> ServingError:
     return error_of_status(status)
 
 
-def error_of_status(status: status_pb2.Status) -> ServingError:
+def error_of_status(status: status_pb2.Status | pb.Status) -> ServingError:
     """The error of the same meaning as a status."""
     for detail in status.details:
         bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict, Unpack
 
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
+
+from anirank.contract import ranking_pb2 as pb
 
 Objective = Literal["BLENDED", "RATING", "AFFINITY"]
 Request = pb.RankRequest | pb.RecommendRequest

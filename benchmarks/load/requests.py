@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from numpy.typing import NDArray
-from pytorch_serve import inference_pb2
 
+from anirank.contract import ranking_pb2 as pb
 from benchmarks.load.workload import Ask, Ids
 from handlers.engine.query import Query, Ranking
 from handlers.forms import binary
+from handlers.torchserve.inference import inference_pb2
 
 RANK = "/anime.ranking.v1.RankingService/Rank"
 PREDICTIONS = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"

@@ -79,7 +79,7 @@ def program(
     command: Sequence[str | Path], environment: dict[str, str] | None = None
 ) -> Iterator[Program]:
     """A program from the repository's root, ended with all its group at the end."""
-    paths = [str(ROOT), str(ROOT / "proto"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     given = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | (environment or {})
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from anime.ranking.v1 import ranking_pb2 as pb
 
+from anirank.contract import ranking_pb2 as pb
 from benchmarks.load.requests import (
     MODEL_INFER,
     PREDICTIONS,

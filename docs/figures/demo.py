@@ -8,10 +8,10 @@ import re
 from io import StringIO
 from pathlib import Path
 
-from anime.ranking.v1.ranking_pb2 import RecommendRequest
 from rich.console import Console
 
 from anirank.cli.listing import listing
+from anirank.contract.ranking_pb2 import RecommendRequest
 from handlers.local import LocalRanker
 
 COLUMNS = 110  # of the terminal that is drawn

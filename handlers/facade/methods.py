@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grpc
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.message import DecodeError
 
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import (
     BackendUnavailable,
     DeadlinePassed,

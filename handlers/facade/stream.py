@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import grpc
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.message import DecodeError
 
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import BackendUnavailable, InvalidQuery, ServingError
 from handlers.facade.status import Context, status_of
 
@@ -89,8 +89,8 @@ class Stream:
 def _reply(request_id: int, outcome: bytes | ServingError) -> bytes:
     """A RankStreamReply, around a RankReply's bytes as they are."""
     if isinstance(outcome, ServingError):
-        failed = pb.RankStreamReply(id=request_id, status=status_of(outcome))
-        return bytes(failed.SerializeToString())
+        status = pb.Status.FromString(status_of(outcome).SerializeToString())  # its twin
+        return bytes(pb.RankStreamReply(id=request_id, status=status).SerializeToString())
     # protobuf.dev/programming-guides/encoding: fields may follow in any order; a message's tag is
     # its number and wire type 2, then comes its length, seven bits a byte.
     head = bytearray(pb.RankStreamReply(id=request_id).SerializeToString())

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery, quoted
 from bundles.bundle import Bundle
 from bundles.profile import ProfileField

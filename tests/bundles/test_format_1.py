@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.json_format import ParseDict
 
+from anirank.contract import ranking_pb2 as pb
 from bundles.bundle import AFFINITY, GRAPHS, ONNX, TORCHSCRIPT, Bundle
 from bundles.graph import Inputs
 from handlers.engine.onnx_graph import OnnxGraph

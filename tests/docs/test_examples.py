@@ -39,13 +39,12 @@ class Runner:
         self._store, self._opened = store, opened
         self._address: str | None = None
         self._python = PythonEvaluator()
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "proto")])
         commands = folder / ".bin"
         commands.mkdir()
         (commands / "anirank").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anirank "$@"\n')
         (commands / "anirank").chmod(0o755)
         self._environment = os.environ | {
-            "PYTHONPATH": paths,
+            "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",  # of several tests at once none waits for the others' cores
             "PATH": os.pathsep.join([str(commands), os.environ["PATH"]]),
         }

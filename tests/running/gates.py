@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from handlers.engine.engine import Engine
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits, Query

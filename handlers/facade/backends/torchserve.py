@@ -6,8 +6,6 @@ from contextvars import Context
 from pathlib import Path
 
 import grpc
-from pytorch_serve import inference_pb2 as pb
-from pytorch_serve.inference_pb2_grpc import InferenceAPIsServiceStub
 
 from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery, WireError
 from bundles.bundle import Bundle
@@ -16,6 +14,8 @@ from handlers.facade.settings import Settings
 from handlers.facade.telemetry.batch import TRACE_HEADERS
 from handlers.forms import binary
 from handlers.torchserve.archive import check_archive
+from handlers.torchserve.inference import inference_pb2 as pb
+from handlers.torchserve.inference.inference_pb2_grpc import InferenceAPIsServiceStub
 from handlers.torchserve.keys import KeyFile
 from handlers.torchserve.server import TorchServe
 from handlers.torchserve.supervision import keep, start

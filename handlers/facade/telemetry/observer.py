@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import grpc
-from anime.ranking.v1 import ranking_pb2 as pb
 
+from anirank.contract import ranking_pb2 as pb
 from handlers.facade.status import Context
 from handlers.facade.telemetry.request import ObservedRequest, Sink
 from handlers.facade.telemetry.request_log import RequestLog

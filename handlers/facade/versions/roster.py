@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
 
-from anime.ranking.v1 import ranking_pb2 as pb
-
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from handlers.engine.query import Limits

@@ -7,12 +7,12 @@ import itertools
 import grpc
 import pytest
 import trustme
-from anime.ranking.v1 import ranking_pb2 as pb
 
 import anirank
 from anirank.client.aio import AsyncClient
 from anirank.client.requests import RankOptions, Request
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import (
     BackendUnavailable,
     CredentialsError,

@@ -3,11 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pytorch_serve import inference_pb2
 
 from benchmarks.load.requests import Binary, Checked, Json, Proto, Tensors, query
 from benchmarks.load.workload import Ids, Lines, Workload, WorkloadError, Zipf
 from handlers.forms.binary import read_queries
+from handlers.torchserve.inference import inference_pb2
 
 ANIME = np.arange(1, 501, dtype=np.int64)
 

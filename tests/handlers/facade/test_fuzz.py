@@ -14,7 +14,6 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
@@ -22,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from handlers.engine.query import Query
 from handlers.facade.capacity import CONNECTIONS

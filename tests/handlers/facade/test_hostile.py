@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from anirank.contract import ranking_pb2 as pb
 from bundles.bundle import Bundle
 from handlers.facade.capacity import METADATA_BYTES, RANK_STREAMS
 from tests.running.calls import status_of_call

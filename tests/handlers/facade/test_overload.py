@@ -4,9 +4,9 @@ import asyncio
 
 import grpc
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.rpc import error_details_pb2, status_pb2
 
+from anirank.contract import ranking_pb2 as pb
 from handlers.engine.query import Limits
 
 REQUEST = pb.RecommendRequest(top_k=1)

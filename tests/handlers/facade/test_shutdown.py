@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable
 from tests.running.program import line_of, run_serve
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import grpc
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 
 from anirank.client.requests import Request
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from handlers.engine.query import Limits, Query
 

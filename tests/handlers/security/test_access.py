@@ -9,8 +9,6 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
-from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
@@ -20,6 +18,8 @@ from anirank.cli.app import main
 from anirank.client.addresses import with_port
 from anirank.client.sync import Client
 from anirank.client.tokens import client_token, read_tokens
+from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import (
     AddressRefused,
     AddressUnavailable,

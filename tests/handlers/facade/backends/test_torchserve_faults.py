@@ -13,12 +13,11 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from pytorch_serve import inference_pb2, inference_pb2_grpc
 
+from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable, DeadlinePassed
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
@@ -31,6 +30,7 @@ from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.roster import Roster, ServedVersion
 from handlers.forms import binary
 from handlers.torchserve import keys, server, supervision
+from handlers.torchserve.inference import inference_pb2, inference_pb2_grpc
 from handlers.torchserve.server import TorchServe
 
 PATIENCE_S = 120.0  # for what takes 10 s where nothing else runs

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable, InvalidQuery, Unauthenticated
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry import logs

@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import psutil
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
 
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import BundleError, InvalidQuery
 from export.archive import pack
 from handlers.engine.query import Query, Ranking

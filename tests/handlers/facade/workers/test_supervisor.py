@@ -11,10 +11,10 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from anime.ranking.v1 import ranking_pb2 as pb
-from anime.ranking.v1.ranking_pb2_grpc import RankingServiceStub
 
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable
 from export.archive import pack
 from handlers.engine.query import Query

@@ -1,8 +1,8 @@
 import datetime
 
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
-from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -118,6 +118,16 @@ class RankStreamRequest(_message.Message):
     timeout: _duration_pb2.Duration
     def __init__(self, id: _Optional[int] = ..., rank: _Optional[_Union[RankRequest, _Mapping]] = ..., recommend: _Optional[_Union[RecommendRequest, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
+class Status(_message.Message):
+    __slots__ = ("code", "message", "details")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    message: str
+    details: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
+
 class RankStreamReply(_message.Message):
     __slots__ = ("id", "reply", "status")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -125,8 +135,8 @@ class RankStreamReply(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     id: int
     reply: RankReply
-    status: _status_pb2.Status
-    def __init__(self, id: _Optional[int] = ..., reply: _Optional[_Union[RankReply, _Mapping]] = ..., status: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    status: Status
+    def __init__(self, id: _Optional[int] = ..., reply: _Optional[_Union[RankReply, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
 
 class WatchedAnime(_message.Message):
     __slots__ = ("anime_id", "title", "rating")

@@ -1,0 +1,1 @@
+"""Stubs made from inference.proto: the two methods of TorchServe that are called."""

@@ -1,1 +1,0 @@
-"""Stubs made from inference.proto."""
