@@ -23,6 +23,7 @@ from training.tables.tables import Tables
 pytest_plugins = [
     "tests.running.gates",
     "tests.running.in_process",
+    "tests.running.installation",
     "tests.running.program",
     "tests.running.torchserve",
     "tests.toy.fixtures",

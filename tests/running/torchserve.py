@@ -4,12 +4,10 @@ Each start takes two cores 5 to 10 seconds: tests that leave one as they found i
 """
 
 import os
-import shutil
 import signal
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from export.bundle import Exported
 from handlers.engine.engine import Engine
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.torchserve.server import TorchServe
+from tests.running.distributions import closure, lend
 
 # For all that tests start: a Java that compiles once starts a quarter sooner.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
@@ -27,7 +26,7 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 # Fixtures that start one, train the larger model, export or read the real ratings.
 SLOW = {
     *("torchserve", "personal_torchserve", "victim", "personal", "personal_bundle"),
-    *("exported", "bundle_dir", "mar_file", "mal", "personal_dir", "next_dir"),
+    *("exported", "bundle_dir", "mar_file", "mal", "personal_dir", "next_dir", "installed"),
 }
 
 
@@ -49,30 +48,9 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, symlinks=True)
     packages = next(folder.glob("lib/python*/site-packages"))
-    for installed in _closure({"torch", "numpy", "torchserve", "pyyaml"}):
-        tops = {file.parts[0] for file in installed.files or () if file.parts[0] != ".."}
-        for top in tops - {"__pycache__"}:
-            source = Path(str(installed.locate_file(top)))
-            if top == "ts":  # TorchServe follows links to find its home, and would find ours
-                shutil.copytree(source, packages / top)
-            elif not (packages / top).exists():
-                (packages / top).symlink_to(source)
+    needed = map(Requirement, ("torch", "numpy", "torchserve", "pyyaml"))
+    lend(closure(needed), packages)
     return folder / "bin" / "python"
-
-
-def _closure(names: set[str]) -> list[Distribution]:
-    """The distributions of these names and of all they require here."""
-    found: dict[str, Distribution] = {}
-    while names:
-        name = names.pop()
-        try:
-            found[name] = distribution(name)
-        except PackageNotFoundError:
-            continue  # for another platform
-        required = [Requirement(line) for line in found[name].requires or ()]
-        wanted = [r for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
-        names |= {r.name.lower() for r in wanted} - found.keys()
-    return list(found.values())
 
 
 @contextmanager
