@@ -42,20 +42,10 @@ def torchserve(
     trust: Trust = None,
 ) -> None:
     """Run a TorchServe for a .mar, closed but to its key holders, until SIGTERM or Ctrl-C."""
-    import signal
-
-    from handlers.torchserve.server import TorchServe
-    from handlers.torchserve.supervision import RENEWAL_S, renew
+    from anirank.cli.torchserve import run
 
     archive = store / f"{name}.mar"
-    with TorchServe(archive, rest_port=rest_port, grpc_port=grpc_port, trust=trust or ()) as server:
-        _announce(
-            f"REST  {server.rest_address}/predictions/{name}\n"
-            f"gRPC  {server.grpc_address}\n"
-            f"keys  {server.key_file}"
-        )
-        while signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, RENEWAL_S) is None:
-            renew(server)
+    run(archive, _announce, rest_port=rest_port, grpc_port=grpc_port, trust=trust or ())
 
 
 def _announce(lines: str) -> None:

@@ -24,14 +24,23 @@ RENEWAL_S = 30.0  # between two checks of how long they have left
 log = logging.getLogger(__name__)
 
 
-async def start(archive: Path, trust: Sequence[Path] = ()) -> TorchServe:
-    """A TorchServe that serves a .mar, started in a thread; see `TorchServe` for what is raised.
+async def start(
+    archive: Path, trust: Sequence[Path] = (), *, rest_port: int = 0, grpc_port: int = 0
+) -> TorchServe:
+    """A TorchServe that serves a .mar, started in a thread; see `TorchServe` for the arguments.
 
-    Cancelled, it leaves nothing running.
+    Raises the same. Cancelled, it leaves nothing running.
     """
     abandoned = threading.Event()
     starting = asyncio.ensure_future(
-        asyncio.to_thread(TorchServe, archive, trust=trust, abandoned=abandoned)
+        asyncio.to_thread(
+            TorchServe,
+            archive,
+            rest_port=rest_port,
+            grpc_port=grpc_port,
+            trust=trust,
+            abandoned=abandoned,
+        )
     )
     try:
         return await asyncio.shield(starting)

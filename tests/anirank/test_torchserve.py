@@ -1,0 +1,139 @@
+"""`anirank torchserve` as a user has it: the wheel, away from the checkout, and real signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from anirank.client.sync import Client
+from handlers.torchserve import keys
+from tests.running.installation import Installed
+from tests.running.program import line_of
+
+PATIENCE_S = 120.0
+ANY_PORTS = ("--rest-port", "0", "--grpc-port", "0")
+JAVA = "org.pytorch.serve.ModelServer"
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Program:
+    """A command that runs a TorchServe, and what it says on standard error."""
+
+    def __init__(self, process: "subprocess.Popen[str]", errors: Path) -> None:
+        self.process, self._errors = process, errors
+
+    def said(self) -> str:
+        return self._errors.read_text()
+
+    def places(self) -> tuple[str, str, Path]:
+        """Where it answers over REST and gRPC, and where its keys are, as it says."""
+        said = [line_of(self.process).split() for _ in range(3)]
+        assert [word for word, *_ in said] == ["REST", "gRPC", "keys"], self.said()
+        return said[0][1], said[1][1], Path(said[2][1])
+
+    def processes(self) -> list[psutil.Process]:
+        """What it has started that still runs, the first first."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def java(self) -> psutil.Process | None:
+        """TorchServe proper, once it is there."""
+        found = [each for each in self.processes() if JAVA in each.cmdline()]
+        return found[0] if found else None
+
+    def end(self, number: signal.Signals) -> None:
+        """Ask for the end, which must come with exit code 0 and leave nothing of TorchServe."""
+        processes = self.processes()
+        group, folder = processes[0].pid, Path(processes[0].cwd())
+        opened = [each for process in processes for each in process.net_connections()]
+        ports = [each.laddr.port for each in opened if each.status == psutil.CONN_LISTEN]
+        assert folder.is_dir()
+        self.process.send_signal(number)
+        assert self.process.wait(PATIENCE_S) == 0, self.said()
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)
+        assert not folder.exists()
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+        assert "Traceback" not in self.said()
+
+
+@pytest.fixture
+def start(installed: Installed, mar_file: Path, tmp_path: Path) -> Callable[..., object]:
+    """Starts a command of an environment with the extra `torchserve` alone."""
+    environment = installed("torchserve")
+
+    @contextmanager
+    def started(*arguments: str) -> Iterator[Program]:
+        command = environment.command("anirank", *arguments, "--store", mar_file.parent)
+        errors = tmp_path / "errors"
+        with (
+            errors.open("w") as file,
+            subprocess.Popen(
+                command,
+                cwd=environment.elsewhere,
+                env=environment.environment,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            ) as process,
+        ):
+            program = Program(process, errors)
+            try:
+                yield program
+            except BaseException:
+                if process.poll() is None:
+                    for each in program.processes():
+                        each.kill()
+                    process.kill()
+                raise
+            assert process.poll() is not None, "to be ended by its test"
+
+    return started
+
+
+def ask(rest: str, key_file: Path) -> object:
+    key = json.loads(key_file.read_text())["inference"]["key"]
+    return json.loads(keys.ask(rest, key, b"[]"))
+
+
+def test_one_whose_java_is_killed_is_started_again_and_sigterm_leaves_nothing_of_it(start) -> None:
+    with start("torchserve", *ANY_PORTS) as program:
+        rest, _, key_file = program.places()
+        assert ask(rest, key_file) == []
+        program.java().kill()
+        until(lambda: "TorchServe runs again" in program.said())
+        assert "TorchServe has ended; it is started again" in program.said()
+        assert ask(rest, key_file) == []
+        program.end(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_model_is_ready_leaves_nothing_either(start, number) -> None:
+    with start("torchserve", *ANY_PORTS) as program:
+        until(program.java)
+        program.end(number)
+        assert program.process.stdout.read() == ""
+
+
+def test_a_facade_of_the_wheel_starts_a_torchserve_of_its_own(start) -> None:
+    with start("serve", "--backend", "torchserve", "--address", "127.0.0.1:0") as program:
+        address = line_of(program.process).split(" on ")[1].split(",")[0]
+        with Client(address) as client:
+            assert len(client.recommend(top_k=3).ranking) == 3
+        program.end(signal.SIGTERM)
