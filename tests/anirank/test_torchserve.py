@@ -1,5 +1,6 @@
 """`anirank torchserve` as a user has it: the wheel, away from the checkout, and real signals."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,7 +8,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -36,24 +36,40 @@ class Program:
 
     def __init__(self, process: "subprocess.Popen[str]", errors: Path) -> None:
         self.process, self._errors = process, errors
+        self._seen: list[psutil.Process] = []
 
     def said(self) -> str:
         return self._errors.read_text()
 
+    def line(self) -> str:
+        """The next that it writes; what it said of why there is none fails the test."""
+        line = line_of(self.process)
+        assert line, self.said()
+        return line
+
     def places(self) -> tuple[str, str, Path]:
         """Where it answers over REST and gRPC, and where its keys are, as it says."""
-        said = [line_of(self.process).split() for _ in range(3)]
-        assert [word for word, *_ in said] == ["REST", "gRPC", "keys"], self.said()
-        return said[0][1], said[1][1], Path(said[2][1])
+        said = dict(self.line().split() for _ in range(3))
+        return said["REST"], said["gRPC"], Path(said["keys"])
 
     def processes(self) -> list[psutil.Process]:
         """What it has started that still runs, the first first."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        self._seen = psutil.Process(self.process.pid).children(recursive=True)
+        return self._seen
 
     def java(self) -> psutil.Process | None:
         """TorchServe proper, once it is there."""
         found = [each for each in self.processes() if JAVA in each.cmdline()]
         return found[0] if found else None
+
+    def kill(self) -> None:
+        """Leave nothing of it, whatever became of it."""
+        if self.process.poll() is None:
+            self.processes()
+            self.process.kill()
+        for each in self._seen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
 
     def end(self, number: signal.Signals) -> None:
         """Ask for the end, which must come with exit code 0 and leave nothing of TorchServe."""
@@ -78,7 +94,7 @@ def start(installed: Installed, mar_file: Path, tmp_path: Path) -> Callable[...,
     """Starts a command of an environment with the extra `torchserve` alone."""
     environment = installed("torchserve")
 
-    @contextmanager
+    @contextlib.contextmanager
     def started(*arguments: str) -> Iterator[Program]:
         command = environment.command("anirank", *arguments, "--store", mar_file.parent)
         errors = tmp_path / "errors"
@@ -96,13 +112,8 @@ def start(installed: Installed, mar_file: Path, tmp_path: Path) -> Callable[...,
             program = Program(process, errors)
             try:
                 yield program
-            except BaseException:
-                if process.poll() is None:
-                    for each in program.processes():
-                        each.kill()
-                    process.kill()
-                raise
-            assert process.poll() is not None, "to be ended by its test"
+            finally:
+                program.kill()
 
     return started
 
@@ -133,7 +144,7 @@ def test_a_signal_before_the_model_is_ready_leaves_nothing_either(start, number)
 
 def test_a_facade_of_the_wheel_starts_a_torchserve_of_its_own(start) -> None:
     with start("serve", "--backend", "torchserve", "--address", "127.0.0.1:0") as program:
-        address = line_of(program.process).split(" on ")[1].split(",")[0]
+        address = program.line().split(" on ")[1].split(",")[0]
         with Client(address) as client:
             assert len(client.recommend(top_k=3).ranking) == 3
         program.end(signal.SIGTERM)
