@@ -2,6 +2,7 @@
 """Every error that a user of anirank can meet.
 
     AnirankError
+    ├── ExtraMissing             a package that an extra installs
     ├── DataError                the input files, or a prepared folder
     ├── PresetError              the declaration of a model
     ├── RunError                 a run folder
@@ -18,7 +19,6 @@
         ├── BackendUnavailable   what computes the scores does not answer
         ├── TorchServeError      a TorchServe that does not start
         ├── WorkerError          a process of several that does not start
-        ├── TracingUnavailable   what tracing needs is not installed
         ├── SettingsError        settings that do not hold together
         ├── AddressUnavailable   an address the façade cannot listen on
         ├── AddressRefused       an address open to more than what protects it allows
@@ -30,6 +30,9 @@ A message is one line that says what was found, where, and what would be right:
 the `exit_code` of the error that reaches it.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Self
 
 
@@ -37,6 +40,10 @@ class AnirankError(Exception):
     """Any error a user can meet; its message is one line, fit to be shown as it is."""
 
     exit_code: ClassVar[int] = 2
+
+
+class ExtraMissing(AnirankError):
+    """What was asked for needs a package that is not installed; an extra of anirank installs it."""
 
 
 class DataError(AnirankError):
@@ -124,10 +131,6 @@ class TorchServeError(ServingError):
     """TorchServe, or the Java it needs, cannot be started."""
 
 
-class TracingUnavailable(ServingError):
-    """The extra `tracing` is not installed."""
-
-
 class SettingsError(ServingError):
     """Settings of a façade of which one is not what it should be, or does not go with another."""
 
@@ -155,3 +158,60 @@ def quoted(value: object) -> str:
     except ValueError:  # an integer of more digits than Python writes out
         return "an enormous number"
     return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+# What the packages of extras are imported as, where that is not their name.
+MODULES = {
+    "hdrhistogram": "hdrh",
+    "onnxruntime-gpu": "onnxruntime",
+    "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter.otlp.proto.grpc",
+    "opentelemetry-sdk": "opentelemetry.sdk",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+    "torch-model-archiver": "model_archiver",
+    "torchserve": "ts",
+}
+
+
+@contextmanager
+def naming_the_extra() -> Iterator[None]:
+    """Turn a module that is not found into an ExtraMissing, where an extra would bring it.
+
+    The package's own metadata says which: the first extra, in the order of pyproject.toml, that
+    requires it. Any other missing module is a fault of the code, and its error stays as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        for package, extra in _packages_of_extras():
+            if _holds(package, error.name or "") and not _installed(package):
+                raise ExtraMissing(
+                    f"{package} is not installed: pip install 'anirank[{extra}]'"
+                ) from error
+        raise
+
+
+def _packages_of_extras() -> Iterator[tuple[str, str]]:
+    """Each package that an extra requires, with that extra."""
+    from importlib import metadata
+
+    lines = metadata.requires("anirank") if _installed("anirank") else None
+    for line in lines or ():
+        if found := re.match(r"""([\w.-]+).*;.*\bextra == ["']([\w-]+)["']""", line):
+            yield found[1], found[2]
+
+
+def _holds(package: str, module: str) -> bool:
+    """Whether a package has a module, or stands in it as in a namespace."""
+    own = MODULES.get(package, package.replace("-", "_"))
+    return f"{module}.".startswith(f"{own}.") or f"{own}.".startswith(f"{module}.")
+
+
+def _installed(package: str) -> bool:
+    from importlib import metadata  # here, as who has everything need not wait for it
+
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

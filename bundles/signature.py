@@ -11,7 +11,6 @@ A bundle's manifest lists the SHA-256 of all its other files, so that its signat
 """
 
 import hashlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ def sign(signed: Path, key: Path) -> Path:
     Raises SignatureError where the file cannot be read, CredentialsError where the key is of no
     use.
     """
-    _check_installed()
+    # Imported at need only: what serves unsigned bundles, TorchServe's Python too, has it not.
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     private = _p256(key, lambda content: load_pem_private_key(content, None), "private")
@@ -60,7 +59,6 @@ def check(signed: Path, content: bytes | None, trust: Sequence[Path]) -> None:
     content: what was read of the file; None reads it here. Raises CredentialsError where a PEM
     file is of no use.
     """
-    _check_installed()
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -84,12 +82,6 @@ def check(signed: Path, content: bytes | None, trust: Sequence[Path]) -> None:
     raise SignatureError(
         f"{signed}: {file.name} is not its signature by a key in {', '.join(map(str, trust))}"
     )
-
-
-def _check_installed() -> None:
-    # Imported at need only: what serves unsigned bundles, TorchServe's Python too, has it not.
-    if importlib.util.find_spec("cryptography") is None:
-        raise CredentialsError("signatures need the package cryptography: the extra `signing`")
 
 
 def _digest(signed: Path) -> bytes:

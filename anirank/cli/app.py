@@ -8,7 +8,7 @@ import typer
 import anirank
 from anirank.cli import bench, bundles, data, rank, serve, train
 from anirank.cli.console import INTERRUPTED
-from anirank.errors import AnirankError
+from anirank.errors import AnirankError, naming_the_extra
 
 # What is heavy is imported where it is used: what serves starts without torch, and what trains
 # without grpc.
@@ -55,7 +55,8 @@ def _options(
 def main() -> None:
     """Run the command line; one line on standard error and the error's exit code on bad input."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with naming_the_extra():
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except typer.TyperException as error:
         code = _complain(error.format_message(), AnirankError.exit_code)
     except typer.Abort:

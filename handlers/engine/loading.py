@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from anirank.errors import naming_the_extra
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
 from handlers.engine.onnx_graph import OnnxGraph
 
 
+@naming_the_extra()
 def load(
     folder: str | PathLike[str],
     *,
@@ -22,8 +24,9 @@ def load(
     [ranking] = engine.rank([Query(user_id=366396, top_k=5)])
 
     device: cpu, cuda or cuda:INDEX. threads: that compute one batch. trust: PEM files of public
-    keys, one of which must have signed the bundle. Raises BundleError, SignatureError and
-    DeviceUnavailable.
+    keys, one of which must have signed the bundle. Raises BundleError, SignatureError,
+    DeviceUnavailable, and ExtraMissing where onnxruntime is not installed, or cryptography for
+    `trust`.
     """
     bundle = Bundle.open(Path(folder), trust=trust)
     return Engine(bundle, OnnxGraph(bundle, device, threads))

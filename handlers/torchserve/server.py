@@ -1,6 +1,7 @@
 """A TorchServe of one's own: started for one .mar, ready when it says so, gone when let go."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -57,8 +58,12 @@ class TorchServe:
         Port 0 is a free one. trust: PEM files of public keys; unless there are none, one of them
         must have signed the .mar, handler and all. abandoned: once set, nobody waits for the start
         any more, and it is given up. Raises TorchServeError where it does not start or does not
-        load the model, with the last line it wrote, and SignatureError.
+        load the model, with the last line it wrote, SignatureError, and ModuleNotFoundError where
+        this Python is to run it and has it not.
         """
+        # What another Python lacks, its last words will say.
+        if python == Path(sys.executable) and importlib.util.find_spec("ts") is None:
+            raise ModuleNotFoundError("No module named 'ts'", name="ts")
         self._trust = trust
         self.name, self._version = self._check(mar)
         self._mar, self._python, self._start_s = mar.resolve(), python, start_s

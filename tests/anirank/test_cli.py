@@ -84,6 +84,14 @@ def test_every_option_is_explained(
         assert option, said
 
 
+def test_a_module_of_our_own_that_is_missing_is_a_fault_that_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "training.synthesis.dataset", None)
+    with pytest.raises(ModuleNotFoundError, match=r"training\.synthesis\.dataset"):
+        run(("synth", str(tmp_path)), monkeypatch, capsys)
+
+
 def test_it_says_which_version_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ def observation(settings: Settings, worker: bool = False) -> Iterator[tuple[Obse
     """An observer, and lines that say where what it observes is shown; closes what it opens.
 
     From here on the process writes its log as JSON to standard error. worker: the parent shows the
-    metrics. Raises AddressUnavailable and AddressRefused for their address, TracingUnavailable.
+    metrics. Raises AddressUnavailable and AddressRefused for their address.
     """
     logs.start(settings.log_level)
     sinks: list[Sink] = []

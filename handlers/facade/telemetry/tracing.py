@@ -8,24 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from anirank.errors import TracingUnavailable
 from handlers.facade.telemetry.batch import TRACE_HEADERS
 from handlers.facade.telemetry.observer import SERVICE
 from handlers.facade.telemetry.request import ObservedRequest, Sink
-
-try:
-    from opentelemetry.context import Context
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ImportError as error:
-    raise TracingUnavailable(
-        f"tracing: {error.name} is not installed; install anirank with the extra tracing"
-    ) from error
 
 CLOSE_S = 3.0  # for the last spans, of the time that a process has to end in
 

@@ -9,7 +9,7 @@ import threading
 import traceback
 from typing import NoReturn
 
-from anirank.errors import ServingError
+from anirank.errors import AnirankError, naming_the_extra
 from handlers.facade.settings import Settings
 
 
@@ -31,16 +31,17 @@ def main() -> NoReturn:
     code = 1
     try:
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
-        from handlers.facade import process
+        with naming_the_extra():
+            from handlers.facade import process
 
-        process.serve(
-            Settings.model_validate_json(asked["settings"]),
-            lambda line: report(line=line),
-            worker=True,
-            lenient=asked["lenient"],
-        )
+            process.serve(
+                Settings.model_validate_json(asked["settings"]),
+                lambda line: report(line=line),
+                worker=True,
+                lenient=asked["lenient"],
+            )
         code = 0
-    except ServingError as error:
+    except AnirankError as error:
         report(error=str(error))
         code = 2
     except BaseException:

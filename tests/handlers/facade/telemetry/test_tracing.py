@@ -270,19 +270,3 @@ def test_without_tracing_nothing_of_opentelemetry_is_imported():
     program = "import sys, handlers.facade.server; print('opentelemetry' in str(sys.modules))"
     command = [sys.executable, "-c", program]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
-
-
-def test_without_the_extra_tracing_is_one_clear_error():
-    program = (
-        "import sys\n"
-        "sys.modules['opentelemetry.sdk'] = None\n"
-        "from anirank.errors import TracingUnavailable\n"
-        "try:\n"
-        "    import handlers.facade.telemetry.tracing\n"
-        "except TracingUnavailable as error:\n"
-        "    print(error)\n"
-    )
-    command = [sys.executable, "-c", program]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.count("\n") == 1
-    assert "install anirank with the extra tracing" in said
