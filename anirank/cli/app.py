@@ -1,9 +1,10 @@
 """The command line: its commands, and what it makes of errors."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
 import anirank
 from anirank.cli import bench, bundles, data, rank, serve, train
@@ -13,9 +14,12 @@ from anirank.errors import AnirankError, naming_the_extra
 # What is heavy is imported where it is used: what serves starts without torch, and what trains
 # without grpc.
 
+# Options of typer for shells. They are given once, so the help is without them.
+_ONCE = ("install_completion", "show_completion")
+
 app = typer.Typer(
     help="Train a Wide & Deep ranking of anime, export it once, serve it everywhere.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
 for command in (
@@ -52,11 +56,19 @@ def _options(
     """Train a Wide & Deep ranking of anime, export it once, serve it everywhere."""
 
 
+def _run(arguments: list[str]) -> Any:
+    command = typer.main.get_command(app)
+    for option in command.params:
+        if isinstance(option, TyperOption) and option.name in _ONCE:
+            option.hidden = True
+    return command(arguments, standalone_mode=False)
+
+
 def main() -> None:
     """Run the command line; one line on standard error and the error's exit code on bad input."""
     try:
         with naming_the_extra():
-            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            code = _run(sys.argv[1:] or ["--help"])
     except typer.TyperException as error:
         code = _complain(error.format_message(), AnirankError.exit_code)
     except typer.Abort:

@@ -84,6 +84,16 @@ def test_every_option_is_explained(
         assert option, said
 
 
+@pytest.mark.parametrize("command", [(), *((each,) for each in COMMANDS)])
+def test_help_has_a_short_name(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said, _ = run((*command, "-h"), monkeypatch, capsys)
+    assert code == 0
+    assert said.startswith("Usage: ")
+    assert said == run((*command, "--help"), monkeypatch, capsys)[1]
+
+
 def test_a_module_of_our_own_that_is_missing_is_a_fault_that_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """The wheel as a user has it."""
 
+import subprocess
 from pathlib import Path
 
 from tests.anirank.program import anirank
@@ -22,3 +23,21 @@ def test_an_installed_wheel_ranks_as_the_checkout_does(installed: Installed, toy
     done = installed("cpu").anirank(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == anirank(*arguments).stdout
+
+
+def test_bash_completes_commands_and_options(installed: Installed) -> None:
+    environment = installed("cpu")
+    script = """
+        eval "$(anirank --show-completion)"
+        COMP_WORDS=(anirank torchs) COMP_CWORD=1
+        _anirank_completion anirank
+        echo "${COMPREPLY[@]}"
+        COMP_WORDS=(anirank torchserve --rest) COMP_CWORD=2
+        _anirank_completion anirank
+        echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment.environment, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("torchserve\n--rest-port\n", "")
+    assert "completion" not in environment.anirank("--help").stdout
