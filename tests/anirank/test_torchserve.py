@@ -59,8 +59,11 @@ class Program:
 
     def java(self) -> psutil.Process | None:
         """TorchServe proper, once it is there."""
-        found = [each for each in self.processes() if JAVA in each.cmdline()]
-        return found[0] if found else None
+        for each in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # gone meanwhile
+                if JAVA in each.cmdline():
+                    return each
+        return None
 
     def kill(self) -> None:
         """Leave nothing of it, whatever became of it."""
@@ -71,8 +74,11 @@ class Program:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
 
-    def end(self, number: signal.Signals) -> None:
-        """Ask for the end, which must come with exit code 0 and leave nothing of TorchServe."""
+    def end(self, number: signal.Signals) -> list[int]:
+        """Ask for the end, which must come with exit code 0 and leave nothing of TorchServe.
+
+        Returns the ports that it listened on until then.
+        """
         processes = self.processes()
         group, folder = processes[0].pid, Path(processes[0].cwd())
         opened = [each for process in processes for each in process.net_connections()]
@@ -87,6 +93,7 @@ class Program:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
         assert "Traceback" not in self.said()
+        return ports
 
 
 @pytest.fixture
@@ -131,7 +138,7 @@ def test_one_whose_java_is_killed_is_started_again_and_sigterm_leaves_nothing_of
         until(lambda: "TorchServe runs again" in program.said())
         assert "TorchServe has ended; it is started again" in program.said()
         assert ask(rest, key_file) == []
-        program.end(signal.SIGTERM)
+        assert program.end(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -147,4 +154,4 @@ def test_a_facade_of_the_wheel_starts_a_torchserve_of_its_own(start) -> None:
         address = program.line().split(" on ")[1].split(",")[0]
         with Client(address) as client:
             assert len(client.recommend(top_k=3).ranking) == 3
-        program.end(signal.SIGTERM)
+        assert program.end(signal.SIGTERM)
