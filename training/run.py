@@ -1,6 +1,6 @@
 """A run: the folder that holds all a training made.
 
-config.json          the resolved preset, the data's fingerprint, library versions
+config.json          the resolved preset, the data's fingerprint, library versions, the date
 tables/              the typed tables it was trained on
 vocabularies.json    label encoders (seed)
 scalers.json         fills, means and scales (seed)
@@ -19,6 +19,7 @@ import importlib.metadata
 import json
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -57,6 +58,7 @@ class Run(Generic[AnySettings]):
         config = {
             "preset": settings.model_dump(mode="json"),
             "fingerprint": tables.fingerprint,
+            "begun": datetime.now(UTC).isoformat(timespec="seconds"),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }
         write_json(folder / CONFIG, config)
@@ -103,6 +105,11 @@ class Run(Generic[AnySettings]):
         """What `anirank evaluate` found on the test rows; None: not yet evaluated."""
         file = self.evaluation_file
         return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+    def begun(self) -> datetime | None:
+        """When the run was begun; None in a run of before this was kept."""
+        config = json.loads((self.folder / CONFIG).read_text("utf-8"))
+        return datetime.fromisoformat(config["begun"]) if "begun" in config else None
 
     def save_weights(self, model: nn.Module) -> None:
         """Keep the model's present weights as the run's own."""

@@ -3,27 +3,33 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from training.comparison.evaluator import Row
+from training.comparison.labels import Labelled, write_labels
 
 # Stand-ins while matplotlib draws; the page says what they are, by day and by night.
-INK, FAINT, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404"
-_VARIABLES = {INK: "--ink", FAINT: "--line", FIRST: "--accent", SECOND: "--other"}
+INK, FAINT, FIRST, SECOND, CARD = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {
+    INK: "--ink",
+    FAINT: "--line",
+    FIRST: "--accent",
+    SECOND: "--other",
+    CARD: "--card",
+}
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.size": 11,
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
-    "axes.titlesize": 10,
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.labelcolor": INK,
@@ -32,28 +38,78 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-LETTER, LINE = 5.2, 11.0  # width and height of a letter of a name, points
+# Inches. A page gives them 330 pixels on a phone and 460 on a desk: 11 points are then 11 and 16
+# pixels.
+SIZE = (4.5, 3.7)
+LEGEND = {"loc": "outside upper left", "ncols": 2, "borderaxespad": 0.2, "handlelength": 1.8}
+# Of a group of points: its name and look. A baseline is a ring, and what is drawn later is smaller:
+# points that coincide are all seen.
+MARKERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "served": (
+        "this model, as served",
+        {"s": 42, "marker": "D", "color": FIRST, "linewidth": 0, "zorder": 4},
+    ),
+    "own": (
+        "its parts, visitors",
+        {"s": 18, "facecolor": FIRST, "edgecolor": CARD, "linewidth": 0.8, "zorder": 5},
+    ),
+    "baseline": (
+        "baselines",
+        {"s": 95, "facecolor": "none", "edgecolor": SECOND, "linewidth": 1.7, "zorder": 3},
+    ),
+}
 FEWEST = 20  # predictions in a bin whose mean says something
+DECADES = 1.5  # of a log axis: with fewer, 2 and 5 are written as well
 
 
-def learning(metrics: Sequence[Mapping[str, Any]]) -> str:
+class Chart(NamedTuple):
+    """A drawing, and in words what it shows."""
+
+    figure: Figure
+    alt: str
+
+
+class Point(NamedTuple):
+    """A model in the chart of coverage. `group`: baseline, own, or served."""
+
+    number: int
+    model: str
+    ndcg: float
+    covered: float
+    group: str
+
+
+@matplotlib.rc_context(SETTINGS)
+def learning(metrics: Sequence[Mapping[str, Any]]) -> Chart:
     """RMSE of the rating per epoch, on training and validation rows."""
-    with matplotlib.rc_context(SETTINGS):
-        figure, axes = _figure()
-        epochs = [line["epoch"] for line in metrics]
-        for part, colour in (("train", SECOND), ("validation", FIRST)):
-            if f"{part}_rmse" in metrics[0]:
-                values = [line[f"{part}_rmse"] for line in metrics]
-                axes.plot(epochs, values, color=colour, label=part, marker="o", markersize=3)
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, len(epochs) + 0.5)
-        axes.set_ylabel("RMSE of the rating")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
-        return _svg(figure, "learning")
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    epochs = [line["epoch"] for line in metrics]
+    told = []
+    for part, key, colour, style in (
+        ("training", "train_rmse", SECOND, "s--"),
+        ("validation", "validation_rmse", FIRST, "o-"),
+    ):
+        if key in metrics[0]:
+            values = [line[key] for line in metrics]
+            axes.plot(epochs, values, style, label=part, color=colour, markersize=3.5)
+            least = int(np.argmin(values))
+            told.append(
+                f"{part} from {values[0]:.3f} to {values[-1]:.3f}, least {values[least]:.3f} in "
+                f"epoch {epochs[least]}"
+            )
+    axes.set_xlabel("epoch")
+    axes.set_xlim(0.5, len(epochs) + 0.5)
+    axes.set_ylabel("RMSE of the rating")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(**LEGEND)
+    return Chart(
+        figure, f"Line chart. RMSE of the rating over {len(epochs)} epochs: {'; '.join(told)}."
+    )
 
 
-def calibration(predicted: np.ndarray, actual: np.ndarray) -> str:
+@matplotlib.rc_context(SETTINGS)
+def calibration(predicted: np.ndarray, actual: np.ndarray) -> Chart:
     """Mean actual rating by predicted rating in bins of half a point, and how many fell in each."""
     edges = np.arange(0.75, 10.5, 0.5)
     place = np.digitize(predicted, edges) - 1
@@ -61,81 +117,96 @@ def calibration(predicted: np.ndarray, actual: np.ndarray) -> str:
     sums = [np.bincount(place, each, minlength=len(edges)) for each in (predicted, actual)]
     enough = counts >= FEWEST
     means = [each[enough] / counts[enough] for each in sums]
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(5.2, 4.2), layout="constrained")
-        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-        axes.plot([1, 10], [1, 10], color=FAINT, linestyle="--", label="as predicted")
-        axes.plot(*means, color=FIRST, marker="o", markersize=4, label="mean of the real ratings")
-        axes.set_ylabel("real rating")
-        axes.legend()
-        below.bar(edges + 0.25, counts, width=0.42, color=SECOND)
-        below.set_ylabel("ratings")
-        below.set_xlabel("predicted rating")
-        below.set_xlim(1, 10)
-        below.yaxis.set_major_locator(MaxNLocator(nbins=2))
-        below.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
-        return _svg(figure, "calibration")
-
-
-def coverage(rows: Sequence[Row], own: set[str]) -> str:
-    """NDCG against the share of the catalogue that is shown to anybody, a point a model."""
-    points = sorted(
-        (row["ndcg"], row["coverage"], row.model)
-        for row in rows
-        if row["coverage"] is not None and row["ndcg"] is not None
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot([1, 10], [1, 10], color=INK, alpha=0.45, linestyle="--", label="as predicted")
+    axes.plot(*means, color=FIRST, marker="o", markersize=4, label="mean of the real ratings")
+    axes.set_ylabel("real rating")
+    figure.legend(**LEGEND)
+    below.bar(edges + 0.25, counts, width=0.42, color=SECOND)
+    below.set_ylabel("ratings")
+    below.set_xlabel("predicted rating")
+    below.set_xlim(0.5, 10.5)
+    below.set_xticks(range(1, 11))
+    below.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+    below.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    pairs = [f"{real:.1f} at {said:.1f}" for said, real in zip(*means, strict=True)]
+    return Chart(
+        figure,
+        f"Line chart above a histogram of {len(predicted):,} predictions. Mean real rating at each "
+        f"predicted one: {', '.join(pairs) or 'too few predictions for any'}.",
     )
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(10.6, 4.6), layout="constrained")
-        axes = figure.subplots()
-        for colour, label in ((FIRST, "this model"), (SECOND, "baselines")):
-            chosen = [point for point in points if (point[2] in own) == (colour == FIRST)]
-            covered, ndcg = ([point[at] for point in chosen] for at in (1, 0))
-            axes.scatter(covered, ndcg, color=colour, s=30, zorder=2, label=label)
-        axes.legend(loc="upper left")
-        axes.set_xlabel("coverage: share of the listed anime in anybody's ten, on a log scale")
-        axes.set_ylabel("NDCG@10")
-        axes.set_xscale("log")
-        axes.margins(x=0.12, y=0.1)
-        axes.xaxis.set_major_formatter(lambda share, _: f"{share:.2%}".replace(".00%", "%"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        _name(axes, points)
-        return _svg(figure, "coverage")
 
 
-def _name(axes: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Write each name right of its point, or above where another name is in its way."""
-    scale = 72 / axes.figure.dpi
-    written: list[tuple[float, float, float]] = []  # left, right, bottom, in points
-    for ndcg, covered, name in points:
-        left, bottom = axes.transData.transform((covered, ndcg)) * scale
-        right, lifted = left + LETTER * len(name) + 12, bottom
-        for other_left, other_right, other in sorted(written, key=lambda each: each[2]):
-            if other_left < right and left < other_right and abs(lifted - other) < LINE:
-                lifted = other + LINE
-        written.append((left, right, lifted))
-        axes.annotate(
-            name,
-            (covered, ndcg),
-            xytext=(8, lifted - bottom - 3),
-            textcoords="offset points",
-            fontsize=9,
+def points(rows: Sequence[Row], own: set[str], served: str) -> list[Point]:
+    """The models that make lists, numbered by their NDCG, the best first.
+
+    own: names of the model's own rows; served: the one of them that is served.
+    """
+    listed = [
+        (float(ndcg), float(covered), row.model)
+        for row in rows
+        if (covered := row["coverage"]) is not None and (ndcg := row["ndcg"]) is not None
+    ]
+    listed.sort(key=lambda each: -each[0])
+    return [
+        Point(
+            number,
+            model,
+            ndcg,
+            covered,
+            "served" if model == served else "own" if model in own else "baseline",
         )
+        for number, (ndcg, covered, model) in enumerate(listed, 1)
+    ]
 
 
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
-    return figure, figure.subplots()
+@matplotlib.rc_context(SETTINGS)
+def coverage(shown: Sequence[Point]) -> Chart:
+    """NDCG against the share of the catalogue that anybody is shown, a numbered point a model."""
+    figure = Figure(figsize=(SIZE[0], 4.3), layout="constrained")
+    axes = figure.subplots()
+    for group, (label, style) in MARKERS.items():
+        chosen = [point for point in shown if point.group == group]
+        if chosen:
+            places = [point.covered for point in chosen], [point.ndcg for point in chosen]
+            axes.scatter(*places, label=label, gid=group, **style)
+    axes.set_xlabel("coverage (log scale)")
+    axes.set_ylabel("NDCG@10")
+    axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.1)
+    _share_axis(axes, [point.covered for point in shown])
+    figure.legend(**LEGEND)
+    layout = figure.get_layout_engine()
+    assert layout is not None  # for types alone
+    layout.execute(figure)
+    figure.set_layout_engine("none")  # labels find their room in axes that no longer move
+    write_labels(axes, [Labelled(at.covered, at.ndcg, str(at.number)) for at in shown])
+    told = [f"{at.number} {at.model}, {at.ndcg:.3f} at {percent(at.covered)}" for at in shown]
+    return Chart(figure, f"Scatter chart. NDCG@10 at coverage of each model: {'; '.join(told)}.")
 
 
-def _svg(figure: Figure, name: str) -> str:
+def percent(share: float) -> str:
+    """A share in per cent, in two digits that count."""
+    return f"{100 * share:.2g}%" if share < 0.995 else "100%"
+
+
+def _share_axis(axes: Axes, shares: Sequence[float]) -> None:
+    wide = not shares or max(shares) > min(shares) * 10**DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def svg(figure: Figure, name: str) -> str:
     """The drawing alone; ids carry `name`, so that those of several charts differ."""
-    with io.StringIO() as file, matplotlib.rc_context({"svg.hashsalt": name}):
+    with io.StringIO() as file, matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         drawing = file.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", drawing)
-    drawing = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", drawing, count=1)
+    drawing = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'aria-hidden="true"', drawing, count=1)
     drawing = re.sub(r"font: ([^;]*px) [^;\"]*", r"font: \1 inherit", drawing)
     for colour, variable in _VARIABLES.items():
         drawing = drawing.replace(colour, f"var({variable})")

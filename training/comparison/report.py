@@ -1,7 +1,8 @@
 """A run in one HTML file: what it reaches, how it learnt, and what it would tell a few people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bundles.files import write_text
 from training.comparison import charts
 from training.comparison.baselines import BASELINES
+from training.comparison.conclusions import WHOLE
 from training.comparison.evaluator import Row
 from training.comparison.metrics import METRICS, Metric
 from training.comparison.table import Comparison
+from training.tables.tables import Source
 
 
 @dataclass(frozen=True)
@@ -47,43 +50,135 @@ class Person:
     ten: list[Recommendation]
 
 
+@dataclass(frozen=True)
+class About:
+    """What the head of a report says of a run.
+
+    begun: None where it was not kept. settings: as a run keeps them. ratings, users, anime: rows of
+    the data's tables. models: what each of the model's own rows is. errors: why the errors of
+    training and of validation differ.
+    """
+
+    run: str
+    begun: datetime | None
+    settings: Mapping[str, Any]
+    source: Source
+    fingerprint: str
+    ratings: int
+    users: int
+    anime: int
+    models: Mapping[str, str]
+    errors: str
+
+    @property
+    def data(self) -> str:
+        """The data's name, and whether they are synthetic."""
+        name = self.source.name or f"{self.ratings:,} ratings"
+        return f"{name}, synthetic data" if self.source.synthetic else name
+
+    @property
+    def split(self) -> str:
+        """What was held out, and how it was drawn."""
+        train, validation, test = (f"{share:.0%}" for share in self.settings["split"])
+        shares = f"{train} to train, {validation} to validate, {test} to test"
+        return {
+            "ratings": f"Each user's ratings, at random: {shares}.",
+            "users": f"Users, whole, at random: {shares}. A fifth of a held-out user's ratings is "
+            "asked for; the others come with the request.",
+            "anime": f"Anime, whole, at random: {shares}.",
+            "none": "Nothing is held out: trained on all ratings.",
+        }[self.settings["split_by"]]
+
+    def all_settings(self) -> Iterator[tuple[str, str]]:
+        """Each setting and its value."""
+        for name, value in self.settings.items():
+            if isinstance(value, Mapping):
+                yield from ((f"{name}.{inner}", f"{each}") for inner, each in value.items())
+            elif isinstance(value, Sequence) and not isinstance(value, str):
+                yield name, ", ".join(f"{each}" for each in value)
+            else:
+                yield name, f"{value}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart on the page. `alt`: what it shows; `caption`: how it is read."""
+
+    title: str
+    svg: str
+    alt: str
+    caption: str
+
+
 def write_report(
     file: Path,
     comparison: Comparison,
     *,
+    about: About,
     epochs: Sequence[Mapping[str, Any]],
     ratings: tuple[np.ndarray, np.ndarray] | None,
     people: Sequence[Person],
-    settings: Mapping[str, Any],
-    fingerprint: str,
 ) -> None:
     """Write the page, whole or not at all.
 
     epochs: the lines of metrics.jsonl. ratings: predicted and actual, float64[n] each, of what was
-    held out; None where nothing was. people: what they would be told. settings: of the run.
+    held out; None where nothing was. people: what they would be told.
     """
-    page = Environment(
+    environment = Environment(
         loader=PackageLoader("training.comparison", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    ).get_template("report.html")
+    )
+    environment.filters["day"] = lambda when: f"{when.day} {when:%B %Y}"
     own = {row.model for row in comparison.lines if _group(row) != "Baselines"}
-    drawings = {"Learning curves": charts.learning(epochs)}
-    if ratings is not None:
-        drawings["Calibration of the rating"] = charts.calibration(*ratings)
-    drawings["Coverage against NDCG"] = charts.coverage(comparison.lines, own)
-    text = page.render(
+    points = charts.points(comparison.lines, own, WHOLE)
+    text = environment.get_template("report.html").render(
+        about=about,
+        written=datetime.now(UTC),
+        seconds=sum(line["seconds"] for line in epochs),
         comparison=comparison,
         metrics=METRICS,
         groups=_groups(comparison.lines),
-        charts=drawings,
+        served=WHOLE,
+        figures=list(_figures(about, epochs, ratings)),
+        coverage=_figure(
+            "Coverage against NDCG",
+            charts.coverage(points),
+            "Higher: the lists hold more of what was held out. Further right: more of the "
+            "catalogue is shown to somebody. Both at once is what one wants.",
+        ),
+        points=points,
+        percent=charts.percent,
         people=people,
-        settings=settings,
-        fingerprint=fingerprint[:12],
     )
     write_text(file, text)
+
+
+def _figures(
+    about: About,
+    epochs: Sequence[Mapping[str, Any]],
+    ratings: tuple[np.ndarray, np.ndarray] | None,
+) -> Iterator[Figure]:
+    validated = "validation_rmse" in epochs[0]
+    yield _figure(
+        "Learning curves",
+        charts.learning(epochs),
+        about.errors if validated else "Nothing was held out to validate with.",
+    )
+    if ratings is not None:
+        yield _figure(
+            "Calibration of the rating",
+            charts.calibration(*ratings),
+            "On the dashed line, a predicted 7 is a real 7 on average. Below: how many predictions "
+            "fell at each rating.",
+        )
+
+
+def _figure(title: str, chart: charts.Chart, caption: str) -> Figure:
+    name = title.partition(" ")[0].lower()
+    return Figure(title, charts.svg(chart.figure, name), chart.alt, caption)
 
 
 def _group(row: Row) -> str:
@@ -114,6 +209,6 @@ def _cell(row: Row, metric: Metric, widest: float, best: str | None) -> Cell:
         return Cell("")
     text = f"{value:,.{metric.digits}f}"
     between = row.intervals.get(metric.name)
-    interval = f"{between[0]:.3f} to {between[1]:.3f}" if between else ""
+    interval = f"{between[0]:.3f}–{between[1]:.3f}" if between else ""
     share = value / widest if metric.best == "highest" else None
     return Cell(text, text == best, share, interval)

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from anirank.errors import RunError
-from training.comparison.report import write_report
+from training.comparison.conclusions import HISTORY, NOTHING, WHOLE
+from training.comparison.report import About, write_report
 from training.comparison.table import Comparison
 from training.folding.served import Served, profile_fields
 from training.loop.progress import Announce, silently
@@ -20,10 +21,22 @@ from training.personal.run import PersonalRun
 from training.personal.served.crosses import served_crosses
 from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
-from training.personal.settings import PERSONAL
-from training.personal.trainer import PersonalTrainer
+from training.personal.settings import PERSONAL, PersonalSettings
+from training.personal.trainer import HIDDEN, PersonalTrainer
+from training.personal.trainer import NOTHING as UNKNOWN
 from training.preset import Preset
 from training.tables.tables import Tables
+
+# What each row of its own in the comparison is.
+MODELS = {
+    "wide without genres": "the wide part without crosses of genres",
+    "wide alone": "the wide part: crosses of the history with the candidate",
+    "deep alone": "the deep part: the network's watch affinity",
+    "wide and deep": "both, added up by the mix chosen on validation",
+    WHOLE: "the same and β times the predicted rating: the model as it is served",
+    HISTORY: "the same users without id and profile: the history alone",
+    NOTHING: "neither id nor profile nor history: one list for everybody",
+}
 
 
 class PersonalPreset(Preset[PersonalRun]):
@@ -89,11 +102,10 @@ class PersonalPreset(Preset[PersonalRun]):
         write_report(
             file,
             comparison,
+            about=_about(run, tables),
             epochs=run.metrics(),
             ratings=showcase.test_ratings(),
             people=showcase.people(),
-            settings=run.settings.model_dump(),
-            fingerprint=run.fingerprint,
         )
         return file
 
@@ -114,3 +126,33 @@ class PersonalPreset(Preset[PersonalRun]):
             vocabularies=dict(Content.load(run.folder).values),
             metrics=measured,
         )
+
+
+def _about(run: PersonalRun, tables: Tables) -> About:
+    return About(
+        run=run.folder.resolve().name,
+        begun=run.begun(),
+        settings=run.settings.model_dump(),
+        source=tables.source,
+        fingerprint=run.fingerprint,
+        ratings=len(tables.ratings),
+        users=len(tables.users),
+        anime=len(tables.anime),
+        models=MODELS,
+        errors=_errors(run.settings),
+    )
+
+
+def _errors(settings: PersonalSettings) -> str:
+    """Why the trainer's two errors differ."""
+    fewest, most = HIDDEN
+    return (
+        "The training error may well lie above the validation error, since the two are not "
+        "measured alike. The training error is the mean over an epoch in which the weights still "
+        f"change, and of a harder task: {fewest:.0%} to {most:.0%} of each user's history is "
+        f"hidden and asked for from the rest, {UNKNOWN:.0%} of users are asked for with no history "
+        f"at all, ids and profiles of users are each hidden {settings.id_dropout:.0%} of the time, "
+        f"{settings.dropout:.0%} of hidden units are dropped out, and the crosses were fitted "
+        "without the user. The validation error is that of the whole model at the end of the epoch"
+        ", told the whole history."
+    )

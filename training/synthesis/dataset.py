@@ -19,7 +19,7 @@ from training.synthesis import user_details
 from training.synthesis.anime import InventedAnime
 from training.synthesis.community import Community, cuts, lengths
 from training.synthesis.titles import usernames
-from training.tables.preparation import ANIME_FILE, RATINGS_FILE, USERS_FILE
+from training.tables.preparation import ANIME_FILE, RATINGS_FILE, SYNTHETIC_FILE, USERS_FILE
 from training.tables.tables import Ratings
 
 KNOWN_USER = 366396  # always present, with a history worth recommending from
@@ -54,7 +54,7 @@ class _Users:
 def synthesise(
     folder: Path, users: int = 2000, anime: int = 1000, ratings: int = 100_000, seed: int = 0
 ) -> None:
-    """Write the three CSV files of an invented dump into ``folder``.
+    """Write the three CSV files of an invented dump into ``folder``, and that they are invented.
 
     ``users`` and ``anime`` are the rows of their files, ``ratings`` those of the ratings file,
     distinct pairs, some of users and anime that the other files do not list. Of up to 10,000
@@ -74,6 +74,9 @@ def synthesise(
         _write_ratings(folder / RATINGS_FILE, rated, everyone, catalogue)
         _write_anime(folder / ANIME_FILE, rated, catalogue, file_rng)
         _write_users(folder / USERS_FILE, rated, everyone, catalogue, file_rng)
+        written = (ANIME_FILE, USERS_FILE, RATINGS_FILE)
+        digests = {name: files.sha256(folder / name) for name in written}
+        files.write_json(folder / SYNTHETIC_FILE, {"seed": seed, "sha256": digests})
     except OSError as fault:
         raise DataError(f"{folder}: cannot be written: {fault.strerror or fault}") from fault
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from training.tables.tables import (
     ANIME_SCHEMA,
     USERS_SCHEMA,
     Ratings,
+    Source,
     Tables,
     frame,
     is_prepared,
@@ -30,6 +31,8 @@ from training.tables.tables import (
 ANIME_FILE = "anime-dataset-2023.csv"
 USERS_FILE = "users-details-2023.csv"
 RATINGS_FILE = "users-score-2023.csv"
+# Written by `anirank synth` beside the three: their SHA-256, by which they are known again.
+SYNTHETIC_FILE = "synthetic.json"
 
 Reader = Callable[[str], Any]
 
@@ -97,9 +100,19 @@ def prepare(data_dir: Path) -> Tables:
     ratings, ratings_digest = scores.read(data_dir / RATINGS_FILE)
     pa.default_memory_pool().release_unused()
     refusals.merge(scores.refusals)
-    digests = f"{anime_digest}{users_digest}{ratings_digest}"
-    fingerprint = hashlib.sha256(digests.encode()).hexdigest()
-    return Tables(anime, users, ratings, fingerprint, refusals)
+    digests = (anime_digest, users_digest, ratings_digest)
+    fingerprint = hashlib.sha256("".join(digests).encode()).hexdigest()
+    source = Source(data_dir.resolve().name, _is_synthetic(data_dir, digests))
+    return Tables(anime, users, ratings, fingerprint, refusals, source)
+
+
+def _is_synthetic(data_dir: Path, digests: Iterable[str]) -> bool:
+    """Whether one of the files at least is as `anirank synth` wrote it there."""
+    try:
+        written = (data_dir / SYNTHETIC_FILE).read_bytes()
+    except OSError:
+        return False
+    return any(digest.encode() in written for digest in digests)
 
 
 def load_or_prepare(path: Path) -> Tables:

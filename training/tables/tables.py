@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,18 @@ class Ratings:
         return Ratings(self.user_row[rows], self.anime_row[rows], self.rating[rows])
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where tables come from.
+
+    ``name``: that of the folder of CSV files, "" where it was not kept; ``synthetic``: whether
+    ``anirank synth`` wrote them.
+    """
+
+    name: str = ""
+    synthetic: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
     """The data as read: typed, nothing imputed, each refused row counted.
@@ -109,6 +121,7 @@ class Tables:
     ratings: Ratings
     fingerprint: str
     refusals: Refusals
+    source: Source = Source()
 
     def save(self, folder: Path) -> None:
         """Write the tables to ``folder``, whole or not at all.
@@ -144,6 +157,7 @@ class Tables:
         manifest = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
+            "source": asdict(self.source),
             "anime": len(self.anime),
             "users": len(self.users),
             "ratings": len(self.ratings),
@@ -162,8 +176,10 @@ class Tables:
             ratings = pq.read_table(folder / "ratings.parquet", schema=RATINGS_SCHEMA)
             refusals = Refusals.from_json((folder / "refusals.json").read_text(encoding="utf-8"))
             arrays = (ratings.column(name).to_numpy() for name in RATINGS_SCHEMA.names)
-            return cls(anime, users, Ratings(*arrays), str(manifest["fingerprint"]), refusals)
-        except (OSError, pa.ArrowException, ValueError, KeyError) as fault:
+            source = Source(**manifest.get("source", {}))
+            fingerprint = str(manifest["fingerprint"])
+            return cls(anime, users, Ratings(*arrays), fingerprint, refusals, source)
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as fault:
             reason = str(fault).splitlines()[0]
             raise DataError(f"{folder}: damaged: {reason}; prepare the data again") from fault
 

@@ -9,7 +9,7 @@ from anirank.errors import DataError
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import load_or_prepare, prepare, read_ratings
 from training.tables.refusals import Refusals
-from training.tables.tables import Tables
+from training.tables.tables import Source, Tables
 
 ANIME = "anime-dataset-2023.csv"
 USERS = "users-details-2023.csv"
@@ -147,6 +147,15 @@ def test_a_seed_writes_the_same_bytes_and_another_does_not(tmp_path: Path) -> No
     for file in (ANIME, USERS, SCORES):
         one, again, other = ((tmp_path / n / file).read_bytes() for n in ("one", "again", "other"))
         assert one == again != other
+
+
+def test_synthetic_data_are_told_by_any_file_as_it_was_written(data: Path, tmp_path: Path) -> None:
+    prepare(data).save(tmp_path / "prepared")
+    assert Tables.load(tmp_path / "prepared").source == Source("data", synthetic=True)
+    for file in (SCORES, USERS, ANIME):
+        assert prepare(data).source.synthetic
+        append(data / file, "")  # another file in its place
+    assert prepare(data).source == Source("data", synthetic=False)
 
 
 def test_synthetic_files_have_the_quirks_and_user_366396(synthetic: Path, tables: Tables) -> None:
