@@ -51,7 +51,7 @@ MARKERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "own": (
         "its parts, visitors",
-        {"s": 18, "facecolor": FIRST, "edgecolor": CARD, "linewidth": 0.8, "zorder": 5},
+        {"s": 22, "facecolor": FIRST, "edgecolor": CARD, "linewidth": 0.8, "zorder": 5},
     ),
     "baseline": (
         "baselines",

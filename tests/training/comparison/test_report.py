@@ -104,7 +104,7 @@ def test_it_says_when_and_how_the_model_was_trained(page: str, personal: Persona
     assert trained == (begun.isoformat(), f"{begun.day} {begun:%B %Y}")
     assert datetime.fromisoformat(written[0]) >= begun
     assert "70% to train, 15% to validate, 15% to test" in page
-    assert "Drawn with seed 0." in page
+    assert "seed 0, of split, weights and order" in page
     assert "3 epochs" in page
     assert "<dt>optimisation.batch_size</dt><dd>64</dd>" in page
     assert "<dt>hidden</dt><dd>128, 64</dd>" in page
