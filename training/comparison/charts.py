@@ -55,7 +55,7 @@ MARKERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "baseline": (
         "baselines",
-        {"s": 95, "facecolor": "none", "edgecolor": SECOND, "linewidth": 1.7, "zorder": 3},
+        {"s": 120, "facecolor": "none", "edgecolor": SECOND, "linewidth": 1.7, "zorder": 3},
     ),
 }
 FEWEST = 20  # predictions in a bin whose mean says something

@@ -23,7 +23,7 @@ from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
 from training.personal.settings import PERSONAL, PersonalSettings
 from training.personal.trainer import HIDDEN, PersonalTrainer
-from training.personal.trainer import NOTHING as UNKNOWN
+from training.personal.trainer import NOTHING as NO_HISTORY
 from training.preset import Preset
 from training.tables.tables import Tables
 
@@ -150,8 +150,8 @@ def _errors(settings: PersonalSettings) -> str:
         "The training error may well lie above the validation error, since the two are not "
         "measured alike. The training error is the mean over an epoch in which the weights still "
         f"change, and of a harder task: {fewest:.0%} to {most:.0%} of each user's history is "
-        f"hidden and asked for from the rest, {UNKNOWN:.0%} of users are asked for with no history "
-        f"at all, ids and profiles of users are each hidden {settings.id_dropout:.0%} of the time, "
+        f"hidden and asked for from the rest, {NO_HISTORY:.0%} of users bring no history at all, "
+        f"ids and profiles of users are each hidden {settings.id_dropout:.0%} of the time, "
         f"{settings.dropout:.0%} of hidden units are dropped out, and the crosses were fitted "
         "without the user. The validation error is that of the whole model at the end of the epoch"
         ", told the whole history."

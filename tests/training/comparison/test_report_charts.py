@@ -60,7 +60,9 @@ def markers(figure: Figure) -> list[Bbox]:
     boxes = []
     for group in figure.axes[0].collections:
         assert isinstance(group, PathCollection)
-        half = np.sqrt(group.get_sizes()[0] / 2) * figure.dpi / 72  # of a diamond, the widest
+        shape = group.get_paths()[0].get_extents()
+        line = np.max(group.get_linewidth())
+        half = (np.sqrt(group.get_sizes()[0]) * shape.x1 + line / 2) * figure.dpi / 72
         for middle in group.get_offset_transform().transform(group.get_offsets()):
             boxes.append(Bbox([middle - half, middle + half]))
     return boxes

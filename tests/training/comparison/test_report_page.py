@@ -13,7 +13,9 @@ import pytest
 from training.personal.preset import PersonalPreset
 from training.personal.run import PersonalRun
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 WIDTHS = (390, 768, 1024, 1440)
 
 # A frame has a width of its own, which a headless window has not below 500 pixels.
