@@ -9,7 +9,9 @@ from handlers.facade.status import Context
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
 
+SERVICES = ("", SERVICE)  # of which health is told; "" stands for the whole server
 CHECK_S = 1.0  # between two checks whether the backends are ready
+_MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those of List
 
 
 class Health(health.aio.HealthServicer):
@@ -38,13 +40,20 @@ class Health(health.aio.HealthServicer):
         finally:
             self._watches.discard(task)
 
+    async def List(self, request: Any, context: Context) -> Any:  # noqa: N802 - the proto's name
+        """The health of each of `SERVICES`, which the class that this extends does not answer."""
+        asked = {name: health_pb2.HealthCheckRequest(service=name) for name in SERVICES}
+        return _MESSAGES.HealthListResponse(
+            statuses={name: await self.Check(each, context) for name, each in asked.items()}
+        )
+
     async def check(self, roster: Roster) -> None:
         """Say SERVING where the versions served are ready, else NOT_SERVING."""
         response = health_pb2.HealthCheckResponse
         ready = await roster.ready()
         self._observe(roster, ready)
         status = response.SERVING if ready else response.NOT_SERVING
-        for service in ("", SERVICE):
+        for service in SERVICES:
             await self.set(service, status)
 
     async def follow(self, roster: Roster, ending: asyncio.Event) -> None:
