@@ -31,9 +31,9 @@ the `exit_code` of the error that reaches it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 
 class AnirankError(Exception):
@@ -94,15 +94,28 @@ class WireError(ServingError):
     """Bytes that do not hold a batch of queries or rankings in the binary form."""
 
 
+class Fault(NamedTuple):
+    """One thing that is wrong in a request.
+
+    `field` is its path (``candidate_ids``, ``history[3].rating``), `reason` what was found there
+    and what would be right.
+    """
+
+    field: str
+    reason: str
+
+
 class InvalidQuery(ServingError):
     """A request that cannot be answered; its neighbours in a batch are not touched.
 
-    `field` is the path of what is wrong (``candidate_ids``, ``history[3].rating``), `reason` what
-    was found there and what would be right.
+    `faults` is everything that is wrong in it; `field` and `reason` are those of the first. Of very
+    many the first are there, and a last fault of the field ``request`` says how many more.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
+    def __init__(self, field: str, reason: str, others: Iterable[Fault] = ()) -> None:
+        """Say what is wrong at `field`, and the `others` that are wrong beside it."""
+        self.faults = (Fault(field, reason), *others)
+        super().__init__("; ".join(f"{fault.field}: {fault.reason}" for fault in self.faults))
         self.field = field
         self.reason = reason
 

@@ -10,6 +10,7 @@ from anirank.contract import ranking_pb2 as pb
 from anirank.errors import (
     BackendUnavailable,
     DeadlinePassed,
+    Fault,
     InvalidQuery,
     Overloaded,
     ServingError,
@@ -33,7 +34,9 @@ def error_of_status(status: status_pb2.Status | pb.Status) -> ServingError:
     for detail in status.details:
         bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(bad) and bad.field_violations:
-            return InvalidQuery(bad.field_violations[0].field, bad.field_violations[0].description)
+            first, *others = bad.field_violations
+            faults = [Fault(each.field, each.description) for each in others]
+            return InvalidQuery(first.field, first.description, faults)
         if detail.Unpack(retry):
             return Overloaded(status.message, retry.retry_delay.ToTimedelta().total_seconds())
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)

@@ -181,20 +181,24 @@ class RankedAnime(_message.Message):
     def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., genres: _Optional[str] = ..., score: _Optional[float] = ..., rating: _Optional[float] = ..., affinity: _Optional[float] = ..., wide: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., rest: _Optional[float] = ...) -> None: ...
 
 class RankReply(_message.Message):
-    __slots__ = ("ranking", "unknown_candidates", "familiarity", "model_version", "queue_time", "compute_time")
+    __slots__ = ("ranking", "unknown_candidates", "familiarity", "model_version", "queue_time", "compute_time", "unknown_history", "history_size")
     RANKING_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     FAMILIARITY_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     QUEUE_TIME_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_SIZE_FIELD_NUMBER: _ClassVar[int]
     ranking: _containers.RepeatedCompositeFieldContainer[RankedAnime]
     unknown_candidates: _containers.RepeatedScalarFieldContainer[int]
     familiarity: Familiarity
     model_version: str
     queue_time: _duration_pb2.Duration
     compute_time: _duration_pb2.Duration
-    def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    unknown_history: _containers.RepeatedScalarFieldContainer[int]
+    history_size: int
+    def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unknown_history: _Optional[_Iterable[int]] = ..., history_size: _Optional[int] = ...) -> None: ...
 
 class GetModelInfoRequest(_message.Message):
     __slots__ = ("model_version",)

@@ -26,7 +26,9 @@ from handlers.facade.telemetry.tracing import Tracing
 REQUESTS, ROUNDS = 2_000, 7
 QUERY = Query(candidate_ids=np.arange(200), top_k=10)
 IDS, SCORES = np.empty(0, np.int64), np.empty(0, np.float32)
-RANKING = Ranking(IDS, SCORES, SCORES, SCORES, SCORES, IDS, Familiarity.KNOWN, compute_s=0.0005)
+RANKING = Ranking(
+    IDS, SCORES, SCORES, SCORES, SCORES, IDS, IDS, 0, Familiarity.KNOWN, compute_s=0.0005
+)
 
 
 def cost_us(observer: Observer, context: "grpc.aio.ServicerContext[Any, Any]") -> float:

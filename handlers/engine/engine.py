@@ -194,6 +194,8 @@ class Engine:
             affinities=scored.affinities[order],
             wides=wides,
             unknown_candidates=plan.unknown,
+            unknown_history=plan.unknown_history,
+            history_size=plan.history_size,
             familiarity=plan.familiarity,
             reasons=self._reasons(plan, ranked, wides) if plan.query.explain else None,
             compute_s=time.perf_counter() - started,

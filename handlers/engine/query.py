@@ -68,6 +68,8 @@ class Ranking:
 
     anime_ids: int64[K]; scores, ratings, affinities, wides: float32[K].
     unknown_candidates: int64[M], candidates that are not in the catalogue, each once.
+    unknown_history: int64[J], anime of the query's history that are not, each once.
+    history_size: how many anime of the catalogue it was ranked by, each counted once.
     compute_s: seconds from the batch's start until this answer was ready.
     reasons: None where the query did not ask to explain.
     """
@@ -78,6 +80,8 @@ class Ranking:
     affinities: NDArray[np.float32]
     wides: NDArray[np.float32]
     unknown_candidates: NDArray[np.int64]
+    unknown_history: NDArray[np.int64]
+    history_size: int
     familiarity: Familiarity
     compute_s: float = 0.0
     reasons: Reasons | None = None

@@ -37,7 +37,7 @@ def code_of(error: ServingError) -> grpc.StatusCode:
 
 def status_of(error: ServingError) -> status_pb2.Status:
     """The whole status of an error: its code, its message and its details."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=str(error))
+    status = status_pb2.Status(code=code_of(error).value[0], message=_message(error))
     detail = _detail(error)
     if detail is not None:
         packed = AnyMessage()
@@ -57,12 +57,21 @@ async def abort(context: Context, error: ServingError) -> NoReturn:
     raise AssertionError("abort raises")
 
 
+def _message(error: ServingError) -> str:
+    # Message and detail share the call's metadata, which has little room: the faults are in one.
+    if isinstance(error, InvalidQuery) and len(error.faults) > 1:
+        return f"{error.field}: {error.reason}; and more, which the details list"
+    return str(error)
+
+
 def _detail(error: ServingError) -> Any:
     if isinstance(error, InvalidQuery):
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.reason
+        violation = error_details_pb2.BadRequest.FieldViolation
+        return error_details_pb2.BadRequest(
+            field_violations=[
+                violation(field=fault.field, description=fault.reason) for fault in error.faults
+            ]
         )
-        return error_details_pb2.BadRequest(field_violations=[violation])
     if isinstance(error, Overloaded):
         delay = Duration()
         delay.FromNanoseconds(int(error.retry_after_s * 1e9))

@@ -1,7 +1,7 @@
 """The compact binary form of a batch: queries one way, rankings and errors the other.
 
 Each batch is a set of arrays (`handlers.forms.tensors`); what has a length of its own in every
-query stands as one array of values and one of offsets. Errors are JSON in the metadata.
+query stands as one array of values and one of offsets. Errors are JSON, in an array of its bytes.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anirank.errors import InvalidQuery, WireError
+from anirank.errors import Fault, InvalidQuery, WireError
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.reasons import Reasons, no_reasons
 from handlers.forms import tensors
@@ -19,7 +19,7 @@ from handlers.forms import tensors
 LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
 
 _QUERIES = "anirank.queries/1"
-_RANKINGS = "anirank.rankings/1"
+_RANKINGS = "anirank.rankings/2"
 _Arrays = dict[str, NDArray[Any]]
 # What has a length of its own in every query or ranking, by the name of its offsets.
 _RAGGED: dict[str, dict[str, type[np.generic]]] = {
@@ -27,6 +27,7 @@ _RAGGED: dict[str, dict[str, type[np.generic]]] = {
     "profile": {"values": np.float32},
     "history": {"ids": np.int64, "ratings": np.float32},
     "unknown": {"ids": np.int64},
+    "unknown_history": {"ids": np.int64},
     "ranked": {
         "ids": np.int64,
         "scores": np.float32,
@@ -84,7 +85,7 @@ def write_queries(queries: Sequence[Query]) -> bytes:
 
 def read_queries(body: bytes | bytearray) -> list[Query]:
     """The batch that `write_queries` wrote; raises WireError for other bytes."""
-    arrays, _ = _read(body, _QUERIES)
+    arrays = _read(body, _QUERIES)
     size = _size(arrays, "user_id", np.int64)
     user_id = _column(arrays, "user_id", np.int64, size)
     has_user_id = _column(arrays, "has_user_id", np.bool_, size)
@@ -122,18 +123,20 @@ def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
     # Where nobody asked for reasons, those of no history stand in their place.
     reasons = [ranking.reasons or no_reasons(ranking.wides) for ranking in rankings]
     errors = [
-        {"place": place, "field": answer.field, "reason": answer.reason}
+        {"place": place, "faults": answer.faults}
         for place, answer in enumerate(answers)
         if isinstance(answer, InvalidQuery)
     ]
     return tensors.write(
         {
             "familiarity": np.array([ranking.familiarity for ranking in rankings], np.uint8),
+            "history_size": np.array([ranking.history_size for ranking in rankings], np.int64),
             "compute_s": np.array([ranking.compute_s for ranking in rankings], np.float64),
             "has_reasons": np.array(
                 [ranking.reasons is not None for ranking in rankings], np.bool_
             ),
             **_ragged("unknown", [[ranking.unknown_candidates for ranking in rankings]]),
+            **_ragged("unknown_history", [[ranking.unknown_history for ranking in rankings]]),
             **_ragged(
                 "ranked",
                 [
@@ -155,19 +158,24 @@ def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
                     [each.contributions for each in reasons],
                 ],
             ),
+            "errors": np.frombuffer(json.dumps(errors).encode(), np.uint8),
         },
-        {"format": _RANKINGS, "errors": json.dumps(errors)},
+        {"format": _RANKINGS},
     )
 
 
 def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
     """The answers that `write_rankings` wrote; raises WireError for other bytes."""
-    arrays, metadata = _read(body, _RANKINGS)
+    arrays = _read(body, _RANKINGS)
     size = _size(arrays, "familiarity", np.uint8)
     familiarity = _choices(arrays, "familiarity", Familiarity, size)
+    history_size = _column(arrays, "history_size", np.int64, size)
+    if not all(0 <= count < 2**32 for count in history_size):
+        raise WireError("history_size should be from 0 to 4294967295")
     compute_s = _column(arrays, "compute_s", np.float64, size)
     has_reasons = _column(arrays, "has_reasons", np.bool_, size)
     (unknown,) = _split(arrays, "unknown", size)
+    (unknown_history,) = _split(arrays, "unknown_history", size)
     ids, scores, ratings, affinities, wides, counts, rests = _split(arrays, "ranked", size)
     reason = _split(arrays, "reason", size)
     answers: list[Ranking | InvalidQuery] = [
@@ -178,6 +186,8 @@ def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
             affinities[i],
             wides[i],
             unknown[i],
+            unknown_history[i],
+            history_size[i],
             familiarity[i],
             compute_s[i],
             _reasons(counts[i], [column[i] for column in reason], rests[i])
@@ -186,7 +196,7 @@ def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
         )
         for i in range(size)
     ]
-    for place, error in _errors(metadata, size):
+    for place, error in _errors(arrays, size):
         answers[place] = error
     return answers
 
@@ -199,6 +209,8 @@ _NONE = Ranking(
     affinities=np.empty(0, np.float32),
     wides=np.empty(0, np.float32),
     unknown_candidates=np.empty(0, np.int64),
+    unknown_history=np.empty(0, np.int64),
+    history_size=0,
     familiarity=Familiarity.NEW,
 )
 
@@ -217,11 +229,14 @@ def _ragged(name: str, columns: list[list[NDArray[Any]]]) -> _Arrays:
     return arrays
 
 
-def _read(body: bytes | bytearray, form: str) -> tuple[_Arrays, dict[str, str]]:
+def _read(body: bytes | bytearray, form: str) -> _Arrays:
     arrays, metadata = tensors.read(body)
     if metadata.get("format") != form:
-        raise WireError(f"format is {metadata.get('format')!r}, should be {form!r}")
-    return arrays, metadata
+        raise WireError(
+            f"format is {metadata.get('format')!r}, this version of anirank reads {form!r}; "
+            "both sides, the .mar included, should be of one version"
+        )
+    return arrays
 
 
 def _size(arrays: _Arrays, name: str, dtype: type[np.generic]) -> int:
@@ -276,15 +291,17 @@ def _reasons(
     return Reasons(offsets, ids, ratings, genres, contributions, rests)
 
 
-def _errors(metadata: dict[str, str], size: int) -> list[tuple[int, InvalidQuery]]:
+def _errors(arrays: _Arrays, size: int) -> list[tuple[int, InvalidQuery]]:
+    text = _array(arrays, "errors", np.uint8).tobytes()
     try:
-        entries = json.loads(metadata["errors"])
-        errors = [
-            (int(entry["place"]), InvalidQuery(str(entry["field"]), str(entry["reason"])))
-            for entry in entries
-        ]
+        errors = [(int(entry["place"]), _error(entry["faults"])) for entry in json.loads(text)]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WireError(f"the errors cannot be read ({error})") from error
     if not all(0 <= place < size for place, _ in errors):
         raise WireError(f"an error's place is outside the batch of {size}")
     return errors
+
+
+def _error(faults: list[list[object]]) -> InvalidQuery:
+    (field, reason), *others = [Fault(str(field), str(reason)) for field, reason in faults]
+    return InvalidQuery(field, reason, others)

@@ -7,16 +7,17 @@ without candidate_ids the whole catalogue is ranked and the best 10 are answered
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anirank.errors import InvalidQuery, quoted
+from anirank.errors import Fault, InvalidQuery, quoted
 from bundles.bundle import Bundle
 from bundles.profile import ProfileField
 from handlers.engine.explanations import Reason, explanations
-from handlers.engine.query import RECOMMENDED, Objective, Query, Ranking
+from handlers.engine.query import RECOMMENDED, Limits, Objective, Query, Ranking
+from handlers.engine.refusal import Refusal
 
 _KEYS = (
     "user_id",
@@ -32,32 +33,36 @@ _KEYS = (
 _INT64 = np.iinfo(np.int64)
 
 
-def read_query(item: object, fields: Sequence[ProfileField]) -> Query:
-    """The query in a parsed JSON item; raises InvalidQuery with the path of what is wrong."""
+def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> Query:
+    """The query in a parsed JSON item; raises InvalidQuery with all that is wrong in it."""
     if not isinstance(item, dict):
         raise InvalidQuery("request", f"{quoted(item)} is not a JSON object")
-    _only(item, _KEYS, "")
-    user_id, top_k = item.get("user_id"), item.get("top_k")
-    candidate_ids = _candidates(item["candidate_ids"]) if "candidate_ids" in item else None
-    history_ids, history_ratings = _history(item.get("history", []))
-    if top_k is None and candidate_ids is None:
-        top_k = RECOMMENDED
-    return Query(
-        user_id=None if user_id is None else _integer(user_id, "user_id"),
+    refusal = Refusal()
+    _only(item, _KEYS, "", refusal)
+    candidate_ids = None
+    if "candidate_ids" in item:
+        candidate_ids = _candidates(item["candidate_ids"], limits, refusal)
+    history_ids, history_ratings = _history(item.get("history", []), limits, refusal)
+    query = Query(
+        user_id=_integer(item, "user_id", refusal),
         candidate_ids=candidate_ids,
         history_ids=history_ids,
         history_ratings=history_ratings,
-        profile=_profile(item.get("profile", {}), fields),
-        top_k=None if top_k is None else _integer(top_k, "top_k"),
-        objective=_objective(item.get("objective", "blended")),
-        include_seen=_flag(item, "include_seen"),
-        include_adult=_flag(item, "include_adult"),
-        explain=_flag(item, "explain"),
+        profile=_profile(item.get("profile", {}), fields, refusal),
+        top_k=_integer(item, "top_k", refusal, None if "candidate_ids" in item else RECOMMENDED),
+        objective=_objective(item.get("objective", "blended"), refusal),
+        include_seen=_flag(item, "include_seen", refusal),
+        include_adult=_flag(item, "include_adult", refusal),
+        explain=_flag(item, "explain", refusal),
     )
+    if refusal:  # what cannot be read is left out of the query; the rest of it may be wrong as well
+        refusal.check(query, fields, limits)
+        raise refusal.error()
+    return query
 
 
 def write_ranking(ranking: Ranking, bundle: Bundle) -> dict[str, Any]:
-    """The answer as a JSON object; scores are the float32 numbers, written out in full.
+    """The answer as a JSON object, named as in the proto file; scores are the float32 numbers.
 
     Where reasons were asked for, each anime has them, largest first, and the `rest` of its wide
     score: ``"reasons": [{"anime_id": 1, "title": "Cowboy Bebop", "rating": 9, "contribution":
@@ -76,6 +81,7 @@ def write_ranking(ranking: Ranking, bundle: Bundle) -> dict[str, Any]:
         {
             "anime_id": anime_id,
             "title": catalogue.titles[row],
+            "genres": catalogue.genres[row],
             "score": score,
             "rating": rating,
             "affinity": affinity,
@@ -92,14 +98,17 @@ def write_ranking(ranking: Ranking, bundle: Bundle) -> dict[str, Any]:
     return {
         "ranking": entries,
         "unknown_candidates": ranking.unknown_candidates.tolist(),
+        "unknown_history": ranking.unknown_history.tolist(),
         "familiarity": ranking.familiarity.name.lower(),
+        "history_size": ranking.history_size,
         "model_version": bundle.manifest.version,
     }
 
 
 def write_error(error: InvalidQuery) -> dict[str, Any]:
-    """The error as a JSON object."""
-    return {"error": {"field": error.field, "reason": error.reason}}
+    """The error as a JSON object: the first fault, and the list of all."""
+    faults = [{"field": fault.field, "reason": fault.reason} for fault in error.faults]
+    return {"error": {**faults[0], "faults": faults}}
 
 
 def _reason(reason: Reason) -> dict[str, Any]:
@@ -110,74 +119,111 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"anime_id": reason.anime_id, "title": reason.title, **rating, **contribution}
 
 
-def _candidates(values: object) -> NDArray[np.int64]:
+def _candidates(values: object, limits: Limits, refusal: Refusal) -> NDArray[np.int64] | None:
     if not isinstance(values, list):
-        raise InvalidQuery("candidate_ids", f"{quoted(values)} is not a list")
-    ids = [_integer(value, f"candidate_ids[{i}]") for i, value in enumerate(values)]
-    return np.array(ids, np.int64)
+        refusal.add("candidate_ids", f"{quoted(values)} is not a list")
+        return None
+    if not refusal.bounded("candidate_ids", len(values), 1, limits.candidates):
+        return None
+    wrong = [i for i, value in enumerate(values) if not _is_integer(value)]
+    refusal.extend(
+        len(wrong), (Fault(f"candidate_ids[{i}]", _no_integer(values[i])) for i in wrong)
+    )
+    return None if wrong else np.array(values, np.int64)
 
 
-def _history(items: object) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _history(
+    items: object, limits: Limits, refusal: Refusal
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     if not isinstance(items, list):
-        raise InvalidQuery("history", f"{quoted(items)} is not a list")
+        refusal.add("history", f"{quoted(items)} is not a list")
+        items = []
+    if not refusal.bounded("history", len(items), 0, limits.history):
+        items = []
     ids = np.zeros(len(items), np.int64)
     ratings = np.full(len(items), np.nan, np.float32)
     for i, item in enumerate(items):
         path = f"history[{i}]"
         if not isinstance(item, dict):
-            raise InvalidQuery(path, f"{quoted(item)} is not a JSON object")
-        _only(item, ("anime_id", "rating"), f"{path}.")
+            refusal.add(path, f"{quoted(item)} is not a JSON object")
+            continue
+        _only(item, ("anime_id", "rating"), f"{path}.", refusal)
+        anime_id, rating = item.get("anime_id"), item.get("rating")
         if "anime_id" not in item:
-            raise InvalidQuery(f"{path}.anime_id", "is missing")
-        ids[i] = _integer(item["anime_id"], f"{path}.anime_id")
-        rating = item.get("rating")
-        if rating is not None:
-            if isinstance(rating, bool) or not isinstance(rating, int | float):
-                raise InvalidQuery(f"{path}.rating", f"{quoted(rating)} is not a number")
-            if not 1 <= rating <= 10:
-                raise InvalidQuery(f"{path}.rating", f"{quoted(rating)} is outside 1..10")
+            refusal.add(f"{path}.anime_id", "is missing")
+        elif not _is_integer(anime_id):
+            refusal.add(f"{path}.anime_id", _no_integer(anime_id))
+        else:
+            ids[i] = anime_id
+        if rating is None:
+            continue
+        if isinstance(rating, bool) or not isinstance(rating, int | float):
+            refusal.add(f"{path}.rating", f"{quoted(rating)} is not a number")
+        elif not 1 <= rating <= 10:
+            refusal.add(f"{path}.rating", f"{quoted(rating)} is outside 1..10")
+        else:
             ratings[i] = rating
     return ids, ratings
 
 
-def _profile(values: object, fields: Sequence[ProfileField]) -> NDArray[np.float32] | None:
+def _profile(
+    values: object, fields: Sequence[ProfileField], refusal: Refusal
+) -> NDArray[np.float32] | None:
     if not isinstance(values, dict):
-        raise InvalidQuery("profile", f"{quoted(values)} is not a JSON object")
+        refusal.add("profile", f"{quoted(values)} is not a JSON object")
+        return None
     if not values:
         return None
-    _only(values, [field.name for field in fields], "profile.")
+    _only(values, [field.name for field in fields], "profile.", refusal)
     profile = np.full(len(fields), np.nan, np.float32)
     for i, field in enumerate(fields):
         if field.name in values:
             try:
                 profile[i] = field.encode(values[field.name])
             except ValueError as error:
-                raise InvalidQuery(f"profile.{field.name}", str(error)) from error
+                refusal.add(f"profile.{field.name}", str(error))
     return profile
 
 
-def _objective(value: object) -> Objective:
+def _objective(value: object, refusal: Refusal) -> Objective:
     names = {objective.name.lower(): objective for objective in Objective}
     if not isinstance(value, str) or value not in names:
-        raise InvalidQuery("objective", f"{quoted(value)} is not one of {', '.join(names)}")
+        refusal.add("objective", f"{quoted(value)} is not one of {', '.join(names)}")
+        return Objective.BLENDED
     return names[value]
 
 
-def _flag(item: Mapping[str, object], key: str) -> bool:
+def _flag(item: Mapping[str, object], key: str, refusal: Refusal) -> bool:
     value = item.get(key, False)
     if not isinstance(value, bool):
-        raise InvalidQuery(key, f"{quoted(value)} is not true or false")
+        refusal.add(key, f"{quoted(value)} is not true or false")
+        return False
     return value
 
 
-def _integer(value: object, path: str) -> int:
-    if type(value) is not int or not _INT64.min <= value <= _INT64.max:
-        raise InvalidQuery(path, f"{quoted(value)} is not a 64-bit integer")
+def _integer(
+    item: Mapping[str, object], key: str, refusal: Refusal, default: int | None = None
+) -> int | None:
+    value = item.get(key)
+    if value is None:
+        return default
+    if not _is_integer(value):
+        refusal.add(key, _no_integer(value))
+        return default
     return value
 
 
-def _only(item: Mapping[str, object], keys: Sequence[str], folder: str) -> None:
-    for key in item:
-        if key not in keys:
-            path = f"{folder}{key[:100]}" or '""'
-            raise InvalidQuery(path, f"is not known; known are {', '.join(keys)}")
+def _is_integer(value: object) -> TypeGuard[int]:
+    return type(value) is int and _INT64.min <= value <= _INT64.max
+
+
+def _no_integer(value: object) -> str:
+    return f"{quoted(value)} is not a 64-bit integer"
+
+
+def _only(item: Mapping[str, object], keys: Sequence[str], folder: str, refusal: Refusal) -> None:
+    unknown = [key for key in item if key not in keys]
+    if not unknown:
+        return
+    reason = f"is not known; known are {', '.join(keys)}"
+    refusal.extend(len(unknown), (Fault(f"{folder}{key[:100]}" or '""', reason) for key in unknown))

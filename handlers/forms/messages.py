@@ -1,6 +1,6 @@
 """The proto messages from and to queries, rankings and the manifest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,12 @@ from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
 from anirank.contract import ranking_pb2 as pb
-from anirank.errors import InvalidQuery, quoted
+from anirank.errors import Fault, quoted
 from bundles.bundle import Bundle
 from bundles.profile import ProfileField
 from handlers.engine.explanations import Explanation, Reason, explanations
 from handlers.engine.query import RECOMMENDED, Familiarity, Limits, Objective, Query, Ranking
+from handlers.engine.refusal import Refusal
 
 OBJECTIVES = {
     Objective.RATING: pb.OBJECTIVE_RATING,
@@ -27,37 +28,46 @@ _FAMILIARITIES = {
 
 
 def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField], limits: Limits) -> Query:
-    """The query in a RankRequest; raises InvalidQuery with the path of what is wrong."""
-    _bounded("candidate_ids", len(request.candidate_ids), 1, limits.candidates)
-    ids, ratings = _history(request.history, limits)
-    return Query(
+    """The query in a RankRequest; raises InvalidQuery with all that is wrong in it."""
+    refusal = Refusal()
+    # Here as well as later, before anything is made of millions of entries.
+    few = refusal.bounded("candidate_ids", len(request.candidate_ids), 1, limits.candidates)
+    ids, ratings = _history(request.history, limits, refusal)
+    query = Query(
         user_id=request.user_id if request.HasField("user_id") else None,
-        candidate_ids=np.array(request.candidate_ids, np.int64),
+        candidate_ids=np.array(request.candidate_ids, np.int64) if few else None,
         history_ids=ids,
         history_ratings=ratings,
-        profile=_profile(request.profile, fields),
+        profile=_profile(request.profile, fields, refusal),
         top_k=request.top_k or None,
-        objective=_objective(request.objective),
+        objective=_objective(request.objective, refusal),
         explain=request.explain,
     )
+    if refusal:
+        raise refusal.error()
+    return query
 
 
 def read_recommend(
     request: pb.RecommendRequest, fields: Sequence[ProfileField], limits: Limits
 ) -> Query:
-    """The query in a RecommendRequest; raises InvalidQuery with the path of what is wrong."""
-    ids, ratings = _history(request.history, limits)
-    return Query(
+    """The query in a RecommendRequest; raises InvalidQuery with all that is wrong in it."""
+    refusal = Refusal()
+    ids, ratings = _history(request.history, limits, refusal)
+    query = Query(
         user_id=request.user_id if request.HasField("user_id") else None,
         history_ids=ids,
         history_ratings=ratings,
-        profile=_profile(request.profile, fields),
+        profile=_profile(request.profile, fields, refusal),
         top_k=request.top_k or RECOMMENDED,
-        objective=_objective(request.objective),
+        objective=_objective(request.objective, refusal),
         include_seen=request.include_seen,
         include_adult=request.include_adult,
         explain=request.explain,
     )
+    if refusal:
+        raise refusal.error()
+    return query
 
 
 def write_reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> pb.RankReply:
@@ -94,6 +104,8 @@ def write_reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> pb.RankRepl
         model_version=bundle.manifest.version,
         queue_time=_duration(queue_s),
         compute_time=_duration(ranking.compute_s),
+        unknown_history=ranking.unknown_history.tolist(),
+        history_size=ranking.history_size,
     )
 
 
@@ -139,67 +151,61 @@ def _reason(reason: Reason) -> pb.Reason:
     return pb.Reason(anime=anime, contribution=reason.contribution)
 
 
-def _bounded(field: str, count: int, least: int, most: int) -> None:
-    # The engine checks it again, but here before anything is made of millions of entries.
-    if not least <= count <= most:
-        raise InvalidQuery(field, f"{count} given, should be {least} to {most}")
-
-
 def _history(
-    items: Sequence[pb.HistoryItem], limits: Limits
+    items: Sequence[pb.HistoryItem], limits: Limits, refusal: Refusal
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    _bounded("history", len(items), 0, limits.history)
-    items = list(items)  # each is made once, not once for each field that is read
+    few = refusal.bounded("history", len(items), 0, limits.history)
+    items = list(items) if few else []  # each is made once, not once for each field that is read
     ids = np.array([item.anime_id for item in items], np.int64)
     ratings = np.array([item.rating for item in items], np.float32)
     # An absent rating reads as 0, and NaN stands for it from here on: one that was sent is none.
-    if np.isnan(ratings).any():
-        first = int(np.argmax(np.isnan(ratings)))
-        raise InvalidQuery(f"history[{first}].rating", "nan is outside 1..10")
-    for i in np.flatnonzero(ratings == 0).tolist():
-        if not items[i].HasField("rating"):
+    wrong = []
+    for i in np.flatnonzero(~((ratings >= 1) & (ratings <= 10))).tolist():
+        if items[i].HasField("rating"):
+            wrong.append(i)
+        else:
             ratings[i] = np.nan
+    if wrong:
+        refusal.rated(ratings, wrong)
     return ids, ratings
 
 
-def _profile(profile: pb.Profile, fields: Sequence[ProfileField]) -> NDArray[np.float32] | None:
+def _profile(
+    profile: pb.Profile, fields: Sequence[ProfileField], refusal: Refusal
+) -> NDArray[np.float32] | None:
     if not profile.numbers and not profile.categories:
         return None
     codes = np.full(len(fields), np.nan, np.float32)
     for kind, folder, values in (
-        ("number", "numbers", profile.numbers),
-        ("category", "categories", profile.categories),
+        ("number", "profile.numbers", profile.numbers),
+        ("category", "profile.categories", profile.categories),
     ):
         places = {field.name: i for i, field in enumerate(fields) if field.kind == kind}
-        for name, code in _encoded(f"profile.{folder}", values, fields, places):
-            codes[places[name]] = code
+        here = [name for name in places if name in values]
+        for name in here:
+            try:
+                codes[places[name]] = fields[places[name]].encode(values[name])
+            except ValueError as error:
+                refusal.add(_path(folder, name), str(error))
+        if len(here) < len(values):  # of maybe a million, those listed are looked at
+            reason = f"is not known; known are {', '.join(places) or 'none'}"
+            unknown = (Fault(_path(folder, name), reason) for name in values if name not in places)
+            refusal.extend(len(values) - len(here), unknown)
     return codes
 
 
-def _encoded(
-    folder: str,
-    values: Mapping[str, Any],
-    fields: Sequence[ProfileField],
-    places: Mapping[str, int],
-) -> Iterable[tuple[str, float]]:
-    for name, value in values.items():
-        path = f'{folder}["{name[:100]}"]'
-        if name not in places:
-            raise InvalidQuery(path, f"is not known; known are {', '.join(places) or 'none'}")
+def _path(folder: str, name: str) -> str:
+    return f'{folder}["{name[:100]}"]'
+
+
+def _objective(value: int, refusal: Refusal) -> Objective:
+    if value != pb.OBJECTIVE_UNSPECIFIED:
         try:
-            yield name, fields[places[name]].encode(value)
-        except ValueError as error:
-            raise InvalidQuery(path, str(error)) from error
-
-
-def _objective(value: int) -> Objective:
-    if value == pb.OBJECTIVE_UNSPECIFIED:
-        return Objective.BLENDED
-    try:
-        return Objective(value)
-    except ValueError as error:
-        known = ", ".join(f"{objective.name} ({objective})" for objective in Objective)
-        raise InvalidQuery("objective", f"{quoted(value)} is not one of {known}") from error
+            return Objective(value)
+        except ValueError:
+            known = ", ".join(f"{objective.name} ({objective})" for objective in Objective)
+            refusal.add("objective", f"{quoted(value)} is not one of {known}")
+    return Objective.BLENDED
 
 
 def _duration(seconds: float) -> Duration:

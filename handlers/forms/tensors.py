@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from anirank.errors import WireError
 
-LARGEST_HEADER = 1024 * 1024  # bytes; ours take under 2 KiB and 150 bytes for each error
+LARGEST_HEADER = 1024 * 1024  # bytes; ours take under 3 KiB
 
 _METADATA = "__metadata__"
 _DTYPES: dict[str, np.dtype[Any]] = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from anirank.errors import InvalidQuery, WireError, quoted
 from bundles.bundle import Bundle
-from handlers.engine.query import Query, Ranking
+from handlers.engine.query import Limits, Query, Ranking
 from handlers.forms import binary
 from handlers.forms.json_form import read_query, write_error, write_ranking
 
@@ -20,9 +20,12 @@ class Body:
     that is wrong.
     """
 
-    def __init__(self, content: object, bundle: Bundle) -> None:
-        """Read `content`: bytes, text, or JSON that TorchServe has parsed already."""
-        self._bundle = bundle
+    def __init__(self, content: object, bundle: Bundle, limits: Limits) -> None:
+        """Read `content`: bytes, text, or JSON that TorchServe has parsed already.
+
+        limits: those of the engine that the queries go to.
+        """
+        self._bundle, self._limits = bundle, limits
         self._binary = isinstance(content, bytes | bytearray) and binary.is_binary(content)
         self._many = False
         try:
@@ -65,7 +68,7 @@ class Body:
 
     def _query(self, item: object) -> Query | InvalidQuery:
         try:
-            return read_query(item, self._bundle.manifest.profile)
+            return read_query(item, self._bundle.manifest.profile, self._limits)
         except InvalidQuery as error:
             return error
 

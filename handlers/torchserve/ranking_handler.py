@@ -49,7 +49,7 @@ class RankingHandler:
         is wrong with an item stands in its place in the reply, for gRPC callers as well.
         """
         started = time.monotonic()
-        bodies = [Body(_content(row), self._bundle) for row in data]
+        bodies = [Body(_content(row), self._bundle, self._engine.limits) for row in data]
         queries = [item for body in bodies for item in body.items if isinstance(item, Query)]
         ranked = iter(self._engine.rank(queries))
         replies = []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import requests
 
+from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from export.bundle import Exported
@@ -60,6 +61,8 @@ def test_both_backends_of_the_facade_give_the_reasons_of_the_engine(
 ):
     expected = engine.rank(batch)
     assert sum(len(ranking.reasons.contributions) for ranking in expected[:-1]) > 100
+    assert [ranking.history_size for ranking in expected[-3:]] == [3, 0, 0]
+    assert expected[-3].unknown_history.tolist() == [-1]
 
     async def ask(backend):
         answers = await backend.rank(batch)
@@ -108,6 +111,11 @@ def test_rest_gives_the_reasons_of_the_engine_in_json_and_in_the_binary_form(
 def test_the_reply_of_the_facade_says_what_the_json_form_says(bundle, engine, batch):
     for ranking in engine.rank(batch):
         document, reply = write_ranking(ranking, bundle), write_reply(ranking, bundle, 0.0)
+        for name in ("unknown_candidates", "unknown_history"):
+            assert list(getattr(reply, name)) == document[name]
+        assert reply.history_size == document["history_size"]
+        known = f"FAMILIARITY_{document['familiarity']}".upper()
+        assert pb.Familiarity.Name(reply.familiarity) == known
         for entry, message in zip(document["ranking"], reply.ranking, strict=True):
             said = [
                 {"genre": reason.genre, "contribution": reason.contribution}
@@ -121,4 +129,5 @@ def test_the_reply_of_the_facade_says_what_the_json_form_says(bundle, engine, ba
                 for reason in message.reasons
             ]
             assert said == entry.get("reasons", [])
+            assert (message.title, message.genres) == (entry["title"], entry["genres"])
             assert (message.wide, message.HasField("rest")) == (entry["wide"], "rest" in entry)

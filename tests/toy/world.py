@@ -115,7 +115,8 @@ class World:
             }[query.objective]
             scored.append((-score, place, anime, rating, affinity, wide, _chosen(parts)))
         scored = sorted(scored)[: query.top_k]
-        new = Familiarity.NEW_WITH_HISTORY if given else Familiarity.NEW
+        new = Familiarity.NEW_WITH_HISTORY if watched else Familiarity.NEW
+        unknown_history = dict.fromkeys(anime for anime, _ in given if anime not in rows)
         return Ranking(
             anime_ids=np.array([entry[2] for entry in scored], np.int64),
             scores=np.array([-entry[0] for entry in scored], np.float32),
@@ -124,6 +125,8 @@ class World:
             wides=np.array([entry[5] for entry in scored], np.float32),
             reasons=_reasons(scored) if query.explain else None,
             unknown_candidates=np.array([a for a in asked if a not in rows], np.int64),
+            unknown_history=np.array(list(unknown_history), np.int64),
+            history_size=len({anime for anime, _ in watched}),
             familiarity=Familiarity.KNOWN if user else new,
         )
 

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ def assert_same(found: Ranking | InvalidQuery, expected: Ranking) -> None:
     assert isinstance(found, Ranking), found
     assert_equal_arrays(found, expected)
     assert found.familiarity is expected.familiarity
+    assert found.history_size == expected.history_size
     assert (found.reasons is None) == (expected.reasons is None)
     if expected.reasons is not None:
         assert_equal_arrays(found.reasons, expected.reasons)
@@ -174,6 +176,34 @@ def test_a_user_is_known_by_the_bundle_else_by_the_history(engine):
         Familiarity.NEW_WITH_HISTORY,
         Familiarity.NEW,
     ]
+
+
+def test_what_of_a_history_the_ranking_was_by_is_told(engine, toy):
+    def of(*ids, user=None):
+        ratings = np.full(len(ids), 9, np.float32)
+        query = Query(user_id=user, history_ids=as_array(ids, np.int64), history_ratings=ratings)
+        answer = ranked(engine, query)
+        return answer.familiarity, answer.history_size, answer.unknown_history.tolist()
+
+    stored, _ = toy.histories.of(20)
+    assert len(stored)
+    assert of(user=20) == (Familiarity.KNOWN, len(stored), [])
+    assert of(3, 6, 3, user=20) == (Familiarity.KNOWN, 2, [])
+    assert of(4, user=20) == (Familiarity.KNOWN, 0, [4])
+    assert of(5, 3, -1, 3, 5, INT64.max) == (Familiarity.NEW_WITH_HISTORY, 1, [5, -1, INT64.max])
+    assert of(5, 4, 5) == (Familiarity.NEW, 0, [5, 4])
+    assert of() == (Familiarity.NEW, 0, [])
+
+
+def test_a_model_that_ranks_without_the_history_says_so(toy, graph):
+    bundle = replace(toy, manifest=replace(toy.manifest, uses_history=False))
+    ids, ratings = as_array([3, 4], np.int64), as_array([9, 9], np.float32)
+    query = Query(history_ids=ids, history_ratings=ratings)
+    without = Engine(bundle, graph)
+    visitor, known = ranked(without, query), ranked(without, Query(user_id=20))
+    assert (visitor.familiarity, visitor.history_size) == (Familiarity.NEW, 0)
+    assert visitor.unknown_history.tolist() == [4]
+    assert (known.familiarity, known.history_size) == (Familiarity.KNOWN, 0)
 
 
 class Spy:

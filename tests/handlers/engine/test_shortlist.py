@@ -35,6 +35,8 @@ def plan_of(count: int, top_k: int) -> Plan:
         nothing,
         nothing,
         np.empty(0, np.float32),
+        nothing,
+        0,
         Familiarity.NEW,
     )
 

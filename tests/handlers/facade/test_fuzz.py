@@ -101,9 +101,10 @@ def ask(channel, method: str, body: bytes) -> bytes | error_details_pb2.BadReque
     [detail] = status_of_call(caught).details
     bad = error_details_pb2.BadRequest()
     assert detail.Unpack(bad)
-    [violation] = bad.field_violations
-    assert PATH.fullmatch(violation.field), violation
-    assert 0 < len(violation.description) < 400
+    assert bad.field_violations
+    for violation in bad.field_violations:
+        assert PATH.fullmatch(violation.field), violation
+        assert 0 < len(violation.description) < 400
     return bad
 
 
@@ -271,7 +272,7 @@ def refuse_constant(name: str) -> None:
 @MANY
 @given(content=BODIES)
 def test_whatever_is_sent_over_rest_is_answered_or_refused_by_its_path(toy, engine, content):
-    body = Body(content, toy)
+    body = Body(content, toy, engine.limits)
     assert all(isinstance(item, Query | InvalidQuery) for item in body.items)
     ranked = iter(engine.rank([item for item in body.items if isinstance(item, Query)]))
     answers = [next(ranked) if isinstance(item, Query) else item for item in body.items]
@@ -283,9 +284,13 @@ def test_whatever_is_sent_over_rest_is_answered_or_refused_by_its_path(toy, engi
         documents if isinstance(documents, list) else [documents], answers, strict=True
     ):
         if isinstance(answer, InvalidQuery):
-            assert document["error"]["field"]
-            assert len(document["error"]["field"]) < 200
-            assert 0 < len(document["error"]["reason"]) < 400
+            assert document["error"] == {
+                **document["error"]["faults"][0],
+                "faults": [fault._asdict() for fault in answer.faults],
+            }
+            for fault in document["error"]["faults"]:
+                assert 0 < len(fault["field"]) < 200
+                assert 0 < len(fault["reason"]) < 400
         else:
             scores = [np.float32(entry["score"]) for entry in document["ranking"]]
             assert scores == sorted(scores, reverse=True)

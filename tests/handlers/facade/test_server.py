@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import numpy as np
@@ -19,6 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from anirank.client.failures import error_of_call
 from anirank.client.sync import Client
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
@@ -36,9 +38,11 @@ from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.server import serve
 from handlers.facade.telemetry.observer import SERVICE
 from handlers.facade.versions.roster import Roster, ServedVersion
+from handlers.local import LocalRanker
 from tests.running.calls import status_of_call
 from tests.running.program import line_of
 
+MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those of List
 UNKNOWN: Any = 9  # an objective that there is not
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -112,6 +116,8 @@ def assert_same(reply, ranking):
     if ranking.reasons is not None:
         assert_same_reasons(reply, ranking.reasons)
     assert list(reply.unknown_candidates) == ranking.unknown_candidates.tolist()
+    assert list(reply.unknown_history) == ranking.unknown_history.tolist()
+    assert reply.history_size == ranking.history_size
     assert reply.familiarity == ranking.familiarity
 
 
@@ -124,6 +130,16 @@ def assert_same_reasons(reply, reasons):
     rated = [reason.anime.HasField("rating") for reason in said]
     assert rated == (~np.isnan(reasons.ratings)).tolist()
     assert [bool(reason.genre) for reason in said] == (reasons.genres >= 0).tolist()
+
+
+def test_what_is_unknown_is_told(client):
+    reply = client.rank([3, 4, 6, 5], history={1: 9, 3: 8, 2: None, 9: None})
+    assert list(reply.unknown_candidates) == [4, 5]
+    assert list(reply.unknown_history) == [1, 2]
+    assert (reply.familiarity, reply.history_size) == (pb.FAMILIARITY_NEW_WITH_HISTORY, 2)
+    reply = client.recommend(user_id=7, history={1: 9, 2: None})
+    assert (reply.familiarity, reply.history_size) == (pb.FAMILIARITY_NEW, 0)
+    assert list(reply.unknown_history) == [1, 2]
 
 
 @pytest.mark.parametrize("user", [10, None])
@@ -236,14 +252,68 @@ def test_a_bad_request_names_the_field_and_what_would_be_right(client, request_,
     assert reason in caught.value.reason
 
 
-def test_a_bad_request_carries_a_field_violation_any_client_can_read(channel):
+WRONG = pb.RankRequest(
+    history=[pb.HistoryItem(anime_id=3, rating=rating) for rating in (9, 11, 0)],
+    profile=pb.Profile(numbers={"days_watched": float("inf"), "age": 3}, categories={"gender": ""}),
+    objective=UNKNOWN,
+)
+WRONG_FIELDS = [
+    *("candidate_ids", "history[1].rating", "history[2].rating"),
+    *('profile.numbers["days_watched"]', 'profile.numbers["age"]', 'profile.categories["gender"]'),
+    "objective",
+]
+
+
+def test_a_bad_request_carries_field_violations_any_client_can_read(channel):
     with pytest.raises(grpc.RpcError) as caught:
-        RankingServiceStub(channel).Rank(pb.RankRequest(candidate_ids=[3], objective=UNKNOWN))
+        RankingServiceStub(channel).Rank(WRONG)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == (
+        "candidate_ids: 0 given, should be 1 to 100; and more, which the details list"
+    )
     [detail] = status_of_call(caught.value).details
     bad = error_details_pb2.BadRequest()
     assert detail.Unpack(bad)
-    assert [violation.field for violation in bad.field_violations] == ["objective"]
+    assert [violation.field for violation in bad.field_violations] == WRONG_FIELDS
+
+
+def test_a_client_is_told_everything_that_is_wrong(client, toy_dir):
+    with pytest.raises(InvalidQuery) as here:
+        LocalRanker(toy_dir).answer(WRONG)
+    with pytest.raises(InvalidQuery) as caught:
+        client.answer(WRONG)
+    [(_, outcome)] = client.stream([WRONG])
+    assert [fault.field for fault in caught.value.faults] == WRONG_FIELDS
+    assert caught.value.faults[1:] == here.value.faults[1:]  # the limits of the first differ
+    assert outcome.faults == caught.value.faults
+
+
+def test_a_recommendation_too_is_refused_with_everything_that_is_wrong(client):
+    wrong = pb.RecommendRequest(
+        history=WRONG.history, profile=WRONG.profile, objective=WRONG.objective
+    )
+    with pytest.raises(InvalidQuery) as caught:
+        client.answer(wrong)
+    assert [fault.field for fault in caught.value.faults] == WRONG_FIELDS[1:]
+
+
+@pytest.mark.parametrize("letter", ["a", "題", "\U0001f98a"])
+def test_the_faults_of_a_request_fit_the_metadata_of_a_call_whatever_its_words(channel, letter):
+    numbers = {letter * 95 + f"{i:05}": 1.0 for i in range(23)}
+    with pytest.raises(grpc.RpcError) as caught:
+        RankingServiceStub(channel).Recommend(
+            pb.RecommendRequest(profile=pb.Profile(numbers=numbers))
+        )
+    error = error_of_call(caught.value)
+    assert isinstance(error, InvalidQuery)
+    *listed, last = error.faults
+    assert 5 < len(listed) <= 20
+    assert {fault.field for fault in listed} <= {f'profile.numbers["{name}"]' for name in numbers}
+    assert last == ("request", f"has {23 - len(listed)} more faults")
+    message = quote(caught.value.details() or "")  # as gRPC writes it
+    trailing: Any = caught.value.trailing_metadata()
+    sent = [*trailing, ("grpc-message", message)]
+    assert sum(len(name) + len(value) * 4 / 3 + 32 for name, value in sent) < 8 * 1024
 
 
 def test_a_message_too_large_is_refused_and_the_next_is_answered(client):
@@ -384,9 +454,10 @@ def test_a_facade_whose_torchserve_is_gone_says_unavailable_and_not_serving(toy,
         ):
             client.rank([3])
         with grpc.insecure_channel(address) as channel:
-            return HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
+            statuses = HealthStub(channel).List(MESSAGES.HealthListRequest()).statuses
+            return {name: response.status for name, response in statuses.items()}
 
-    backend = serve_here(
+    states = serve_here(
         toy, lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys), check
     )
-    assert backend == NOT_SERVING
+    assert states == {"": NOT_SERVING, SERVICE: NOT_SERVING}

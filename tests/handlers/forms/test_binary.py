@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
 
-from anirank.errors import InvalidQuery, WireError
+from anirank.errors import Fault, InvalidQuery, WireError
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.reasons import Reasons
 from handlers.forms import binary, tensors
@@ -64,19 +64,24 @@ def rankings(draw: st.DrawFn) -> Ranking:
         affinities=draw(vector(np.float32, size)),
         wides=draw(vector(np.float32, size)),
         unknown_candidates=draw(vector(np.int64)),
+        unknown_history=draw(vector(np.int64)),
+        history_size=draw(st.integers(0, 2**32 - 1)),
         familiarity=draw(st.sampled_from(Familiarity)),
         compute_s=draw(st.floats(0, 100)),
         reasons=draw(st.none() | reasons(size)),
     )
 
 
-errors = st.builds(InvalidQuery, st.text(), st.text())
+errors = st.builds(
+    InvalidQuery, st.text(), st.text(), st.lists(st.builds(Fault, st.text(), st.text()), max_size=3)
+)
 
 
 def assert_equal(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
     if isinstance(expected, InvalidQuery):
-        assert (found.field, found.reason) == (expected.field, expected.reason)
+        assert found.faults == expected.faults
+        assert (found.field, found.reason) == expected.faults[0]
         return
     for name in expected.__dataclass_fields__:
         one, other = getattr(found, name), getattr(expected, name)
@@ -238,7 +243,39 @@ def test_reasons_that_are_not_those_counted_are_refused(engine, counts):
 def test_an_error_outside_its_batch_is_refused():
     body = binary.write_rankings([InvalidQuery("a", "b")])
     with pytest.raises(WireError, match="place"):
-        binary.read_rankings(body.replace(b'\\"place\\": 0', b'\\"place\\": 9'))
+        binary.read_rankings(body.replace(b'"place": 0', b'"place": 9'))
+
+
+@pytest.mark.parametrize("faults", [b"[]        ", b'["a","b"] ', b'[["a"]]   ', b"{}        "])
+def test_an_error_without_a_fault_that_can_be_read_is_refused(faults):
+    body = binary.write_rankings([InvalidQuery("a", "b")])
+    assert b'[["a", "b"]]' in body
+    with pytest.raises(WireError, match="errors cannot be read"):
+        binary.read_rankings(body.replace(b'[["a", "b"]]', faults.ljust(12)))
+
+
+def test_a_batch_of_errors_of_many_faults_each_is_read():
+    faults = [Fault(f"history[{i}].rating", "11.0 is outside 1..10") for i in range(20)]
+    batch = [InvalidQuery("top_k", "0 is below 1", faults)] * binary.LARGEST_BATCH
+    found = binary.read_rankings(binary.write_rankings(batch))
+    for error, sent in zip(found, batch, strict=True):
+        assert_equal(error, sent)
+
+
+@pytest.mark.parametrize("count", [-1, 2**32])
+def test_a_history_of_a_size_that_no_reply_could_hold_is_refused(engine, count):
+    [ranking] = engine.rank([Query(candidate_ids=np.array([3]))])
+    body = binary.write_rankings([dataclasses.replace(ranking, history_size=count)])
+    with pytest.raises(WireError, match="history_size"):
+        binary.read_rankings(body)
+
+
+@pytest.mark.parametrize("other", [0, 1, 3])
+def test_the_answers_of_another_version_are_refused_and_say_what_to_do(other):
+    arrays, _ = tensors.read(binary.write_rankings([]))
+    body = tensors.write(arrays, {"format": f"anirank.rankings/{other}"})
+    with pytest.raises(WireError, match=rf"rankings/{other}', this .*rankings/2'.* of one version"):
+        binary.read_rankings(body)
 
 
 def test_json_is_never_taken_for_the_binary_form():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anirank.errors import InvalidQuery
-from handlers.engine.query import RECOMMENDED, Objective, Query
+from handlers.engine.query import RECOMMENDED, Limits, Objective, Query
 from handlers.forms.json_form import read_query, write_ranking
 from handlers.torchserve.body import Body
 
@@ -22,7 +22,7 @@ WHOLE = {
 
 
 def test_every_key_finds_its_place(toy):
-    query = read_query(WHOLE, toy.manifest.profile)
+    query = read_query(WHOLE, toy.manifest.profile, Limits())
     assert query.user_id == 366396
     assert query.candidate_ids is not None
     assert query.candidate_ids.tolist() == [1, 5]
@@ -37,7 +37,7 @@ def test_every_key_finds_its_place(toy):
 
 
 def test_an_empty_object_asks_for_ten_of_the_catalogue(toy):
-    query = read_query({}, toy.manifest.profile)
+    query = read_query({}, toy.manifest.profile, Limits())
     assert query.candidate_ids is None
     assert query.user_id is None
     assert query.top_k == RECOMMENDED
@@ -45,7 +45,7 @@ def test_an_empty_object_asks_for_ten_of_the_catalogue(toy):
 
 
 def test_candidates_are_all_ranked_unless_fewer_are_wanted(toy):
-    assert read_query({"candidate_ids": [1]}, toy.manifest.profile).top_k is None
+    assert read_query({"candidate_ids": [1]}, toy.manifest.profile, Limits()).top_k is None
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,56 @@ def test_candidates_are_all_ranked_unless_fewer_are_wanted(toy):
 )
 def test_what_is_wrong_is_named_by_its_path(toy, item, field, reason):
     with pytest.raises(InvalidQuery) as caught:
-        read_query(item, toy.manifest.profile)
+        read_query(item, toy.manifest.profile, Limits())
+    assert len(caught.value.faults) == 1
     assert caught.value.field == field
     assert reason in caught.value.reason
     assert len(caught.value.reason) < 200
+
+
+def test_everything_that_is_wrong_is_named(toy):
+    item = {
+        "user": 1,
+        "users": 2,
+        "user_id": "1",
+        "candidate_ids": [1, "2", 3, None],
+        "history": [1, {"rating": 11}, {"anime_id": 3, "score": 1}, {"anime_id": 3, "rating": 9}],
+        "profile": {"gender": "male", "age": 3},
+        "top_k": 0,
+        "objective": "best",
+        "explain": 1,
+    }
+    [found] = Body(item, toy, Limits()).items
+    assert isinstance(found, InvalidQuery)
+    assert [fault.field for fault in found.faults] == [
+        *("user", "users", "candidate_ids[1]", "candidate_ids[3]"),
+        *("history[0]", "history[1].anime_id", "history[1].rating", "history[2].score"),
+        *("user_id", "profile.age", "profile.gender", "objective", "explain", "top_k"),
+    ]
+    document = json.loads(Body(item, toy, Limits()).write([found]))["error"]
+    assert document["field"] == "user"
+    assert [tuple(fault.values()) for fault in document["faults"]] == list(found.faults)
+
+
+@pytest.mark.parametrize(
+    ("item", "field", "count"),
+    [
+        ({"candidate_ids": [None] * 100}, "candidate_ids[0]", 100),
+        ({"candidate_ids": [None] * 101}, "candidate_ids", 1),
+        ({"history": [None] * 50}, "history[0]", 50),
+        ({"history": [None] * 51}, "history", 1),
+        ({str(i): i for i in range(10**5)}, "0", 10**5),
+        ({"profile": {str(i): i for i in range(10**5)}}, "profile.0", 10**5),
+    ],
+)
+def test_of_very_many_faults_the_first_are_listed_and_the_rest_counted(toy, item, field, count):
+    with pytest.raises(InvalidQuery) as caught:
+        read_query(item, toy.manifest.profile, Limits(candidates=100, history=50))
+    assert caught.value.field == field
+    if count > 1:
+        assert caught.value.faults[20:] == (("request", f"has {count - 20} more faults"),)
+    else:
+        assert len(caught.value.faults) == 1
 
 
 def test_a_ranking_is_written_with_titles_and_every_digit(toy, engine):
@@ -89,9 +135,14 @@ def test_a_ranking_is_written_with_titles_and_every_digit(toy, engine):
     document = json.loads(json.dumps(write_ranking(ranking, toy)))
     assert [entry["anime_id"] for entry in document["ranking"]] == ranking.anime_ids.tolist()
     assert [np.float32(entry["score"]) for entry in document["ranking"]] == ranking.scores.tolist()
-    assert {entry["title"] for entry in document["ranking"]} == {"Title 3 ・ 題", "Title 9 ・ 題"}
+    assert {(entry["title"], entry["genres"]) for entry in document["ranking"]} == {
+        ("Title 3 ・ 題", "Action"),
+        ("Title 9 ・ 題", "Action, Sci-Fi"),
+    }
     assert document["unknown_candidates"] == [4]
+    assert document["unknown_history"] == []
     assert document["familiarity"] == "known"
+    assert document["history_size"] == len(toy.histories.of(10)[0])
     assert document["model_version"] == "1"
     assert not {"reasons", "rest"} & document["ranking"][0].keys()
 
@@ -124,12 +175,12 @@ def test_reasons_are_written_by_their_names_and_add_up_to_the_wide_score(toy, en
     "content", [b"", b"{", "nonsense", b"\xff\xfe", b"[" * 100_000, 5, None, b"\0" * 16]
 )
 def test_a_body_that_is_nothing_we_read_is_one_item_that_is_wrong(toy, content):
-    [item] = Body(content, toy).items
+    [item] = Body(content, toy, Limits()).items
     assert isinstance(item, InvalidQuery)
 
 
 def test_an_object_is_answered_by_an_object_and_a_list_by_a_list(toy, engine):
     for content, kind in ((b"{}", dict), (b"[{}]", list), ([{}, {}], list), ("{}", dict)):
-        body = Body(content, toy)
+        body = Body(content, toy, engine.limits)
         assert isinstance(json.loads(body.write(engine.rank(body.items))), kind)
-    assert Body([], toy).write([]) == b"[]"
+    assert Body([], toy, engine.limits).write([]) == b"[]"

@@ -36,6 +36,8 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found.anime_ids, expected.anime_ids)
         np.testing.assert_array_equal(found.scores, expected.scores)
         np.testing.assert_array_equal(found.unknown_candidates, expected.unknown_candidates)
+    else:
+        assert found.faults == expected.faults
 
 
 def test_its_python_has_nothing_of_this_repository(bare_python, tmp_path):
@@ -56,12 +58,16 @@ def test_json_is_answered_as_by_the_engine(torchserve, bundle, onnx_engine):
 
 def test_a_list_is_answered_by_a_list_with_errors_in_their_places(torchserve, bundle):
     good = {"candidate_ids": some(bundle, 0, 1)}
-    reply = post(torchserve, [good, {"top_k": 0}, {"nonsense": 1}, {}])
+    bad = {"nonsense": 1, "candidate_ids": [], "history": [{"anime_id": 1, "rating": 0}]}
+    reply = post(torchserve, [good, {"top_k": 0}, bad, {}])
     assert reply.status_code == 200
     answers = reply.json()
     assert len(answers[0]["ranking"]) == 2
     assert answers[1]["error"]["field"] == "top_k"
     assert answers[2]["error"]["field"] == "nonsense"
+    assert [fault["field"] for fault in answers[2]["error"]["faults"]] == [
+        *("nonsense", "candidate_ids", "history[0].rating")
+    ]
     assert len(answers[3]["ranking"]) == 10
 
 
@@ -83,7 +89,8 @@ def test_a_body_that_is_nothing_we_read_is_a_bad_request(torchserve, body):
 
 
 def test_the_binary_form_is_answered_in_the_binary_form(torchserve, bundle, onnx_engine):
-    batch = [Query(top_k=3), Query(top_k=0), Query(candidate_ids=np.array(some(bundle, 3, 1)))]
+    wrong = Query(candidate_ids=np.arange(0), top_k=0)
+    batch = [Query(top_k=3), wrong, Query(candidate_ids=np.array(some(bundle, 3, 1)))]
     reply = post(torchserve, body=binary.write_queries(batch))
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/octet-stream"
