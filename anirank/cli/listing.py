@@ -1,24 +1,53 @@
 """A reply as a table on a terminal."""
 
+from collections.abc import Iterable
+
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from anirank.client.requests import Request
 from anirank.contract import ranking_pb2 as pb
 
 
-def listing(reply: pb.RankReply, title: str, explain: bool) -> Group:
-    """The ranked anime, with reasons or else genres, and the candidates that nobody knows."""
-    table = Table(title=escape(title), title_justify="left")
-    column = "reasons" if explain else "genres"
-    for heading in ("rank", "anime", "title", column, "predicted score"):
-        table.add_column(heading, justify="left" if heading in ("title", column) else "right")
+def listing(request: Request, reply: pb.RankReply) -> Group:
+    """The ranked anime under who they are for, and the ids that the catalogue does not have.
+
+    Each stands with the reasons, where the request asks for them, or else its genres.
+    """
+    about = "reasons" if request.explain else "genres"
+    table = Table(title=escape(known_by(request, reply)), title_justify="left")
+    table.caption, table.caption_justify = f"ordered by score: {_score(request)}", "left"
+    for heading in ("rank", "anime", "title", about, "score", "predicted rating"):
+        table.add_column(heading, justify="left" if heading in ("title", about) else "right")
     for place, anime in enumerate(reply.ranking, start=1):
-        about = "\n".join(map(because, anime.reasons)) if explain else anime.genres
-        row = (str(place), str(anime.anime_id), anime.title, about, f"{anime.rating:.2f}")
-        table.add_row(*map(escape, row))
-    unknown = ", ".join(map(str, reply.unknown_candidates))
-    return Group(table, *([f"not in the catalogue: {unknown}"] if unknown else []))
+        table.add_row(
+            *(str(place), str(anime.anime_id), escape(anime.title)),
+            escape("\n".join(map(because, anime.reasons)) if request.explain else anime.genres),
+            *(f"{anime.score:.2f}", f"{anime.rating:.2f}"),
+        )
+    return Group(
+        table,
+        *_unknown("not in the catalogue", reply.unknown_candidates),
+        *_unknown("history not in the catalogue", reply.unknown_history),
+    )
+
+
+def known_by(request: Request, reply: pb.RankReply) -> str:
+    """How the user was known: ``user 7: known, by 63 watched anime``."""
+    given = len({item.anime_id for item in request.history})
+    if given and not reply.history_size and given > len(reply.unknown_history):
+        by = ", without the history given: the model takes none"
+    elif given:
+        some = f"{reply.history_size} of " if reply.history_size < given else ""
+        by = f", by {some}the {given} anime given"
+    else:
+        by = f", by {reply.history_size} watched anime" if reply.history_size else ""
+    if not request.HasField("user_id"):
+        return f"a visitor{by}"
+    if reply.familiarity == pb.FAMILIARITY_KNOWN:
+        return f"user {request.user_id}: known{by}"
+    return f"user {request.user_id} is not known: ranked as a visitor{by}"
 
 
 def because(reason: pb.Reason) -> str:
@@ -29,3 +58,13 @@ def because(reason: pb.Reason) -> str:
     if anime.HasField("rating"):
         return f"because you rated {anime.title} {anime.rating:g}"
     return f"because you watched {anime.title}"
+
+
+def _score(request: Request) -> str:
+    alone = {pb.OBJECTIVE_RATING: "the predicted rating", pb.OBJECTIVE_AFFINITY: "the affinity"}
+    return alone.get(request.objective, "the affinity blended with the predicted rating")
+
+
+def _unknown(what: str, ids: Iterable[int]) -> list[str]:
+    listed = ", ".join(map(str, ids))
+    return [f"{what}: {listed}"] if listed else []

@@ -57,7 +57,7 @@ def rank(
             str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
         ) as client:
             reply = client.answer(request)
-    console.print(listing(reply, f"For user {user}" if user else "For a visitor", explain))
+    console.print(listing(request, reply))
 
 
 def _request(

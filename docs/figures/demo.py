@@ -30,7 +30,7 @@ def main() -> None:
     request = RecommendRequest(user_id=options.user, top_k=options.top, explain=True)
     reply = LocalRanker(options.bundle).answer(request)
     console = Console(record=True, width=COLUMNS, file=StringIO(), highlight=False)
-    console.print(listing(reply, f"For user {options.user}", explain=True))
+    console.print(listing(request, reply))
     picture = FONTS.sub("", console.export_svg(title=command, unique_id="demo"))
     options.picture.write_text(picture, encoding="utf-8")
 

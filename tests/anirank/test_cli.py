@@ -117,4 +117,4 @@ def test_the_serving_core_needs_neither_torch_nor_pandas(bundle_dir: Path) -> No
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "predicted score" in done.stdout
+    assert f"user {USER}" in done.stdout
