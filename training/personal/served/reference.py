@@ -8,6 +8,7 @@ import copy
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -40,32 +41,32 @@ class PersonalReference:
     @torch.inference_mode()
     def answer(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """`rating`, `affinity`, `wide`: [B, N] in the reference's type; `known`: bool[B, N]."""
-        rows = [self._row(inputs, at) for at in range(len(inputs["user_id"]))]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-    def _row(self, inputs: Inputs, at: int) -> dict[str, np.ndarray]:
-        history = self._history(inputs["history_ids"][at], inputs["history_ratings"][at])
-        user, profiles = self._user(inputs["user_id"][at], inputs["profile"][at])
-        encoded = self._network.encode(history, user, profiles, self._anime)
+        asked = (inputs["history_ids"], inputs["history_ratings"])
+        history = self._histories([self._history(*one) for one in zip(*asked, strict=True)])
+        asked = (inputs["user_id"], inputs["profile"])
+        users, profiles = zip(*map(self._user, *asked), strict=True)
+        # All users at once: what the network makes of the whole catalogue is made once for them.
+        encoded = self._network.encode(history, torch.cat(users), torch.cat(profiles), self._anime)
         wide = self._model.wide(history)
-        logits = self._network.logits(encoded)
-        size = history.length + 1
+        size = (history.length + 1).unsqueeze(1)
         weight = self._model.mix.deep * size + ALONE / size
-        affinity = (wide + weight.unsqueeze(1) * logits.exp())[0]
-        if not history.length:
-            affinity = affinity + POPULAR * self._model.share.to(self._dtype)
-        columns = self._anime_index.get_indexer(inputs["candidate_ids"][at])
-        known = columns >= 0
-        column = torch.from_numpy(np.where(known, columns, 0).astype(np.int64))
-        pair = torch.zeros_like(column)
-        rating = self._network.rating(history, encoded, self._anime, pair, column).clamp(1, 10)
-        nowhere = self._nowhere(history, encoded)
-        return {
-            "rating": np.where(known, rating.numpy(), nowhere),
-            "affinity": np.where(known, affinity[column].numpy(), 0),
-            "wide": np.where(known, wide[0, column].numpy(), 0),
-            "known": known,
-        }
+        affinity = wide + weight * self._network.logits(encoded).exp()
+        affinity[history.length == 0] += POPULAR * self._model.share.to(self._dtype)
+        rows = []
+        for at, candidates in enumerate(inputs["candidate_ids"]):
+            columns = self._anime_index.get_indexer(candidates)
+            known = columns >= 0
+            column = torch.from_numpy(np.where(known, columns, 0).astype(np.int64))
+            pair = torch.full_like(column, at)
+            rating = self._network.rating(history, encoded, self._anime, pair, column)
+            row = {
+                "rating": np.where(known, rating.clamp(1, 10), self._nowhere(history, encoded, at)),
+                "affinity": np.where(known, affinity[at, column], 0),
+                "wide": np.where(known, wide[at, column], 0),
+                "known": known,
+            }
+            rows.append(row)
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _user(self, user_id: int, profile: np.ndarray) -> tuple[Tensor, Tensor]:
         """The user's row, int64[1], and profile, [1, T]: stated now, or else stored."""
@@ -76,7 +77,11 @@ class PersonalReference:
         profiles = self._profiles.matrix(stated[None].astype(np.float32))
         return torch.tensor([row]), torch.from_numpy(profiles).to(self._dtype)
 
-    def _history(self, ids: np.ndarray, ratings: np.ndarray) -> History:
+    def _history(
+        self, ids: np.ndarray, ratings: np.ndarray
+    ) -> tuple[int, float, np.ndarray, np.ndarray]:
+        """Of one user: length, offset, and float64[A] each how often an anime was watched and how
+        much it was liked."""
         columns = self._anime_index.get_indexer(ids)
         there = columns >= 0
         columns, ratings = columns[there], ratings[there].astype(np.float64)
@@ -87,27 +92,22 @@ class PersonalReference:
         watched, weighted = np.zeros((2, len(self._expected)))
         np.add.at(watched, columns, 1.0)
         np.add.at(weighted, columns, liked)
+        return len(columns), offset, watched, weighted
 
-        def tensor(values: object) -> Tensor:
-            return torch.tensor(np.asarray(values), dtype=self._dtype)
+    def _histories(self, each: list[tuple[int, float, np.ndarray, np.ndarray]]) -> History:
+        length, offset, watched, liked = (np.array(column) for column in zip(*each, strict=True))
+        crossed = (sp.csr_array(counted) @ self._crosses for counted in (watched, liked))
+        columns = (length, offset, watched, liked, *(cross.toarray() for cross in crossed))
+        return History(*(torch.from_numpy(column).to(self._dtype) for column in columns))
 
-        return History(
-            tensor([len(columns)]),
-            tensor([offset]),
-            tensor(watched[None]),
-            tensor(weighted[None]),
-            tensor(watched[None] @ self._crosses),
-            tensor(weighted[None] @ self._crosses),
-        )
-
-    def _nowhere(self, history: History, encoded: Encoded) -> float:
+    def _nowhere(self, history: History, encoded: Encoded, at: int) -> float:
         """The rating of an anime of which nothing is known: no vector, no crosses, the mean."""
         network, mean = self._network, self._model.expectation.mean
         dim = encoded.rater.shape[1]
-        offset = history.offset[0]
+        offset = history.offset[at]
         appeal = torch.tensor(mean, dtype=self._dtype) - self._model.anime.usual
         zero = torch.zeros((), dtype=self._dtype)
         signals = torch.stack([offset, appeal, zero, zero, zero])
         nothing = torch.zeros(2 * dim, dtype=self._dtype)
-        deep = network.mlp(torch.cat([encoded.rater[0], nothing, signals]))
+        deep = network.mlp(torch.cat([encoded.rater[at], nothing, signals]))
         return float((mean + offset + network.blend(signals) + deep).clamp(1, 10))
