@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from anirank.errors import ExportError
 from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, write_bundle
@@ -24,6 +26,7 @@ from export.onnx_part import agreeing, write_affinity
 from export.parity import Form, Parity, as_form, check, requests
 from export.torchscript_graph import write_torchscript
 from training.folding.served import Served
+from training.loop.progress import SILENT, Stages
 from training.presets import preset_of
 from training.run import Run
 from training.tables.tables import Tables, adult
@@ -39,21 +42,23 @@ class Exported:
     archive: Path
     parity: Parity
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Group:
         table = Table(title="Parity with the training model in float64", title_justify="left")
         table.add_column("form")
         table.add_column("largest difference of a score", justify="right")
         for form, difference in self.parity.largest_difference.items():
             table.add_row(form, f"{difference:.1e}" if difference else "0, bit for bit")
-        table.caption = (
-            f"{self.parity.scores:,} scores in {self.parity.requests} requests, "
-            f"order {self.parity.order}\n{self.folder} and {self.archive}"
-        )
-        table.caption_justify = "left"
-        return table
+        notes = (self.parity.compared(), f"{self.folder} and {self.archive}")
+        return Group(table, *map(Text, notes))
 
 
-def export(run: Run[Any], store: Path, name: str, version: str) -> Exported:
+def export(
+    run: Run[Any],
+    store: Path,
+    name: str,
+    version: str,
+    stages: Stages = SILENT,
+) -> Exported:
     """Make the bundle and the .mar, or nothing.
 
     Raises ExportError where the name or version is not fit for a path or is taken, ParityError
@@ -69,19 +74,22 @@ def export(run: Run[Any], store: Path, name: str, version: str) -> Exported:
     with tempfile.TemporaryDirectory(prefix=f".{version}-", dir=folder.parent) as scratch:
         made = Path(scratch) / "bundle"
         made.mkdir()
-        parity = _write(run, made, name, version)
+        parity = _write(run, made, name, version, stages)
+        stages.begin("packing the .mar")
         archive = pack(made, store, name, version)
         made.rename(folder)
     return Exported(folder, archive, parity)
 
 
-def _write(run: Run[Any], folder: Path, name: str, version: str) -> Parity:
+def _write(run: Run[Any], folder: Path, name: str, version: str, stages: Stages) -> Parity:
+    stages.begin("reading the run")
     tables = run.tables()
-    made = preset_of(run).served(run, tables)
+    made = preset_of(run).served(run, tables, stages)
     manifest = _manifest(run, made, name, version)
-    forms = _write_graphs(made, manifest, folder)
+    forms = _write_graphs(made, manifest, folder, stages)
     batches = requests(tables, made.profiles, run.settings.seed)
-    parity = check(made.exact, made.trained, forms, batches, len(tables.anime))
+    parity = check(made.exact, made.trained, forms, batches, len(tables.anime), stages)
+    stages.begin("writing the tables")
     write_bundle(
         folder,
         replace(manifest, parity=parity.to_dict()),
@@ -113,10 +121,14 @@ def _manifest(run: Run[Any], made: Served, name: str, version: str) -> Manifest:
     )
 
 
-def _write_graphs(made: Served, manifest: Manifest, folder: Path) -> dict[str, Form]:
+def _write_graphs(
+    made: Served, manifest: Manifest, folder: Path, stages: Stages
+) -> dict[str, Form]:
     """Every form of the graph, by its name in the report of parity."""
     columns = len(manifest.profile)
+    stages.begin("writing TorchScript")
     scripted = write_torchscript(made.ranker, columns, folder / TORCHSCRIPT)
+    stages.begin("writing ONNX")
     onnx = write_onnx(made.ranker, columns, folder / ONNX, manifest.described())
     if manifest.uses_history:  # else the affinity is the rating, and has no part of its own
         onnx = agreeing(onnx, write_affinity(folder / ONNX, folder / AFFINITY))

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from anirank.errors import RunError
 from training.folding.served import Served
-from training.loop.progress import Announce, Progress, silently
+from training.loop.progress import SILENT, Progress, Stages
 from training.run import Run, read_config
 from training.settings import Settings
 from training.tables.tables import Tables
@@ -70,7 +70,9 @@ class Preset(ABC, Generic[AnyRun]):
         return self.run.create(folder, settings, tables)
 
     @abstractmethod
-    def trainer(self, run: AnyRun, tables: Tables, device: torch.device) -> Trainer:
+    def trainer(
+        self, run: AnyRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+    ) -> Trainer:
         """What trains the run. Raises RunError where it was begun on other data."""
 
     def train(
@@ -85,29 +87,27 @@ class Preset(ABC, Generic[AnyRun]):
 
         False where a signal ended it before: it can be used as it is, and resumed.
         """
-        with console.status("preparing"):
-            trainer = self.trainer(run, tables, device)
-        if resume:
-            trainer.resume()
         with Progress(console, run.settings.optimisation.epochs) as progress:
+            progress.begin("preparing")
+            trainer = self.trainer(run, tables, device, progress)
+            if resume:
+                trainer.resume()
             return trainer.fit(progress)
 
     @abstractmethod
     def evaluate(
-        self, run: AnyRun, ratings: Path | None = None, announce: Announce = silently
+        self, run: AnyRun, ratings: Path | None = None, stages: Stages = SILENT
     ) -> Figures:
         """Measure a run on its test rows, or on the ratings of a file.
 
         What is measured on the test rows is kept in evaluation.json. Raises RunError and DataError.
         """
 
-    def conclude(self, run: AnyRun, announce: Announce = silently) -> Figures | str:
+    def conclude(self, run: AnyRun, stages: Stages = SILENT) -> Figures | str:
         """What is shown of a run whose training has ended."""
-        return self.evaluate(run, announce=announce)
+        return self.evaluate(run, stages=stages)
 
-    def compare(
-        self, run: AnyRun, ratings: Path | None = None, announce: Announce = silently
-    ) -> Figures:
+    def compare(self, run: AnyRun, ratings: Path | None = None, stages: Stages = SILENT) -> Figures:
         """Measure a run beside the baselines. Raises RunError where its preset has none."""
         raise RunError(f"{run.folder}: {self._of_this_preset('is compared with baselines')}")
 
@@ -118,14 +118,12 @@ class Preset(ABC, Generic[AnyRun]):
         """
         raise RunError(f"{chosen.folder}: {self._of_this_preset('is trained on all ratings')}")
 
-    def report(
-        self, run: AnyRun, output: Path | None = None, announce: Announce = silently
-    ) -> Path:
+    def report(self, run: AnyRun, output: Path | None = None, stages: Stages = SILENT) -> Path:
         """Write the report of a run as one HTML file. Raises RunError where it has none."""
         raise RunError(f"{run.folder}: {self._of_this_preset('has a report')}")
 
     @abstractmethod
-    def served(self, run: AnyRun, tables: Tables) -> Served:
+    def served(self, run: AnyRun, tables: Tables, stages: Stages = SILENT) -> Served:
         """Fold a run into what an export writes down. Raises RunError and DataError."""
 
     def _of_this_preset(self, can: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from anirank.cli import serve
-from anirank.cli.console import console
+from anirank.cli.console import console, stderr
 
 
 def export(
@@ -17,9 +17,12 @@ def export(
 ) -> None:
     """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
     from export.bundle import export
+    from training.loop.progress import Stages
     from training.presets import open_run
 
-    made = export(open_run(run_dir), store, name, version)
+    run = open_run(run_dir)
+    with Stages(stderr) as stages:
+        made = export(run, store, name, version, stages)
     console.print(made)
 
 

@@ -1,13 +1,12 @@
 """`anirank train`, `evaluate` and `report`: runs, whatever their preset."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anirank.cli.console import INTERRUPTED, console
+from anirank.cli.console import INTERRUPTED, console, stderr
 from anirank.errors import RunError
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ def train(
 ) -> None:
     """Train a model; Ctrl-C leaves a run that can be used and continued."""
     from training.loop.device import choose
+    from training.loop.progress import Stages
     from training.presets import preset_of
     from training.tables.preparation import load_or_prepare
 
@@ -84,16 +84,18 @@ def train(
         raise RunError("--refit begins a run; --resume alone continues it")
     chosen_device = choose(device)
     opened = _opened(run_dir, resume, refit, preset, given)
-    tables = load_or_prepare(data)
+    with Stages(stderr) as stages:
+        stages.begin("reading the data")
+        tables = load_or_prepare(data)
     if not resume:
         console.print(tables.refusals)
     run = opened(tables)
     its_preset = preset_of(run)
-    if not its_preset.train(run, tables, chosen_device, console, resume):
+    if not its_preset.train(run, tables, chosen_device, stderr, resume):
         console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
         raise typer.Exit(INTERRUPTED)
-    with _announcing("evaluating") as announce:
-        figures = its_preset.conclude(run, announce)
+    with Stages(stderr) as stages:
+        figures = its_preset.conclude(run, stages)
     console.print(figures)
 
 
@@ -114,13 +116,6 @@ def _opened(
     return lambda tables: of.begin(run_dir, settings, tables)
 
 
-@contextmanager
-def _announcing(what: str) -> Iterator[Callable[[str], None]]:
-    """A status line while something is done, which is told each of its parts."""
-    with console.status(what) as status:
-        yield lambda part: status.update(f"{what}: {part}")
-
-
 def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="A run.")],
     ratings: Annotated[
@@ -131,11 +126,12 @@ def evaluate(
 ) -> None:
     """Measure a run on ratings it was not trained on."""
     from bundles.files import write_text
+    from training.loop.progress import Stages
     from training.presets import open_run, preset_of
 
     run = open_run(run_dir)
-    with _announcing("evaluating") as announce:
-        figures = preset_of(run).evaluate(run, ratings, announce)
+    with Stages(stderr) as stages:
+        figures = preset_of(run).evaluate(run, ratings, stages)
     console.print(figures)
     if json is not None:
         write_text(json, figures.to_json())
@@ -148,9 +144,10 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file: the comparison, plots, and what a few users would be told."""
+    from training.loop.progress import Stages
     from training.presets import open_run, preset_of
 
     run = open_run(run_dir)
-    with _announcing("reporting") as announce:
-        file = preset_of(run).report(run, output, announce)
+    with Stages(stderr) as stages:
+        file = preset_of(run).report(run, output, stages)
     console.print(f"{file}", soft_wrap=True)

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,12 @@ def test_ctrl_c_leaves_a_run_that_can_be_used_and_that_resume_ends_as_if_never_s
     assert len((stopped / "metrics.jsonl").read_text().splitlines()) < EPOCHS
 
     file = tmp_path / "figures.json"
-    assert anirank("evaluate", stopped, "--json", file).returncode == 0
+    evaluated = anirank("evaluate", stopped, "--json", file)
+    assert evaluated.returncode == 0
+    last = "predicting what was held out" if preset == "seed" else "visitors"
+    # What is on its way is told beside what has been asked for.
+    assert re.search(rf"^{last}: \d+\.\d s$", evaluated.stderr, re.MULTILINE)
+    assert f"{last}: " not in evaluated.stdout
     figures = json.loads(file.read_text())
     whole = figures["against"]["Score"] if preset == "seed" else figures["lines"][-1]
     assert whole["rmse"] > 0

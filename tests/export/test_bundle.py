@@ -3,6 +3,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,8 +141,8 @@ def test_an_export_without_parity_leaves_nothing(
     run = trained(tables, seed_settings, tmp_path / "run")
     fold = SeedPreset.served
 
-    def slightly_off(preset: SeedPreset, run: SeedRun, tables: Tables) -> Served:
-        made = fold(preset, run, tables)
+    def slightly_off(preset: SeedPreset, run: SeedRun, tables: Tables, *given: Any) -> Served:
+        made = fold(preset, run, tables, *given)
         made.ranker.get_buffer("anime_wide").add_(1e-3)
         return made
 

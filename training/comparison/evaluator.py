@@ -122,6 +122,11 @@ class Evaluator:
             lists.add(users, scores(users))
         return lists.measured(row)
 
+    @property
+    def steps(self) -> int:
+        """How many `batches` there are."""
+        return -(-len(self.users) // USERS_AT_ONCE)
+
     def batches(self) -> Iterator[np.ndarray]:
         """All users who are asked about, int64[B], some at a time."""
         for start in range(0, len(self.users), USERS_AT_ONCE):

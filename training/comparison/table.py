@@ -13,13 +13,13 @@ from anirank.errors import DataError, RunError
 from training.comparison.baselines import Training, available
 from training.comparison.evaluator import Evaluator, Lists, Row
 from training.comparison.metrics import METRICS
-from training.loop.progress import Announce
+from training.loop.progress import Stages
 from training.splits import Split
 from training.tables.preparation import read_ratings
 from training.tables.tables import Ratings, Tables
 
 # What measures models of one's own, given what was held out.
-Contenders = Callable[[Evaluator, Announce], Iterator[Row]]
+Contenders = Callable[[Evaluator, Stages], Iterator[Row]]
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,21 @@ class HeldOut:
 
 
 def compared(
-    training: Training, held: HeldOut, contenders: Contenders, announce: Announce
+    training: Training, held: HeldOut, contenders: Contenders, stages: Stages
 ) -> list[Row]:
     """A row for each baseline, fitted on the training rows, and for each contender.
 
-    `announce` is told each model's name before its turn.
+    `stages` is told each model's name before its turn.
     """
     evaluator = Evaluator(
         training.tables, training.parts, held.ratings, training.expectation, held.listed
     )
-    return [*_baselines(training, evaluator, announce), *contenders(evaluator, announce)]
+    return [*_baselines(training, evaluator, stages), *contenders(evaluator, stages)]
 
 
-def _baselines(training: Training, evaluator: Evaluator, announce: Announce) -> Iterator[Row]:
+def _baselines(training: Training, evaluator: Evaluator, stages: Stages) -> Iterator[Row]:
     for name, fitted in available().items():
-        announce(name)
+        stages.begin(name, evaluator.steps)
         baseline, row = fitted(training), Row(name)
         predicted = baseline.ratings(evaluator.history, *evaluator.pairs)
         if predicted is not None:
@@ -128,4 +128,5 @@ def _baselines(training: Training, evaluator: Evaluator, announce: Announce) -> 
             if scores is None:
                 break
             lists.add(users, scores)
+            stages.step()
         yield lists.measured(row)

@@ -15,21 +15,20 @@ from training.comparison.conclusions import HISTORY, NOTHING, WHOLE, remarks
 from training.comparison.evaluator import Evaluator, Lists, Row
 from training.comparison.table import Comparison, HeldOut, compared
 from training.interactions.interactions import Interactions
-from training.loop.progress import Announce, silently
+from training.loop.progress import SILENT, Stages
 from training.personal.mix import Mix
 from training.personal.model import PersonalModel, Scores
 from training.personal.run import PersonalRun
 
 
-def compare(
-    run: PersonalRun, ratings: Path | None = None, announce: Announce = silently
-) -> Comparison:
+def compare(run: PersonalRun, ratings: Path | None = None, stages: Stages = SILENT) -> Comparison:
     """The run's model and the baselines, all fitted on the run's training rows.
 
     Tried on the run's test rows, or on the ratings of a file that are not known already. What is
-    compared on the test rows is also kept in evaluation.json. `announce` is told each model's name
+    compared on the test rows is also kept in evaluation.json. `stages` is told each model's name
     before its turn. Raises RunError and DataError.
     """
+    stages.begin("reading the run")
     tables = run.tables()
     parts = run.parts(tables)
     if ratings is None and not len(parts.test):
@@ -40,7 +39,7 @@ def compare(
     else:
         held = HeldOut.of_file(ratings, tables, parts)
     training = Training(tables, parts, model.expectation, held.listed, run.settings.seed)
-    rows = compared(training, held, partial(_contenders, model), announce)
+    rows = compared(training, held, partial(_contenders, model), stages)
     comparison = Comparison(
         run=run.folder.name,
         rows=held.described,
@@ -60,16 +59,17 @@ def compare(
     return comparison
 
 
-def _contenders(model: PersonalModel, evaluator: Evaluator, announce: Announce) -> Iterator[Row]:
+def _contenders(model: PersonalModel, evaluator: Evaluator, stages: Stages) -> Iterator[Row]:
     """The model whole and in its parts, and what it is worth to visitors."""
     user, anime = evaluator.pairs
     mix = model.mix
     if mix.genres:
-        announce("wide without genres")
+        stages.begin("wide without genres", evaluator.steps)
         with _mixed(model, replace(mix, genres=0.0)):
             scored = model.scores(evaluator.history, evaluator.users)
-            yield from _lists(evaluator, scored, {"wide without genres": lambda each: each.wide})
-    announce("wide and deep")
+            without = {"wide without genres": lambda each: each.wide}
+            yield from _lists(evaluator, scored, without, stages)
+    stages.begin("wide and deep", evaluator.steps)
     scored = model.scores(evaluator.history, evaluator.users)
     wide, deep, both, whole = _lists(
         evaluator,
@@ -80,17 +80,19 @@ def _contenders(model: PersonalModel, evaluator: Evaluator, announce: Announce) 
             "wide and deep": lambda each: each.affinity,
             WHOLE: lambda each: each.score,
         },
+        stages,
     )
     if not mix.deep:  # what the mix leaves out is still to be seen
+        stages.begin("deep alone", evaluator.steps)
         with _mixed(model, replace(mix, deep=1.0, beta=0.0)):
             scored = model.scores(evaluator.history, evaluator.users)
             alone = {"deep alone": lambda each: each.affinity - each.wide}
-            [deep] = _lists(evaluator, scored, alone)
+            [deep] = _lists(evaluator, scored, alone, stages)
     yield from (wide, deep, both)
     yield evaluator.ratings(whole, model.ratings(evaluator.history, user, anime))
-    announce("visitors")
+    stages.begin("visitors", evaluator.steps)
     scored = model.scores(evaluator.history, evaluator.users, strangers=True)
-    [line] = _lists(evaluator, scored, {HISTORY: lambda each: each.score})
+    [line] = _lists(evaluator, scored, {HISTORY: lambda each: each.score}, stages)
     yield evaluator.ratings(line, model.ratings(evaluator.history, user, anime, strangers=True))
     yield _of_nobody(model, evaluator, anime)
 
@@ -114,11 +116,15 @@ def _mixed(model: PersonalModel, mix: Mix) -> Iterator[None]:
 
 
 def _lists(
-    evaluator: Evaluator, scored: Iterator[Scores], read: dict[str, Callable[[Scores], np.ndarray]]
+    evaluator: Evaluator,
+    scored: Iterator[Scores],
+    read: dict[str, Callable[[Scores], np.ndarray]],
+    stages: Stages,
 ) -> list[Row]:
     """A line for each way to read the scores, all in one pass."""
     lists = {name: Lists(evaluator) for name in read}
     for each in scored:
         for name, of in read.items():
             lists[name].add(each.users, of(each))
+        stages.step()
     return [each.measured(Row(name)) for name, each in lists.items()]

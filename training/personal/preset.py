@@ -11,7 +11,7 @@ from training.comparison.conclusions import HISTORY, NOTHING, WHOLE
 from training.comparison.report import About, write_report
 from training.comparison.table import Comparison
 from training.folding.served import Served, profile_fields
-from training.loop.progress import Announce, silently
+from training.loop.progress import SILENT, Stages
 from training.personal.comparison import compare
 from training.personal.features.content import Content
 from training.personal.features.profiles import Profiles
@@ -45,27 +45,29 @@ class PersonalPreset(Preset[PersonalRun]):
     defaults = PERSONAL
     run = PersonalRun
 
-    def trainer(self, run: PersonalRun, tables: Tables, device: torch.device) -> PersonalTrainer:
+    def trainer(
+        self, run: PersonalRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+    ) -> PersonalTrainer:
         """Fits the crosses first, which takes a while."""
-        return PersonalTrainer(run, tables, device)
+        return PersonalTrainer(run, tables, device, stages)
 
     def evaluate(
-        self, run: PersonalRun, ratings: Path | None = None, announce: Announce = silently
+        self, run: PersonalRun, ratings: Path | None = None, stages: Stages = SILENT
     ) -> Comparison:
         """Its evaluation is the comparison."""
-        return compare(run, ratings, announce)
+        return compare(run, ratings, stages)
 
     def compare(
-        self, run: PersonalRun, ratings: Path | None = None, announce: Announce = silently
+        self, run: PersonalRun, ratings: Path | None = None, stages: Stages = SILENT
     ) -> Comparison:
         """The model, its parts and the baselines in one table."""
-        return compare(run, ratings, announce)
+        return compare(run, ratings, stages)
 
-    def conclude(self, run: PersonalRun, announce: Announce = silently) -> Comparison | str:
+    def conclude(self, run: PersonalRun, stages: Stages = SILENT) -> Comparison | str:
         """The comparison, where ratings are held out."""
         if run.settings.split_by == "none":
             return "trained on all ratings; the figures are those of the run it came from"
-        return compare(run, announce=announce)
+        return compare(run, stages=stages)
 
     def refit(self, chosen: PersonalRun, folder: Path, tables: Tables) -> PersonalRun:
         """Begin a run in `folder` with the settings, the mix and the figures of `chosen`.
@@ -88,32 +90,34 @@ class PersonalPreset(Preset[PersonalRun]):
             shutil.copyfile(file, folder / file.name)
         return run
 
-    def report(
-        self, run: PersonalRun, output: Path | None = None, announce: Announce = silently
-    ) -> Path:
+    def report(self, run: PersonalRun, output: Path | None = None, stages: Stages = SILENT) -> Path:
         """Write report.html in the run's folder, unless `output` says where.
 
         The comparison kept in the run is taken, or made where there is none yet.
         """
-        comparison = Comparison.load(run.evaluation_file) or compare(run, announce=announce)
+        comparison = Comparison.load(run.evaluation_file) or compare(run, stages=stages)
+        stages.begin("asking for a few users")
         tables = run.tables()
         showcase = Showcase.of(run, PersonalModel.load(run, tables), tables)
+        ratings, people = showcase.test_ratings(), showcase.people()
+        stages.begin("drawing")
         file = output or run.folder / "report.html"
         write_report(
             file,
             comparison,
             about=_about(run, tables),
             epochs=run.metrics(),
-            ratings=showcase.test_ratings(),
-            people=showcase.people(),
+            ratings=ratings,
+            people=people,
         )
         return file
 
-    def served(self, run: PersonalRun, tables: Tables) -> Served:
+    def served(self, run: PersonalRun, tables: Tables, stages: Stages = SILENT) -> Served:
         """Both parts folded into one graph, and the crosses beside it to take scores apart."""
+        measured = run.evaluation() or json.loads(compare(run, stages=stages).to_json())
+        stages.begin("folding the model")
         model, profiles = PersonalModel.load(run, tables), Profiles.load(run.folder)
         ranker = PersonalRanker(model, profiles, tables)
-        measured = run.evaluation() or json.loads(compare(run).to_json())
         return Served(
             ranker=ranker,
             profile=profile_fields(profiles.genders, profiles.scale),

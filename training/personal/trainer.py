@@ -20,7 +20,7 @@ from anirank.errors import RunError
 from training.interactions.interactions import Interactions
 from training.loop.curves import plot_learning
 from training.loop.interruption import interruptible
-from training.loop.progress import Progress
+from training.loop.progress import SILENT, Progress, Stages
 from training.loop.schedule import learning_rates
 from training.personal.features.content import Content
 from training.personal.features.profiles import Profiles
@@ -42,7 +42,9 @@ CLIP = 5.0  # norm of a gradient
 class PersonalTrainer:
     """A `personal` model on its way through the epochs of a run."""
 
-    def __init__(self, run: PersonalRun, tables: Tables, device: torch.device) -> None:
+    def __init__(
+        self, run: PersonalRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+    ) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
         self.run, self.settings, self.device = run, run.settings, device
@@ -55,7 +57,7 @@ class PersonalTrainer:
         profiles = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
         content.save(run.folder)
         profiles.save(run.folder)
-        self.closed = fit(tables, self.parts.train, content, self.settings, device)
+        self.closed = fit(tables, self.parts.train, content, self.settings, device, stages)
         fitted = self.closed.fitted
         fitted.save(run.crosses_file)
         torch.manual_seed(self.settings.seed)
@@ -117,6 +119,7 @@ class PersonalTrainer:
                         return False
                 self._close_epoch(progress, squares / max(asked, 1))
         if len(self.parts.validation):
+            progress.begin("choosing how the parts add up")
             self._choose_mix()
         return True
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from training.folding.served import Served, profile_fields
-from training.loop.progress import Announce, silently
+from training.loop.progress import SILENT, Stages
 from training.preset import Preset
 from training.seed.encoders import VOCABULARIES, labels
 from training.seed.evaluation import Evaluation, evaluate
@@ -25,18 +25,22 @@ class SeedPreset(Preset[SeedRun]):
     defaults = SEED
     run = SeedRun
 
-    def trainer(self, run: SeedRun, tables: Tables, device: torch.device) -> SeedTrainer:
+    def trainer(
+        self, run: SeedRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+    ) -> SeedTrainer:
         """Keeps the epoch of the lowest validation loss."""
         return SeedTrainer(run, tables, device)
 
     def evaluate(
-        self, run: SeedRun, ratings: Path | None = None, announce: Announce = silently
+        self, run: SeedRun, ratings: Path | None = None, stages: Stages = SILENT
     ) -> Evaluation:
         """The run's errors against its label and against the user's own rating."""
+        stages.begin("predicting what was held out")
         return evaluate(run, ratings)
 
-    def served(self, run: SeedRun, tables: Tables) -> Served:
+    def served(self, run: SeedRun, tables: Tables, stages: Stages = SILENT) -> Served:
         """The folded network; it takes no history, so there is no wide part to take apart."""
+        stages.begin("folding the model")
         encoders = run.encoders()
         side = encoders.side(tables, "user")
         gender = encoders.settings.columns("wide", "user").index("gender")

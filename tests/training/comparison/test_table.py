@@ -13,7 +13,7 @@ from training.comparison.baselines import BASELINES, available
 from training.comparison.conclusions import remarks
 from training.comparison.evaluator import Row
 from training.comparison.table import Comparison
-from training.loop.progress import Progress
+from training.loop.progress import Progress, Stages
 from training.personal.comparison import compare
 from training.personal.run import PersonalRun
 from training.personal.settings import PERSONAL
@@ -49,7 +49,12 @@ def test_whatever_is_held_out_all_models_stand_in_one_table(
     cut: PersonalRun, tables: Tables, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    comparison = compare(cut, announce=told.append)
+
+    class Told(Stages):
+        def begin(self, stage: str, steps: int = 0) -> None:
+            told.append(stage)
+
+    comparison = compare(cut, stages=Told(Console(quiet=True)))
     lines = {line.model: line for line in comparison.lines}
     assert list(lines)[: len(available())] == list(available())
     assert set(available()) < set(told)

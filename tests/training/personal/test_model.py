@@ -47,8 +47,8 @@ def test_a_seed_reproduces_a_run_and_a_stopped_one_ends_alike(
                 signal.raise_signal(signal.SIGINT)
 
     stopped = PersonalRun.create(tmp_path / "run", personal_settings, tables)
-    with CtrlC(Console(quiet=True), 3) as progress:
-        assert not PersonalTrainer(stopped, tables, CPU).fit(progress)
+    with CtrlC(Console(quiet=True), 3) as stopping:
+        assert not PersonalTrainer(stopped, tables, CPU).fit(stopping)
     assert PersonalModel.load(stopped, tables).mix.deep == 0  # can be used as it is
     with pytest.raises(RunError, match="has not ended yet"):
         PersonalPreset().refit(stopped, tmp_path / "refit", tables)

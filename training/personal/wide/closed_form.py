@@ -14,6 +14,7 @@ from torch import Tensor
 
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
+from training.loop.progress import SILENT, Stages
 from training.personal.features.content import Content
 from training.personal.settings import PersonalSettings
 from training.personal.wide.crosses import Crosses
@@ -42,8 +43,10 @@ def fit(
     content: Content,
     settings: PersonalSettings,
     device: torch.device,
+    stages: Stages = SILENT,
 ) -> Fit:
     """Fit on the ratings at `rows`, int64[n]."""
+    stages.begin("fitting the crosses", settings.folds + 1)
     ratings, anime, users = tables.ratings, len(tables.anime), len(tables.users)
     expectation = Expectation.fit(ratings, rows, anime)
     interactions = Interactions.of(ratings, rows, expectation, users)
@@ -53,7 +56,7 @@ def fit(
     )
 
     def crosses(chosen: np.ndarray) -> Crosses:
-        return Crosses.fit(
+        fitted = Crosses.fit(
             interactions.watched[chosen],
             likeness,
             settings.ridge,
@@ -61,6 +64,8 @@ def fit(
             settings.user_exponent,
             device,
         )
+        stages.step()
+        return fitted
 
     rng = np.random.default_rng(settings.seed)
     fold = rng.integers(settings.folds, size=users)
