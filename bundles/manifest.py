@@ -24,11 +24,19 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Users:
+    """What a bundle holds of single users: of how many, and what of each, by name."""
+
+    count: int
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The manifest, checked; `beta` and `mean` are those of the blended score.
 
-    wide: None where the wide part takes no history, and so gives no reasons. files: by name, all
-    files of the bundle but the manifest and its signature.
+    wide: None where the wide part takes no history, and so gives no reasons. users: None where the
+    bundle does not say. files: by name, all files of the bundle but the manifest and its signature.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Manifest:
     wide: Wide | None
     parity: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    users: Users | None = None
     files: Mapping[str, Listed] = field(default_factory=dict)
 
     @staticmethod
@@ -100,6 +109,7 @@ class Manifest:
             "libraries": self.libraries,
             "graph": {"uses_history": self.uses_history, **graph.signature()},
             "wide": None if self.wide is None else self.wide.declared(),
+            **({} if self.users is None else {"users": asdict(self.users)}),
             "parity": self.parity,
             "metrics": self.metrics,
             "files": {name: asdict(listed) for name, listed in self.files.items()},
@@ -127,8 +137,15 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         wide=None if content["wide"] is None else read_wide(content["wide"]),
         parity=dict(content["parity"]),
         metrics=dict(content["metrics"]),
+        users=_users(content["users"]) if "users" in content else None,
         files={_inside(name): _listed(entry) for name, entry in content["files"].items()},
     )
+
+
+def _users(declared: dict[str, Any]) -> Users:
+    if not all(isinstance(name, str) for name in declared["fields"]):
+        raise TypeError(f"users has fields {declared['fields']!r}, should be texts")
+    return Users(int(declared["count"]), tuple(declared["fields"]))
 
 
 def _text(content: dict[str, Any], key: str) -> str:

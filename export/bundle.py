@@ -19,7 +19,7 @@ from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, write_bundle
 from bundles.catalogue import Catalogue
 from bundles.graph import OUTPUTS
 from bundles.histories import Histories
-from bundles.manifest import Manifest
+from bundles.manifest import Manifest, Users
 from export.archive import pack
 from export.onnx_graph import write_onnx
 from export.onnx_part import agreeing, write_affinity
@@ -36,11 +36,12 @@ LIBRARIES = ("torch", "onnx", "onnxscript", "numpy")
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export made."""
+    """What an export made, and what it tells of users."""
 
     folder: Path
     archive: Path
     parity: Parity
+    users: Users
 
     def __rich__(self) -> Group:
         table = Table(title="Parity with the training model in float64", title_justify="left")
@@ -48,8 +49,17 @@ class Exported:
         table.add_column("largest difference of a score", justify="right")
         for form, difference in self.parity.largest_difference.items():
             table.add_row(form, f"{difference:.1e}" if difference else "0, bit for bit")
-        notes = (self.parity.compared(), f"{self.folder} and {self.archive}")
+        notes = (self.parity.compared(), self._told(), f"{self.folder} and {self.archive}")
         return Group(table, *map(Text, notes))
+
+    def _told(self) -> str:
+        if not self.users.count:
+            return "Holds nothing of single users."
+        *others, last = self.users.fields
+        return (
+            f"Whoever has these files has of {self.users.count:,} users: {', '.join(others)} and "
+            f"{last}. --no-users leaves them out."
+        )
 
 
 def export(
@@ -57,10 +67,12 @@ def export(
     store: Path,
     name: str,
     version: str,
+    users: bool = True,
     stages: Stages = SILENT,
 ) -> Exported:
     """Make the bundle and the .mar, or nothing.
 
+    users: whether they hold what is known of single users; else everybody is a new user to them.
     Raises ExportError where the name or version is not fit for a path or is taken, ParityError
     where the forms of the model disagree, RunError and DataError from the run.
     """
@@ -74,18 +86,22 @@ def export(
     with tempfile.TemporaryDirectory(prefix=f".{version}-", dir=folder.parent) as scratch:
         made = Path(scratch) / "bundle"
         made.mkdir()
-        parity = _write(run, made, name, version, stages)
+        held, parity = _write(run, made, name, version, users, stages)
         stages.begin("packing the .mar")
         archive = pack(made, store, name, version)
         made.rename(folder)
-    return Exported(folder, archive, parity)
+    return Exported(folder, archive, parity, held)
 
 
-def _write(run: Run[Any], folder: Path, name: str, version: str, stages: Stages) -> Parity:
+def _write(
+    run: Run[Any], folder: Path, name: str, version: str, users: bool, stages: Stages
+) -> tuple[Users, Parity]:
     stages.begin("reading the run")
     tables = run.tables()
-    made = preset_of(run).served(run, tables, stages)
-    manifest = _manifest(run, made, name, version)
+    made = preset_of(run).served(run, tables, users, stages)
+    watched = histories(tables if users else tables.without_users())
+    held = _users(made, watched)
+    manifest = _manifest(run, made, name, version, held)
     forms = _write_graphs(made, manifest, folder, stages)
     batches = requests(tables, made.profiles, run.settings.seed)
     parity = check(made.exact, made.trained, forms, batches, len(tables.anime), stages)
@@ -94,14 +110,21 @@ def _write(run: Run[Any], folder: Path, name: str, version: str, stages: Stages)
         folder,
         replace(manifest, parity=parity.to_dict()),
         catalogue(tables.anime),
-        histories(tables),
+        watched,
         made.crosses,
         made.vocabularies,
     )
-    return parity
+    return held, parity
 
 
-def _manifest(run: Run[Any], made: Served, name: str, version: str) -> Manifest:
+def _users(made: Served, watched: Histories) -> Users:
+    """Of whom the graph or the histories hold anything, and what."""
+    count = len(np.union1d(made.users, watched.user_id))
+    stored = [field.name for field in made.profile]
+    return Users(count, ("user_id", *stored, "embedding", "history") if count else ())
+
+
+def _manifest(run: Run[Any], made: Served, name: str, version: str, users: Users) -> Manifest:
     """What can be said of the bundle before its graphs are compared."""
     return Manifest(
         name=name,
@@ -118,6 +141,7 @@ def _manifest(run: Run[Any], made: Served, name: str, version: str) -> Manifest:
         wide=None if made.crosses is None else made.crosses.wide,
         parity={},
         metrics=made.metrics,
+        users=users,
     )
 
 

@@ -123,8 +123,13 @@ class Preset(ABC, Generic[AnyRun]):
         raise RunError(f"{run.folder}: {self._of_this_preset('has a report')}")
 
     @abstractmethod
-    def served(self, run: AnyRun, tables: Tables, stages: Stages = SILENT) -> Served:
-        """Fold a run into what an export writes down. Raises RunError and DataError."""
+    def served(
+        self, run: AnyRun, tables: Tables, users: bool = True, stages: Stages = SILENT
+    ) -> Served:
+        """Fold a run into what an export writes down. Raises RunError and DataError.
+
+        `users`: whether it knows those it was trained on; else everybody is a new user to it.
+        """
 
     def _of_this_preset(self, can: str) -> str:
         return f"is a run of the preset {self.defaults.name}, of which none {can}"

@@ -14,6 +14,14 @@ def export(
     store: serve.Store = serve.DEFAULT.store,
     name: serve.Name = serve.DEFAULT.name,
     version: Annotated[str, typer.Option(help="A new version; versions never change.")] = "1",
+    no_users: Annotated[
+        bool,
+        typer.Option(
+            "--no-users",
+            help="Leave out all that is known of single users, to hand the files out: everybody "
+            "is a new user to them, and is ranked for by the history and profile that are given.",
+        ),
+    ] = False,
 ) -> None:
     """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
     from export.bundle import export
@@ -22,7 +30,7 @@ def export(
 
     run = open_run(run_dir)
     with Stages(stderr) as stages:
-        made = export(run, store, name, version, stages)
+        made = export(run, store, name, version, not no_users, stages)
     console.print(made)
 
 

@@ -33,6 +33,7 @@ def test_it_is_verified_and_both_of_its_graphs_load(folder):
     bundle = Bundle.open(folder)
     assert [bundle.has(name) for name in GRAPHS] == [name != AFFINITY for name in GRAPHS]
     assert bundle.crosses is not None
+    assert bundle.manifest.users is None  # it does not say
     some: Inputs = {
         "user_id": bundle.histories.user_id[:2].copy(),
         "history_ids": np.tile(bundle.catalogue.anime_id[:5], (2, 1)),

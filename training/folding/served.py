@@ -23,14 +23,15 @@ class Reference(Protocol):
 class Served:
     """The graph, what it is held to, and what the manifest says of it.
 
-    `profile`: the fields a request may state; `profiles`: float32[U, P], what is stored of each
-    user; `exact`, `trained`: the training model in float64 and as trained; `beta`, `mean`: of the
-    ranking score; `crosses`: None where the graph does not look at the history;
-    `vocabularies`: values by column.
+    `profile`: the fields a request may state; `users`: int64[K], ids of those whom the graph knows;
+    `profiles`: float32[U, P], those of all users of the data; `exact`, `trained`: the training
+    model in float64 and as trained; `beta`, `mean`: of the ranking score; `crosses`: None where the
+    graph does not look at the history; `vocabularies`: values by column.
     """
 
     ranker: nn.Module
     profile: tuple[ProfileField, ...]
+    users: np.ndarray
     profiles: np.ndarray
     exact: Reference
     trained: Reference

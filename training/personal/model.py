@@ -1,5 +1,6 @@
 """What the `personal` preset learnt: crosses, network, and how their answers add up."""
 
+import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -70,6 +71,12 @@ class PersonalModel:
             first = str(error).splitlines()[-1].strip()
             raise RunError(f"{run.folder}: does not fit together: {first}") from None
         return cls(network.eval(), fitted, anime, stated, mix)
+
+    def without_users(self) -> "PersonalModel":
+        """The same model, to which everybody is a new user."""
+        model = copy.copy(self)
+        model.users = np.zeros_like(self.users)
+        return model
 
     def wide(self, history: History) -> Tensor:
         """The wide part of the affinity, [B, A]."""

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from anirank.errors import RunError
@@ -112,15 +113,21 @@ class PersonalPreset(Preset[PersonalRun]):
         )
         return file
 
-    def served(self, run: PersonalRun, tables: Tables, stages: Stages = SILENT) -> Served:
+    def served(
+        self, run: PersonalRun, tables: Tables, users: bool = True, stages: Stages = SILENT
+    ) -> Served:
         """Both parts folded into one graph, and the crosses beside it to take scores apart."""
         measured = run.evaluation() or json.loads(compare(run, stages=stages).to_json())
         stages.begin("folding the model")
         model, profiles = PersonalModel.load(run, tables), Profiles.load(run.folder)
+        if not users:
+            model = model.without_users()
         ranker = PersonalRanker(model, profiles, tables)
+        known = tables.users["user_id"].to_numpy(np.int64)[model.users > 0]
         return Served(
             ranker=ranker,
             profile=profile_fields(profiles.genders, profiles.scale),
+            users=known,
             profiles=profiles.stated(tables.users),
             exact=PersonalReference(model, profiles, tables, torch.float64),
             trained=PersonalReference(model, profiles, tables, torch.float32),

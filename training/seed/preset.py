@@ -38,22 +38,28 @@ class SeedPreset(Preset[SeedRun]):
         stages.begin("predicting what was held out")
         return evaluate(run, ratings)
 
-    def served(self, run: SeedRun, tables: Tables, stages: Stages = SILENT) -> Served:
+    def served(
+        self, run: SeedRun, tables: Tables, users: bool = True, stages: Stages = SILENT
+    ) -> Served:
         """The folded network; it takes no history, so there is no wide part to take apart."""
         stages.begin("folding the model")
-        encoders = run.encoders()
+        encoders, known = run.encoders(), tables if users else tables.without_users()
+        vocabularies = json.loads((run.folder / VOCABULARIES).read_text("utf-8"))
+        if not users:
+            del vocabularies["user_id"]
         side = encoders.side(tables, "user")
         gender = encoders.settings.columns("wide", "user").index("gender")
         numbers = encoders.settings.columns("deep", "user")
         return Served(
-            ranker=SeedRanker(run.model(encoders), encoders, tables),
+            ranker=SeedRanker(run.model(encoders), encoders, known),
             profile=profile_fields(encoders.vocabularies["gender"].values, numbers),
+            users=known.users["user_id"].to_numpy(np.int64),
             profiles=np.column_stack([side.codes[:, gender], side.deep]).astype(np.float32),
-            exact=SeedReference(run.model(encoders).double(), encoders, tables),
-            trained=SeedReference(run.model(encoders), encoders, tables),
+            exact=SeedReference(run.model(encoders).double(), encoders, known),
+            trained=SeedReference(run.model(encoders), encoders, known),
             beta=0.0,
             mean=float(labels(tables, run.settings, tables.ratings).mean(dtype=np.float64)),
             crosses=None,
-            vocabularies=json.loads((run.folder / VOCABULARIES).read_text("utf-8")),
+            vocabularies=vocabularies,
             metrics=json.loads(evaluate(run).to_json()),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,11 @@ class Tables:
     fingerprint: str
     refusals: Refusals
     source: Source = Source()
+
+    def without_users(self) -> Tables:
+        """The same catalogue, of nobody: no users, and so no ratings."""
+        nothing = self.ratings.at(np.arange(0))
+        return replace(self, users=self.users.iloc[:0], ratings=nothing)
 
     def save(self, folder: Path) -> None:
         """Write the tables to ``folder``, whole or not at all.
