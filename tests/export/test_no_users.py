@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from anime.ranking.v1 import ranking_pb2 as pb
 from rich.console import Console
 
 from anirank.client.requests import recommend_request
 from anirank.client.sync import Client
+from anirank.contract import ranking_pb2 as pb
 from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, Bundle
 from bundles.graph import quiet_torchscript
 from bundles.manifest import Manifest, Users
