@@ -36,6 +36,9 @@ _KINDS = ["Studio", "Works", "Pictures", "Animation", "Production", "Films", "Me
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _SEASONS = ["winter", "spring", "summer", "fall"]
 
+# The dump's lowest ids, and the lowest here whatever the size: examples ask for them.
+OLDEST = (1, 5, 6, 7, 8, 15, 16, 17, 18, 19, 20, 21)
+
 _UNKNOWN = "UNKNOWN"
 _HIGHEST_ID = 55_735  # of the dump, whose ids have gaps
 _ID_GAPS = 2.24  # ids for each anime of the dump
@@ -47,9 +50,9 @@ _COMMUNITY = 73  # members in the real community for each rating in the dump
 class InventedAnime:
     """A invented anime, some of them known to the ratings file alone.
 
-    ``ids``: int64[A], increasing; ``titles``: A of them; ``genres``: bool[A, 21]; ``unseen``:
-    bool[A], not yet aired; ``listed``: bool[A], in the anime file; ``episodes``: int64[A] and
-    ``minutes``: float64[A], the length of one.
+    ``ids``: int64[A], increasing, the first of them ``OLDEST``; ``titles``: A of them; ``genres``:
+    bool[A, 21]; ``unseen``: bool[A], not yet aired; ``listed``: bool[A], in the anime file;
+    ``episodes``: int64[A] and ``minutes``: float64[A], the length of one.
     """
 
     ids: npt.NDArray[np.int64]
@@ -66,15 +69,18 @@ class InventedAnime:
         """``count`` anime for the file and ``orphans`` more that only the ratings name."""
         total = count + orphans
         span = max(_HIGHEST_ID, int(_ID_GAPS * total))
-        ids = np.sort(rng.choice(span, total, replace=False)) + 1
-        unseen = rng.random(total) < 0.012
+        newer = rng.choice(span - OLDEST[-1], total - len(OLDEST), replace=False)
+        ids = np.concatenate([OLDEST, np.sort(newer) + OLDEST[-1] + 1])
+        old = np.isin(ids, OLDEST)
+        unseen = ~old & (rng.random(total) < 0.012)
         listed = np.ones(total, dtype=np.bool_)
-        listed[rng.choice(np.flatnonzero(~unseen), orphans, replace=False)] = False
+        listed[rng.choice(np.flatnonzero(~unseen & ~old), orphans, replace=False)] = False
         commonness = 1 / np.arange(1, len(_GENRES) + 1) ** 0.6
         genres = np.zeros((total, len(_GENRES)), dtype=np.bool_)
         for _ in range(3):  # the same one may come twice: one to three genres each
             drawn = rng.choice(len(_GENRES), total, p=commonness / commonness.sum())
             genres[np.arange(total), drawn] = True
+        genres[old, _GENRES.index(_HENTAI)] = False  # what is for adults is left out of lists
         types = rng.choice(_TYPES, total, p=_TYPE_SHARES)
         series = np.isin(types, ["TV", "ONA"])
         episodes = np.where(series, rng.choice([11, 12, 13, 24, 25, 26, 50], total), 1)

@@ -25,6 +25,7 @@ HISTOGRAM = [98069, 132092, 233675, 562822, 1379480, 2766482, 5452152, 6060484, 
 
 _TASTE_SHARPNESS = 6.0  # how far a taste outweighs popularity
 _ZIPF_EXPONENT = 1.05
+_FAME = 2.0  # what the famous have before others, whose fame has a standard deviation of 1.4
 # Standard deviations of the parts of a rating, before it is cut into ten.
 _MILDNESS, _QUALITY, _FIT, _NOISE = 0.5, 0.45, 0.6, 0.45
 _FIT_SPREAD = 0.3  # standard deviation of taste times factors over what is watched
@@ -52,9 +53,13 @@ class Community:
         cls,
         genres: npt.NDArray[np.bool_],
         unseen: npt.NDArray[np.bool_],
+        famous: npt.NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> Community:
-        """A community for anime of ``genres``: bool[A, G]; none watches ``unseen``: bool[A]."""
+        """A community for anime of ``genres``: bool[A, G].
+
+        None watches ``unseen``: bool[A]; many watch ``famous``: bool[A].
+        """
         of_genre = rng.standard_normal((genres.shape[1], FACTORS), dtype=np.float32)
         own = rng.standard_normal((len(genres), FACTORS), dtype=np.float32)
         factors = _unit(_unit(genres.astype(np.float32) @ of_genre) + 0.6 * _unit(own))
@@ -64,7 +69,7 @@ class Community:
         shares = rng.dirichlet(np.ones(3), TASTES).astype(np.float32)
         tastes = _unit(np.einsum("tgf,tg->tf", liked, shares))
         quality = rng.standard_normal(len(genres), dtype=np.float32)
-        popularity = _popularity(quality, unseen, rng)
+        popularity = _popularity(quality, unseen, famous, rng)
         weights = np.exp(_TASTE_SHARPNESS * (tastes @ factors.T).astype(np.float64)) * popularity
         running = np.cumsum(weights, axis=1)
         running /= running[:, -1:]
@@ -156,9 +161,12 @@ def lengths(users: int, total: int, most: int, rng: np.random.Generator) -> npt.
 
 
 def _popularity(
-    quality: Floats, unseen: npt.NDArray[np.bool_], rng: np.random.Generator
+    quality: Floats,
+    unseen: npt.NDArray[np.bool_],
+    famous: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
-    fame = quality + rng.standard_normal(len(quality))
+    fame = quality + rng.standard_normal(len(quality)) + _FAME * famous
     order = np.empty(len(quality))
     order[np.argsort(-fame)] = np.arange(len(quality))
     weights = np.where(unseen, 0.0, (order + 10) ** -_ZIPF_EXPONENT)

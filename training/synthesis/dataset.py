@@ -16,14 +16,14 @@ import pyarrow as pa
 from anirank.errors import DataError
 from bundles import files
 from training.synthesis import user_details
-from training.synthesis.anime import InventedAnime
+from training.synthesis.anime import OLDEST, InventedAnime
 from training.synthesis.community import Community, cuts, lengths
 from training.synthesis.titles import usernames
 from training.tables.preparation import ANIME_FILE, RATINGS_FILE, SYNTHETIC_FILE, USERS_FILE
 from training.tables.tables import Ratings
 
-KNOWN_USER = 366396  # always present, with a history worth recommending from
-KNOWN_HISTORY = 20  # ratings that this user has at least
+KNOWN_USERS = (366396, 1202590)  # always present, with histories worth recommending from
+KNOWN_HISTORY = 20  # ratings that each of them has at least
 
 _FEWEST_USERS, _FEWEST_ANIME = 20, 40
 _MOST_USERS = 30_000_000  # ids with gaps then still fit the served graph's id table
@@ -58,15 +58,17 @@ def synthesise(
 
     ``users`` and ``anime`` are the rows of their files, ``ratings`` those of the ratings file,
     distinct pairs, some of users and anime that the other files do not list. Of up to 10,000
-    users 80% rate, of 100,000 or more 37%, as in the dump. The same arguments give the same
-    bytes. DataError if the sizes cannot be met or the folder cannot be written.
+    users 80% rate, of 100,000 or more 37%, as in the dump. Whatever the size, the anime have the
+    ids of ``OLDEST``, much watched, and the users those of ``KNOWN_USERS``. The same arguments
+    give the same bytes. DataError if the sizes cannot be met or the folder cannot be written.
     """
     _check_sizes(users, anime, ratings)
     folder = Path(folder)
     seeds = np.random.SeedSequence(seed).spawn(5)
     catalogue_rng, taste_rng, user_rng, file_rng = map(np.random.default_rng, seeds[:4])
     catalogue = InventedAnime.invent(anime, round(_ORPHAN_ANIME * anime), catalogue_rng)
-    community = Community.invent(catalogue.genres, catalogue.unseen, taste_rng)
+    famous = np.isin(catalogue.ids, OLDEST)
+    community = Community.invent(catalogue.genres, catalogue.unseen, famous, taste_rng)
     everyone = _everyone(users, ratings, int((~catalogue.unseen).sum()), user_rng)
     rated = _rate(community, everyone, seeds[4])
     try:
@@ -86,7 +88,7 @@ def _check_sizes(users: int, anime: int, ratings: int) -> None:
         raise DataError(f"{users} users: from {_FEWEST_USERS} to {_MOST_USERS} can be invented")
     if anime < _FEWEST_ANIME:
         raise DataError(f"{anime} anime: at least {_FEWEST_ANIME} are needed")
-    fewest, most = users + KNOWN_HISTORY, users * anime // 2
+    fewest, most = users + KNOWN_HISTORY * len(KNOWN_USERS), users * anime // 2
     if not fewest <= ratings <= most:
         raise DataError(
             f"{ratings} ratings: {users} users and {anime} anime take {fewest} to {most}"
@@ -103,16 +105,18 @@ def _everyone(users: int, ratings: int, seen: int, rng: np.random.Generator) -> 
     orphans = max(1, round(_ORPHAN_USERS * raters))
     total = users + orphans
     span = max(_HIGHEST_USER_ID, int(_ID_GAPS * total))
-    others = np.sort(rng.choice(span - 1, total - 1, replace=False)) + 1
-    others[others >= KNOWN_USER] += 1
-    known = int(np.searchsorted(others, KNOWN_USER))
-    ids = np.insert(others, known, KNOWN_USER)
-    rest = rng.permutation(np.delete(np.arange(total), known))[: raters - 1]
+    others = rng.choice(span - len(KNOWN_USERS), total - len(KNOWN_USERS), replace=False) + 1
+    for user in KNOWN_USERS:  # in rising order: each is left out of what was drawn
+        others[others >= user] += 1
+    ids = np.sort(np.append(others, KNOWN_USERS))
+    known = np.searchsorted(ids, KNOWN_USERS)
+    rest = rng.permutation(np.delete(np.arange(total), known))[: raters - len(known)]
     listed = np.ones(total, dtype=np.bool_)
     listed[rest[:orphans]] = False
     own = min(most, max(KNOWN_HISTORY, ratings // raters))
     rows = np.append(rest, known)
-    lists = np.append(lengths(raters - 1, ratings - own, most, rng), own)
+    others_own = lengths(len(rest), ratings - len(known) * own, most, rng)
+    lists = np.append(others_own, np.full(len(known), own))
     order = np.argsort(rows)
     names = user_details.quoted(usernames(total, rng))
     return _Users(ids, names, listed, rows[order], lists[order])

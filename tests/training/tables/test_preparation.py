@@ -9,7 +9,7 @@ from anirank.errors import DataError
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import load_or_prepare, prepare, read_ratings
 from training.tables.refusals import Refusals
-from training.tables.tables import Source, Tables
+from training.tables.tables import Source, Tables, adult
 
 ANIME = "anime-dataset-2023.csv"
 USERS = "users-details-2023.csv"
@@ -158,7 +158,7 @@ def test_synthetic_data_are_told_by_any_file_as_it_was_written(data: Path, tmp_p
     assert prepare(data).source == Source("data", synthetic=False)
 
 
-def test_synthetic_files_have_the_quirks_and_user_366396(synthetic: Path, tables: Tables) -> None:
+def test_synthetic_files_have_the_quirks(synthetic: Path, tables: Tables) -> None:
     anime = (synthetic / ANIME).read_text("utf-8")
     for quirk in ("UNKNOWN", "Unknown", "Not available", " to ?", " sec", "0.0", '""'):
         assert quirk in anime, quirk
@@ -166,8 +166,28 @@ def test_synthetic_files_have_the_quirks_and_user_366396(synthetic: Path, tables
         assert any("\n" in row["Synopsis"] for row in csv.DictReader(file))
     for reason in ("orphan user", "orphan anime"):
         assert tables.refusals.count(SCORES, reason) > 0, reason
-    row = tables.users.index[tables.users["user_id"] == 366396][0]
-    assert (tables.ratings.user_row == row).sum() >= 20
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("users", "anime", "ratings"), [(20, 40, 60), (80, 60, 1_500), (2_000, 1_000, 100_000)]
+)
+def test_synthetic_data_of_any_size_holds_what_the_examples_ask_for(
+    users: int, anime: int, ratings: int, seed: int, tmp_path: Path
+) -> None:
+    synthesise(tmp_path, users=users, anime=anime, ratings=ratings, seed=seed)
+    tables = prepare(tmp_path)
+    oldest = [1, 5, 6, 7, 8, 15, 16, 17, 18, 19, 20, 21]
+    assert tables.anime["anime_id"].tolist()[:12] == oldest
+    assert not adult(tables.anime)[:12].any()  # they may stand in any list
+    watched = np.bincount(tables.ratings.anime_row, minlength=anime)
+    assert (watched[:12] >= ratings // anime // 3).all()  # enough to tell something
+    for user in (366396, 1202590):
+        [row] = tables.users.index[tables.users["user_id"] == user]
+        assert (
+            tables.ratings.user_row == row
+        ).sum() > 15  # of 20 or more, less those of orphan anime
+    assert len(tables.users) == users
 
 
 def test_synthetic_ratings_can_be_learnt(tables: Tables) -> None:
