@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from training.comparison.evaluator import Row
 
+DIGITS = 3  # of a figure, behind the point
+SAME = "the same as"
 # The rows that a model of one's own has in a comparison: whole, and as visitors meet it.
 WHOLE, HISTORY, NOTHING = "and the rating", "visitor, history only", "visitor, nothing"
 
@@ -30,7 +32,7 @@ def remarks(
         )
     if "seed, on the rating" in table:
         said.append(
-            "The seed's user columns (mean score, completed, …) were counted by the dump over the "
+            "The seed's user columns, such as the mean score, were counted by the dump over the "
             "held-out ratings too, which flatters it."
         )
     return said
@@ -41,8 +43,8 @@ def _ratings(table: dict[str, Row]) -> Iterator[str]:
     factors = table["matrix factorisation"]["rmse"]
     if ours is not None and bias is not None and factors is not None:
         yield (
-            f"The rating errs by {ours:.3f}: {_less(bias - ours)} than the bias model's, "
-            f"{_less(factors - ours)} than matrix factorisation's."
+            f"The rating errs by {ours:.3f}: {_apart(ours, bias)} the bias model's, "
+            f"{_apart(ours, factors)} matrix factorisation's."
         )
 
 
@@ -50,8 +52,8 @@ def _lists(table: dict[str, Row]) -> Iterator[str]:
     of_all, of_liked = (_gain(table, metric) for metric in ("ndcg", "ndcg_liked"))
     if of_all is not None and of_liked is not None:
         yield (
-            f"NDCG beside EASE's: {of_all:+.1%}; "
-            f"where a rating of 8 or more counts, {of_liked:+.1%}."
+            f"NDCG beside EASE's: {_percent(of_all)}; "
+            f"where a rating of 8 or more counts, {_percent(of_liked)}."
         )
 
 
@@ -60,16 +62,15 @@ def _visitors(table: dict[str, Row]) -> Iterator[str]:
     popular = table["popularity"]["ndcg"]
     if ours and history:
         yield (
-            f"A visitor without an account who brings a history gets {history / ours:.0%} of the "
+            f"A visitor without an account who brings a history gets {history / ours:.1%} of the "
             "NDCG of a known user."
         )
     if nothing is None and popular is not None:
         yield "A visitor of whom nothing is known gets no list: all anime are worth the same."
     if nothing is not None and popular is not None:
-        verdict = "at least" if nothing >= popular else "less than"
         yield (
-            f"A visitor of whom nothing is known gets lists of NDCG {nothing:.3f}: {verdict} "
-            f"popularity's {popular:.3f}."
+            f"A visitor of whom nothing is known gets lists of NDCG {nothing:.3f}: "
+            f"{_beside(nothing, popular)} popularity's {popular:.3f}."
         )
 
 
@@ -92,5 +93,17 @@ def _gain(table: dict[str, Row], metric: str) -> float | None:
     return ours / ease - 1 if ours and ease else None
 
 
-def _less(by: float) -> str:
-    return f"{abs(by):.3f} {'less' if by >= 0 else 'more'}"
+def _beside(one: float, other: float) -> str:
+    """How one figure stands to another: by the digits that are shown, so that both agree."""
+    one, other = round(one, DIGITS), round(other, DIGITS)
+    return SAME if one == other else "more than" if one > other else "less than"
+
+
+def _apart(one: float, other: float) -> str:
+    """The same, and how far apart the two are as they are shown."""
+    by = abs(round(one, DIGITS) - round(other, DIGITS))
+    return f"{by:.{DIGITS}f} {verdict}" if (verdict := _beside(one, other)) != SAME else SAME
+
+
+def _percent(gain: float) -> str:
+    return f"{gain:+.1%}" if round(gain, DIGITS) else "no difference"

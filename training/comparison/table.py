@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from anirank.errors import DataError, RunError
@@ -56,11 +57,14 @@ class Comparison:
 
     def __rich__(self) -> Table:
         title = f"{self.run}: {self.rows}, {self.ratings:,} ratings, lists of {self.listed:,} anime"
-        table = Table(title=title, title_justify="left")
-        table.add_column("model", no_wrap=True)
+        # Without lines between the columns all of them fit 80 characters, and at 60 names fold.
+        table = Table(
+            title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0
+        )
+        table.add_column("model", overflow="fold")
         shown = [metric for metric in METRICS if metric.short is not None]
         for metric in shown:
-            table.add_column(str(metric.short), justify="right", no_wrap=True)
+            table.add_column(str(metric.short), justify="right", min_width=len("0.000"))
         notes = (
             "NDCG at 10 of all held out, and of those rated 8 or more; hit: one of ten at least; "
             "cover: share of the listed anime in anybody's ten. More in the JSON.",

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from anirank.errors import DataError, RunError
 from training.comparison.baselines import BASELINES, available
 from training.comparison.conclusions import remarks
 from training.comparison.evaluator import Row
+from training.comparison.metrics import METRICS
 from training.comparison.table import Comparison
 from training.loop.progress import Progress, Stages
 from training.personal.comparison import compare
@@ -125,15 +127,89 @@ def sentences(
     return remarks(rows, split_by="ratings", dump_aggregates=dump_aggregates, missing=missing)
 
 
-@pytest.mark.parametrize(("nothing", "verdict"), [(0.12, "at least"), (0.08, "less than")])
-def test_it_says_in_words_whether_a_visitor_gets_popularitys_lists(
-    nothing: float, verdict: str
+def rows(model: dict[str, float], baselines: dict[str, float]) -> list[Row]:
+    """A comparison in which every baseline, and every row of the model's own, is equal."""
+    own = ("and the rating", "visitor, history only", "visitor, nothing")
+    return [
+        *(Row(name, dict(baselines)) for name in BASELINES),
+        *(Row(name, dict(model)) for name in own),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ndcg", "popular", "said"),
+    [
+        (0.12, 0.1, "0.120: more than popularity's 0.100"),
+        (0.08, 0.1, "0.080: less than popularity's 0.100"),
+        (0.15498, 0.15502, "0.155: the same as popularity's 0.155"),
+    ],
+)
+def test_a_remark_never_says_less_of_two_figures_that_it_shows_as_equal(
+    ndcg: float, popular: float, said: str
 ) -> None:
-    names = (*BASELINES, "and the rating", "visitor, history only")
-    rows = [Row(name, {"rmse": 1.2, "ndcg": 0.1, "ndcg_liked": 0.1}) for name in names]
-    said = sentences([*rows, Row("visitor, nothing", {"ndcg": nothing})])
-    wanted = f"A visitor of whom nothing is known gets lists of NDCG {nothing:.3f}: {verdict}"
-    assert any(each.startswith(wanted) for each in said)
+    said_of = sentences(rows({"ndcg": ndcg}, {"ndcg": popular}))
+    assert f"A visitor of whom nothing is known gets lists of NDCG {said}." in said_of
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (1.1, 1.2004, "1.100: 0.100 less than the bias model's"),
+        (1.1, 1.0, "1.100: 0.100 more than the bias model's"),
+        (1.0996, 1.1004, "1.100: the same as the bias model's"),
+        (1.1004, 1.1006, "1.100: 0.001 less than the bias model's"),  # as the table has them
+    ],
+)
+def test_what_a_rating_errs_by_is_told_apart_by_the_digits_that_are_shown(
+    ours: float, theirs: float, said: str
+) -> None:
+    said_of = sentences(rows({"rmse": ours}, {"rmse": theirs}))
+    assert any(each.startswith(f"The rating errs by {said}, ") for each in said_of)
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"), [(0.21, "+5.0%"), (0.19, "-5.0%"), (0.19995, "no difference")]
+)
+def test_a_gain_that_would_be_shown_as_nothing_is_said_to_be_none(ours: float, said: str) -> None:
+    both = {"ndcg": ours, "ndcg_liked": ours}
+    said_of = sentences(rows(both, {"ndcg": 0.2, "ndcg_liked": 0.2}))
+    assert f"NDCG beside EASE's: {said}; where a rating of 8 or more counts, {said}." in said_of
+
+
+def test_a_visitor_who_gets_nearly_all_is_not_said_to_get_all() -> None:
+    both = rows({"ndcg": 0.284}, {"ndcg": 0.2})
+    both[-2] = Row("visitor, history only", {"ndcg": 0.283})
+    assert any("brings a history gets 99.6% of" in each for each in sentences(both))
+
+
+def printed(comparison: Comparison, columns: int) -> list[str]:
+    console = Console(width=columns, file=StringIO(), highlight=False)
+    console.print(comparison)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_every_figure_can_be_read_on_a_terminal_of(columns: int) -> None:
+    names = [metric.name for metric in METRICS if metric.short is not None]
+    models = [*BASELINES, "wide without genres", "and the rating", "visitor, history only"]
+    lines = [
+        Row(model, dict.fromkeys(names, 0.111 + row / 1000)) for row, model in enumerate(models)
+    ]
+    remark = "A remark that is longer than a line, so that it has to go on in the next one of them."
+    comparison = Comparison("run", "test rows", 14_760, "ratings", 1_000, lines, [remark])
+    shown = printed(comparison, columns)
+    assert max(map(len, shown)) <= columns
+    assert "…" not in "".join(shown)
+    for row, model in enumerate(models):
+        [at] = [n for n, line in enumerate(shown) if line.count(f"{0.111 + row / 1000:.3f}") > 1]
+        assert shown[at].split()[-len(names) :] == [f"{0.111 + row / 1000:.3f}"] * len(names)
+        width = shown[at].index("0.1")
+        name = f"{shown[at][:width]} {shown[at + 1][:width]}".split()
+        assert name[: len(model.split())] == model.split()
+    words = " ".join(" ".join(shown).split())
+    assert remark in words
+    assert all(str(metric.short) in words for metric in METRICS if metric.short is not None)
 
 
 def test_baselines_left_out_are_named_with_what_they_need() -> None:
