@@ -29,12 +29,15 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(DEMO)/store/anime/1/manifest.json  ## data, training, export, and titles with reasons over gRPC
-	@$(BIN)/anirank serve --store $(DEMO)/store --address 127.0.0.1:0 > $(DEMO)/facade.log & facade=$$!; \
-	trap 'kill $$facade 2>/dev/null; wait $$facade' EXIT; \
+	@: > $(DEMO)/facade.log; \
+	trap 'exit 130' INT TERM; trap 'kill $$facade 2>/dev/null; wait $$facade' EXIT; \
+	$(BIN)/anirank serve --store $(DEMO)/store --address 127.0.0.1:0 > $(DEMO)/facade.log & facade=$$!; \
 	until grep -q ' on ' $(DEMO)/facade.log; do kill -0 $$facade || exit 1; sleep 0.1; done; \
 	cat $(DEMO)/facade.log; \
 	address="$$(sed -E 's/.* on ([^,]+),.*/\1/' $(DEMO)/facade.log)"; \
-	for user in $(DEMO_USERS); do $(BIN)/anirank rank --user $$user --top 5 --explain --address "$$address"; done
+	for user in $(DEMO_USERS); do \
+		$(BIN)/anirank rank --user $$user --top 5 --explain --address "$$address" || exit 1; \
+	done
 
 $(DEMO)/data/users-score-2023.csv: $(VENV)/installed
 	$(BIN)/anirank synth $(DEMO)/data
