@@ -12,8 +12,8 @@ from handlers.facade.telemetry.batch import fell_back
 class FallbackBackend:
     """One backend, and another of the same bundle for what the first does not answer.
 
-    Both give the same answers, to the bit. The first has half of a batch's time, so that the other
-    is left the rest.
+    Both give the same order, and the same scores to a unit in the last place. The first has half of
+    a batch's time, so that the other is left the rest.
     """
 
     def __init__(self, first: Backend, other: Backend) -> None:
