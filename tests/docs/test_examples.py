@@ -1,163 +1,180 @@
-"""The examples of the pages run as they stand.
+"""The examples of the pages run as they stand, and print what the pages show.
 
 `<!-- run -->` on the line above a fence runs it, `<!-- run: serve -->` starts its command and keeps
-it until the page ends: what follows asks that server. A page's examples run in order, in one folder
-that is laid out as the pages assume: data/, run/, model_store/anime/1, model_store/anime.mar, and
-demo/store with the same. The port that pages name stands for a free one.
+it until the page ends: what follows asks that server. `<!-- output -->` above the next fence shows
+what the example prints ([how it is compared](shown.py)). A page's examples run in order, in one
+folder as the pages assume it: data/, run/, model_store/anime/1, model_store/anime.mar, and demo/
+with the same, all of the demo's data. The ports that pages name stand for free ones.
 """
 
-import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sybil import Document, Example, Region
-from sybil.evaluators.python import PythonEvaluator
-from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
+import torch
+from markdown_it import MarkdownIt
+from rich.console import Console
+from sybil import Document
 
-from export.bundle import Exported
+from export.bundle import export
+from tests.docs.runner import Runner
+from tests.docs.shown import shaper
 from tests.docs.tracked import ROOT, tracked
+from training.loop.progress import Progress
 from training.personal.run import PersonalRun
+from training.personal.settings import PERSONAL
+from training.personal.trainer import PersonalTrainer
+from training.synthesis.anime import GENRES
 from training.synthesis.dataset import synthesise
+from training.tables.preparation import prepare
 
-ADDRESS = "127.0.0.1:50051"  # in the pages
-MARK = re.compile(r"<!-- run(?:: (?P<how>\w+))? -->\n\Z")
-COMMAND_S = 400
+EPOCHS = 4  # of the 24 of the demo's training, on which only figures depend
 MAKES_ITS_OWN = {"training.md": ("run", "model_store", "data")}  # what a page makes itself
 
-
-class Runner:
-    """Runs marked fences in a folder; knows the façade that they ask."""
-
-    def __init__(self, folder: Path, store: Path, opened: ExitStack) -> None:
-        self.folder = folder
-        self._store, self._opened = store, opened
-        self._address: str | None = None
-        self._python = PythonEvaluator()
-        commands = folder / ".bin"
-        commands.mkdir()
-        (commands / "anirank").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anirank "$@"\n')
-        (commands / "anirank").chmod(0o755)
-        self._environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",  # of several tests at once none waits for the others' cores
-            "PATH": os.pathsep.join([str(commands), os.environ["PATH"]]),
-        }
-
-    def __call__(self, document: Document) -> Iterable[Region]:
-        """The marked fences of a page, for Sybil."""
-        for region in FencedCodeBlockLexer(r"python|sh|")(document):
-            mark = MARK.search(document.text[: region.start])
-            if mark is None:
-                continue
-            assert region.lexemes["language"], "a fence that is run names its language"
-            region.parsed = region.lexemes["source"]
-            if mark["how"] == "serve":
-                region.evaluator = self.serve
-            else:
-                region.evaluator = (
-                    self.python if region.lexemes["language"] == "python" else self.sh
-                )
-            yield region
-
-    def python(self, example: Example) -> None:
-        """Run Python in the page's namespace."""
-        example.parsed = type(example.parsed)(
-            self._placed(str(example.parsed)), example.parsed.offset, example.parsed.line_offset
-        )
-        self._python(example)
-
-    def sh(self, example: Example) -> None:
-        """Run shell commands; the first that fails is a failure."""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", self._placed(str(example.parsed))],
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-        )
-        assert done.returncode == 0, f"{example.path}, line {example.line}: {done.stderr}"
-
-    def serve(self, example: Example) -> None:
-        """Start a server, in place of the one before."""
-        command = str(example.parsed).replace(f"--address {ADDRESS}", "").strip()
-        self._address = self._opened.enter_context(self._served(command))
-
-    def _placed(self, text: str) -> str:
-        """A page's text with the address of the façade that runs here."""
-        if ADDRESS not in text:
-            return text
-        if self._address is None:
-            served = self._served(f"anirank serve --store {self._store}")
-            self._address = self._opened.enter_context(served)
-        return text.replace(ADDRESS, self._address)
-
-    @contextmanager
-    def _served(self, command: str) -> Iterator[str]:
-        with subprocess.Popen(
-            ["bash", "-c", f"exec {command} --address 127.0.0.1:0"],
-            cwd=self.folder,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            try:
-                said = process.stdout.readline()
-                found = re.search(r" on (\S+),", said)
-                assert found is not None, f"{command}: {said}"
-                yield found[1]
-            finally:
-                process.terminate()
-        assert process.returncode == 0, command
+# Every example of a page that is not run, by its first line, and why.
+NOT_RUN = {
+    (
+        "README.md",
+        "make demo",
+    ): "makes an environment, and runs the tests; the demo's end runs below",
+    ("docs/bundle-format.md", "openssl dgst -sha256 -verify public.pem"): (
+        "runs in docs/security.md, where the keys are made"
+    ),
+    ("docs/models.md", "anirank train ../shared/data/mal run"): (
+        "real ratings, which are not ours to hand on; the same on other data in docs/training.md"
+    ),
+    ("docs/security.md", "anirank serve --address 0.0.0.0:50051"): (
+        "opens this machine to others, and HOST is another one; tests/handlers/security has the "
+        "options on loopback"
+    ),
+    ("docs/training.md", "pip install kaggle"): "downloads, and needs an account",
+    ("model_store/README.md", "mkdir -p tmp"): (
+        "takes ports of the whole machine; tests/handlers/torchserve starts the same with free ones"
+    ),
+    ("model_store/README.md", "curl http://127.0.0.1:8080/predictions/NAME"): (
+        "asks the one before; docs/serving.md asks one with free ports"
+    ),
+}
 
 
-@pytest.fixture
-def workspace(
-    synthetic: Path, personal: PersonalRun, personal_bundle: Exported, tmp_path: Path
-) -> Path:
-    """A folder as the pages assume it."""
-    folder = tmp_path / "workspace"
-    shutil.copytree(synthetic, folder / "data")
-    shutil.copytree(personal.folder, folder / "run")
-    for store in ("model_store", "demo/store"):
-        shutil.copytree(personal_bundle.archive.parent, folder / store)
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` leaves: data, run and store."""
+    folder = tmp_path_factory.mktemp("demo")
+    synthesise(folder / "data")
+    tables = prepare(folder / "data")
+    settings = PERSONAL.resolved(epochs=EPOCHS)
+    run = PersonalRun.create(folder / "run", settings, tables)
+    with Progress(Console(quiet=True), EPOCHS) as progress:
+        assert PersonalTrainer(run, tables, torch.device("cpu")).fit(progress)
+    export(run, folder / "store", "anime", "1")
     return folder
 
 
-MARKED = re.compile(r"^<!-- run.*-->$", re.MULTILINE)
+@pytest.fixture(scope="module")
+def shape(demo: Path) -> Callable[[str], str]:
+    """What makes the shape of an output: which names and ids may stand for each other."""
+    tables = prepare(demo / "data")
+    ids = {*tables.anime["anime_id"].tolist(), *tables.users["user_id"].tolist()}
+    return shaper([*tables.anime["name"], *GENRES], ids)
+
+
+@pytest.fixture
+def workspace(demo: Path, tmp_path: Path) -> Path:
+    """A folder as the pages assume it."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(demo, folder / "demo")
+    for name in ("data", "run"):
+        shutil.copytree(demo / name, folder / name)
+    shutil.copytree(demo / "store", folder / "model_store")
+    return folder
+
+
+@pytest.mark.slow
+def test_make_demo_ends_with_two_lists_and_leaves_no_server_behind(workspace: Path) -> None:
+    shim, installed = workspace / ".venv/bin/anirank", workspace / ".venv/installed"
+    shim.parent.mkdir(parents=True)
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anirank "$@"\n')
+    shim.chmod(0o755)
+    made = ["data/users-score-2023.csv", "run/evaluation.json", "store/anime/1/manifest.json"]
+    for file in (installed, *(workspace / "demo" / name for name in made)):
+        file.touch()  # each newer than what it is made of: nothing is made again
+    command = ["make", "demo", f"VENV={workspace / '.venv'}", f"DEMO={workspace / 'demo'}"]
+    log = workspace / "demo/facade.log"
+    log.write_text("anime 1 on 127.0.0.1:9, of a demo before\n")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    one, other = done.stdout.split("For user 366396")[1].split("For user 1202590")
+    assert "because you rated" in one
+    assert "because you rated" in other
+    assert not set(re.findall(r"│ +\d+ │ +(\d+) │", one)) & set(
+        re.findall(r"│ +\d+ │ +(\d+) │", other)
+    )
+    host, _, port = log.read_text().split(" on ")[1].split(",")[0].rpartition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
+
+
+FENCES = [
+    (page, fence)
+    for page in tracked("*.md")
+    for fence in MarkdownIt("commonmark").parse(page.read_text("utf-8"))
+    if fence.type == "fence"
+]
+MARKED = re.compile(r"^<!-- (?:run|output).*-->$", re.MULTILINE)
 PAGES = [page for page in tracked("*.md") if MARKED.search(page.read_text("utf-8"))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_the_examples_of_a_page_run(
-    page: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_examples_of_a_page_run_and_print_what_it_shows(
+    page: Path, workspace: Path, shape: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in MAKES_ITS_OWN.get(page.name, ()):
         shutil.rmtree(workspace / name)
-    if not (
-        workspace / "data"
-    ).exists():  # smaller than what else the tests share: it is trained on
+    if not (workspace / "data").exists():  # smaller than the demo's: it is trained on
         synthesise(workspace / "data", users=80, anime=60, ratings=1_500, seed=0)
     monkeypatch.chdir(workspace)
     with ExitStack() as opened:
-        runner = Runner(workspace, workspace / "model_store", opened)
+        runner = Runner(workspace, workspace / "model_store", opened, shape)
         examples = list(Document.parse(str(page), runner))
         assert examples
         for example in examples:
             example.evaluate()
 
 
+def test_an_example_that_is_not_run_has_a_reason() -> None:
+    unmarked = []
+    for page, fence in FENCES:
+        assert fence.info, f"{page.name}: a fence names its language: {fence.content}"
+        before = page.read_text("utf-8").splitlines()[: (fence.map or [0])[0]]
+        if fence.info in ("python", "sh") and not (before and MARKED.match(before[-1])):
+            unmarked.append((page.relative_to(ROOT).as_posix(), fence.content))
+    for path, content in unmarked:
+        assert any(path == p and content.startswith(first) for p, first in NOT_RUN), content
+    assert len(unmarked) == len(NOT_RUN)
+
+
+def test_python_that_prints_is_followed_by_what_it_prints() -> None:
+    for page, fence in FENCES:
+        if fence.info == "python" and "print(" in fence.content:
+            after = page.read_text("utf-8").splitlines()[(fence.map or [0, 0])[1] :]
+            assert re.match(r"<!-- output(: shape)? -->$", "\n".join(after[1:2])), fence.content
+
+
 def test_a_mark_stands_right_above_a_fence() -> None:
     for page in PAGES:
         text = page.read_text("utf-8")
         marks = MARKED.findall(text)
-        above = re.findall(r"^<!-- run(?:: serve)? -->\n```(?:python|sh)\n", text, re.MULTILINE)
+        above = re.findall(
+            r"^<!-- (?:run(?:: serve)? -->\n```(?:python|sh)|output(?:: shape)? -->\n```text)\n",
+            text,
+            re.MULTILINE,
+        )
         assert len(marks) == len(above), page.name

@@ -19,9 +19,9 @@ HEADER = (
     "Scored By,Members,Image URL\n"
 )
 
-_GENRES = ["Comedy", "Fantasy", "Action", "Adventure", "Sci-Fi", "Drama", "Slice of Life"]
-_GENRES += ["Romance", "Supernatural", "Mystery", "Hentai", "Ecchi", "Avant Garde", "Sports"]
-_GENRES += ["Horror", "Award Winning", "Suspense", "Girls Love", "Boys Love", "Gourmet", "Erotica"]
+GENRES = ["Comedy", "Fantasy", "Action", "Adventure", "Sci-Fi", "Drama", "Slice of Life"]
+GENRES += ["Romance", "Supernatural", "Mystery", "Hentai", "Ecchi", "Avant Garde", "Sports"]
+GENRES += ["Horror", "Award Winning", "Suspense", "Girls Love", "Boys Love", "Gourmet", "Erotica"]
 _TYPES = ["TV", "Movie", "OVA", "ONA", "Special", "Music", "UNKNOWN"]
 _TYPE_SHARES = [0.31, 0.18, 0.165, 0.135, 0.105, 0.102, 0.003]
 _SOURCES = ["Original", "Manga", "Unknown", "Game", "Visual novel", "Light novel", "Web manga"]
@@ -75,12 +75,12 @@ class InventedAnime:
         unseen = ~old & (rng.random(total) < 0.012)
         listed = np.ones(total, dtype=np.bool_)
         listed[rng.choice(np.flatnonzero(~unseen & ~old), orphans, replace=False)] = False
-        commonness = 1 / np.arange(1, len(_GENRES) + 1) ** 0.6
-        genres = np.zeros((total, len(_GENRES)), dtype=np.bool_)
+        commonness = 1 / np.arange(1, len(GENRES) + 1) ** 0.6
+        genres = np.zeros((total, len(GENRES)), dtype=np.bool_)
         for _ in range(3):  # the same one may come twice: one to three genres each
-            drawn = rng.choice(len(_GENRES), total, p=commonness / commonness.sum())
+            drawn = rng.choice(len(GENRES), total, p=commonness / commonness.sum())
             genres[np.arange(total), drawn] = True
-        genres[old, _GENRES.index(_HENTAI)] = False  # what is for adults is left out of lists
+        genres[old, GENRES.index(_HENTAI)] = False  # what is for adults is left out of lists
         types = rng.choice(_TYPES, total, p=_TYPE_SHARES)
         series = np.isin(types, ["TV", "ONA"])
         episodes = np.where(series, rng.choice([11, 12, 13, 24, 25, 26, 50], total), 1)
@@ -118,7 +118,7 @@ class InventedAnime:
         self, row: int, standing: _Standing, houses: list[str], rng: np.random.Generator
     ) -> list[object]:
         title, kind, number = self.titles[row], self.types[row], int(self.ids[row])
-        genres = [genre for genre, has in zip(_GENRES, self.genres[row], strict=True) if has]
+        genres = [genre for genre, has in zip(GENRES, self.genres[row], strict=True) if has]
         chance = rng.random(8)
         adult = _HENTAI in genres
         aired, premiered, status = _aired(kind, bool(self.unseen[row]), rng)
