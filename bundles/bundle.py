@@ -15,6 +15,7 @@ from bundles.crosses import Crosses
 from bundles.files import Stamp, sha256, stamp_of
 from bundles.histories import Histories
 from bundles.manifest import Listed, Manifest
+from bundles.tables import ServedTables, kind_of, read_tables, table_files, write_tables
 from bundles.vocabularies import VOCABULARIES, Vocabularies, write_vocabularies
 
 MANIFEST = "manifest.json"
@@ -36,6 +37,8 @@ CROSSES = tuple(f"crosses/{name}" for name in Crosses.FILES)
 class Bundle:
     """An opened bundle; `crosses` is None where the wide part takes no history.
 
+    tables: what compiled code computes with, None where the bundle has no such.
+
     bundle = Bundle.latest(Path("model_store"), "anime")
     bundle.manifest.metrics
     """
@@ -45,6 +48,7 @@ class Bundle:
     catalogue: Catalogue
     histories: Histories
     crosses: Crosses | None
+    tables: ServedTables | None
     _stamps: Mapping[Path, Stamp | None] = field(repr=False)
 
     @classmethod
@@ -57,7 +61,7 @@ class Bundle:
         that is missing or is not what the manifest lists, SignatureError where the signature is.
         """
         manifest = Manifest.read(folder / MANIFEST, trust)
-        for name in REQUIRED + (CROSSES if manifest.wide else ()):
+        for name in _required(manifest):
             if name not in manifest.files:
                 raise BundleError(f"{folder / MANIFEST}: files does not list {name}")
         stamps = {}
@@ -69,16 +73,20 @@ class Bundle:
             stamps[path] = stamp_of(path)
             if verify:
                 _verify(path, listed)
-        wide = manifest.wide
+        wide, kind = manifest.wide, manifest.tables
+        catalogue = Catalogue.read(folder / "catalogue")
+        crosses = Crosses.read(folder / "crosses", wide) if wide else None
+        _check_crosses(folder, catalogue, crosses)
+        sizes = (len(catalogue), len(manifest.profile))
         bundle = cls(
             folder,
             manifest,
-            Catalogue.read(folder / "catalogue"),
+            catalogue,
             Histories.read(folder / "histories"),
-            Crosses.read(folder / "crosses", wide) if wide else None,
+            crosses,
+            read_tables(kind, folder / "tables", *sizes, crosses) if kind else None,
             stamps,
         )
-        bundle._check_crosses()
         for path in stamps:
             bundle._check_unchanged(path)
         return bundle
@@ -115,13 +123,6 @@ class Bundle:
         self._check_unchanged(path)
         return path
 
-    def _check_crosses(self) -> None:
-        if self.crosses is not None and len(self.crosses) != len(self.catalogue):
-            raise BundleError(
-                f"{self.folder / 'crosses'}: of {len(self.crosses)} anime, "
-                f"the catalogue has {len(self.catalogue)}"
-            )
-
     def _check_unchanged(self, path: Path) -> None:
         if stamp_of(path) != self._stamps.get(path):
             raise BundleError(f"{path}: changed after it was verified")
@@ -134,19 +135,41 @@ def write_bundle(
     histories: Histories,
     crosses: Crosses | None,
     vocabularies: Vocabularies,
-) -> None:
+    tables: ServedTables | None = None,
+) -> Manifest:
     """Write a bundle around the graphs that stand in `folder` already.
 
-    The manifest comes last and lists every file that is then there, whatever `manifest.files` and
-    `manifest.wide` are.
+    The manifest comes last and lists every file that is then there, whatever its `files`, `wide`
+    and `tables` are. Returns it as it is written.
     """
     catalogue.write(folder / "catalogue")
     histories.write(folder / "histories")
     if crosses is not None:
         crosses.write(folder / "crosses")
     write_vocabularies(folder, vocabularies)
-    wide = None if crosses is None else crosses.wide
-    replace(manifest, wide=wide, files=_listing(folder)).write(folder / MANIFEST)
+    if tables is not None:
+        write_tables(tables, folder / "tables")
+    written = replace(
+        manifest,
+        wide=None if crosses is None else crosses.wide,
+        tables=None if tables is None else kind_of(tables),
+        files=_listing(folder),
+    )
+    written.write(folder / MANIFEST)
+    return written
+
+
+def _required(manifest: Manifest) -> tuple[str, ...]:
+    """The files that the manifest of a bundle has to list."""
+    crosses = CROSSES if manifest.wide else ()
+    return REQUIRED + crosses + (table_files(manifest.tables) if manifest.tables else ())
+
+
+def _check_crosses(folder: Path, catalogue: Catalogue, crosses: Crosses | None) -> None:
+    if crosses is not None and len(crosses) != len(catalogue):
+        raise BundleError(
+            f"{folder / 'crosses'}: of {len(crosses)} anime, the catalogue has {len(catalogue)}"
+        )
 
 
 def _listing(folder: Path) -> dict[str, Listed]:

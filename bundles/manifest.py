@@ -9,6 +9,7 @@ from typing import Any
 from anirank.errors import BundleError
 from bundles import files, graph, signature
 from bundles.profile import ProfileField, read_field
+from bundles.tables import KINDS
 from bundles.wide import Wide, read_wide
 
 FORMAT = 1
@@ -36,7 +37,8 @@ class Manifest:
     """The manifest, checked; `beta` and `mean` are those of the blended score.
 
     wide: None where the wide part takes no history, and so gives no reasons. users: None where the
-    bundle does not say. files: by name, all files of the bundle but the manifest and its signature.
+    bundle does not say. tables: the kind of the tables for compiled code, None where there are none.
+    files: by name, all files of the bundle but the manifest and its signature.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Manifest:
     parity: Mapping[str, Any]
     metrics: Mapping[str, Any]
     users: Users | None = None
+    tables: str | None = None
     files: Mapping[str, Listed] = field(default_factory=dict)
 
     @staticmethod
@@ -110,6 +113,7 @@ class Manifest:
             "graph": {"uses_history": self.uses_history, **graph.signature()},
             "wide": None if self.wide is None else self.wide.declared(),
             **({} if self.users is None else {"users": asdict(self.users)}),
+            "tables": self.tables,
             "parity": self.parity,
             "metrics": self.metrics,
             "files": {name: asdict(listed) for name, listed in self.files.items()},
@@ -138,6 +142,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         parity=dict(content["parity"]),
         metrics=dict(content["metrics"]),
         users=_users(content["users"]) if "users" in content else None,
+        tables=_kind(content.get("tables")),
         files={_inside(name): _listed(entry) for name, entry in content["files"].items()},
     )
 
@@ -153,6 +158,11 @@ def _text(content: dict[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{key} is {value!r}, should be text")
     return value
+
+
+def _kind(tables: Any) -> str | None:
+    # Of a kind that this version does not know, it has no use; the graphs say the same.
+    return str(tables) if tables in KINDS else None
 
 
 def _listed(entry: dict[str, Any]) -> Listed:

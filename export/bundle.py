@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anirank.errors import ExportError
-from bundles.bundle import AFFINITY, ONNX, TORCHSCRIPT, write_bundle
+from bundles.bundle import AFFINITY, MANIFEST, ONNX, TORCHSCRIPT, Bundle, write_bundle
 from bundles.catalogue import Catalogue
 from bundles.graph import OUTPUTS
 from bundles.histories import Histories
@@ -25,6 +25,7 @@ from export.onnx_graph import write_onnx
 from export.onnx_part import agreeing, write_affinity
 from export.parity import Form, Parity, as_form, check, requests
 from export.torchscript_graph import write_torchscript
+from handlers.engine.compiled.scorer import CompiledScorer
 from training.folding.served import Served
 from training.loop.progress import SILENT, Stages
 from training.presets import preset_of
@@ -103,17 +104,21 @@ def _write(
     held = _users(made, watched)
     manifest = _manifest(run, made, name, version, held)
     forms = _write_graphs(made, manifest, folder, stages)
-    batches = requests(tables, made.profiles, run.settings.seed)
-    parity = check(made.exact, made.trained, forms, batches, len(tables.anime), stages)
     stages.begin("writing the tables")
-    write_bundle(
+    written = write_bundle(
         folder,
-        replace(manifest, parity=parity.to_dict()),
+        manifest,
         catalogue(tables.anime),
         watched,
         made.crosses,
         made.vocabularies,
+        made.tables,
     )
+    if made.tables is not None:
+        forms["compiled"] = CompiledScorer(Bundle.open(folder, verify=False)).run
+    batches = requests(tables, made.profiles, run.settings.seed)
+    parity = check(made.exact, made.trained, forms, batches, len(tables.anime), stages)
+    replace(written, parity=parity.to_dict()).write(folder / MANIFEST)
     return held, parity
 
 

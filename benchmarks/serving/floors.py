@@ -10,6 +10,7 @@ from bundles.bundle import Bundle
 from bundles.graph import Inputs
 from handlers.engine.engine import Engine
 from handlers.engine.graph import Graph
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 
 NAMES = {
@@ -27,7 +28,7 @@ def measure(folder: Path, asks: list[Ask], seconds: float) -> dict[str, Latencie
     bundle = Bundle.open(folder)
     onnx = OnnxGraph(bundle)
     script = TorchScriptGraph(bundle)
-    engine = Engine(bundle, onnx)
+    engine = Engine(bundle, GraphScorer(bundle, onnx))
     spans: dict[str, list[float]] = {name: [] for name in NAMES}
     queries = [query(ask) for ask in asks]
     inputs = [_inputs(bundle, ask) for ask in asks]

@@ -25,6 +25,7 @@ import onnxruntime as ort
 
 from bundles.bundle import ONNX, Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Objective, Query
 
@@ -63,7 +64,7 @@ def main() -> None:
     }
     graph = OnnxGraph(bundle)
     alone = median_ms(lambda _: graph.run(inputs), 300)
-    engine = Engine(bundle, OnnxGraph(bundle, threads=options.threads))
+    engine = Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle, threads=options.threads)))
     users = bundle.histories.user_id[:USERS].tolist()
     print(
         f"{bundle.manifest.preset}, {len(ids):,} anime\n"

@@ -14,6 +14,7 @@ from benchmarks.load.transports import Caller
 from benchmarks.systems.processes import cpu_s
 from benchmarks.systems.systems import Running, System, World
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Ranking
 
 IN_FLIGHT = (1, 8, 32)
@@ -209,7 +210,7 @@ def engine(world: World) -> Engine:
     """The engine whose answers are the reference."""
     from handlers.engine.onnx_graph import OnnxGraph
 
-    return Engine(world.bundle, OnnxGraph(world.bundle))
+    return Engine(world.bundle, GraphScorer(world.bundle, OnnxGraph(world.bundle)))
 
 
 async def _replies(caller: Caller, bodies: list[bytes]) -> list[bytes]:

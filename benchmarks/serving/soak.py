@@ -166,7 +166,7 @@ def _troubled(
 ) -> Soak:
     trouble = Trouble(facade.pid, options.kill_every, options.reload_every)
     ended = threading.Event()
-    watched = copies if options.backend == "onnxruntime" else None
+    watched = copies if options.backend == "embedded" else None
     thread = threading.Thread(target=trouble.until, args=(ended, watched))
     thread.start()
     try:
@@ -194,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--store", type=Path, default=Path("model_store"))
     parser.add_argument("--name", default="anime")
-    parser.add_argument("--backend", choices=("onnxruntime", "torchserve"), default="onnxruntime")
+    parser.add_argument("--backend", choices=("embedded", "torchserve"), default="embedded")
     parser.add_argument("--workers", type=int, default=WORKERS, help="of the façade, embedded")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--share", type=float, default=0.7, help="of the capacity found")

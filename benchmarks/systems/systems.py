@@ -29,6 +29,7 @@ from benchmarks.systems.environments import Environment
 from benchmarks.systems.processes import Program, free_ports, program
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Ranking
 from handlers.forms.messages import write_reply
@@ -83,7 +84,7 @@ def _echo(world: World) -> Iterator[Running]:
     from benchmarks.load.requests import query
 
     bundle = world.bundle
-    [ranking] = Engine(bundle, OnnxGraph(bundle)).rank([query(world.asks[0])])
+    [ranking] = Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle))).rank([query(world.asks[0])])
     assert isinstance(ranking, Ranking)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "reply"

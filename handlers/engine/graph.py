@@ -17,9 +17,11 @@ CPU_CELLS, GPU_CELLS = 1_024, 65_536
 class Graph(Protocol):
     """What runs the graph; it may be called from several threads at once.
 
-    cells: candidates in one call, padding included, that are computed fastest.
+    name: of the library. cells: candidates in one call, padding included, that are computed
+    fastest.
     """
 
+    name: str
     cells: int
 
     def run(self, inputs: Inputs) -> Outputs:

@@ -16,6 +16,8 @@ from handlers.engine.graph import CPU_CELLS, GPU_CELLS, cuda_index, one_line
 class OnnxGraph:
     """A bundle's `ranker.onnx`."""
 
+    name = "onnxruntime"
+
     def __init__(self, bundle: Bundle, device: str = "cpu", threads: int = 1) -> None:
         """Load it on `device`, "cpu" or "cuda[:i]", with `threads` to compute one batch.
 

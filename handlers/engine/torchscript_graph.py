@@ -17,6 +17,8 @@ from handlers.engine.graph import CPU_CELLS, GPU_CELLS, cuda_index, one_line
 class TorchScriptGraph:
     """A bundle's `ranker.ts`."""
 
+    name = "torchscript"
+
     def __init__(self, bundle: Bundle, device: str = "cpu", threads: int = 1) -> None:
         """Load it on `device`, "cpu" or "cuda[:i]"; `threads` holds for the whole process.
 

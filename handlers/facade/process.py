@@ -117,4 +117,4 @@ def _place(settings: Settings, roster: Roster, port: int) -> str:
     shares = [f"{version} ({share:.1%})" for version, share in roster.shares.items()]
     versions = roster.versions[0].name if len(shares) == 1 else ", ".join(shares)
     place = with_port(settings.address, port)
-    return f"{settings.name} {versions} on {place}, computed by {settings.backend}"
+    return f"{settings.name} {versions} on {place}, computed by {roster.versions[0].backend.name}"

@@ -25,10 +25,11 @@ NEWEST = "newest"  # in place of a version: whichever is the newest in the store
 
 # What can compute: the name, and the module of handlers.facade.backends that opens it.
 BACKENDS = {
-    "onnxruntime": "embedded",
+    "embedded": "embedded",
     "torchserve": "torchserve",
 }
 
+EngineName = Literal["auto", "compiled", "onnxruntime"]
 Level = Literal["debug", "info", "warning", "error"]
 
 _LIMITS = Limits()
@@ -76,14 +77,19 @@ class Settings(BaseModel):
         "once; one of the keys is enough.",
     )
     backend: Annotated[str, Spelling(choices=tuple(BACKENDS))] = Field(
-        default="onnxruntime", description="Compute in this process, or in a TorchServe."
+        default="embedded", description="Compute in this process, or in a TorchServe."
+    )
+    engine: EngineName = Field(
+        default="auto",
+        description="embedded: compiled code (on a CPU, with Numba, of a bundle that has tables), "
+        "or ONNX Runtime; auto takes compiled code where it can.",
     )
     address: str = Field(
         default="127.0.0.1:50051",
         description="HOST:PORT to listen on, port 0 for a free one; or unix:PATH.",
     )
-    device: str = Field(default="cpu", description="onnxruntime: cpu, cuda or cuda:1.")
-    threads: int = Field(default=1, ge=1, description="onnxruntime: threads for one batch.")
+    device: str = Field(default="cpu", description="embedded: cpu, cuda or cuda:1.")
+    threads: int = Field(default=1, ge=1, description="embedded: threads for one batch.")
     torchserve: Annotated[str | None, Spelling(default="start one")] = Field(
         default=None, description="torchserve: HOST:PORT of the gRPC of one that runs."
     )

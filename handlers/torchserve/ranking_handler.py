@@ -14,7 +14,10 @@ import torch
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
+from handlers.engine.loading import can_compile
 from handlers.engine.query import Query
+from handlers.engine.scorer import Scorer
 from handlers.engine.torchscript_graph import TorchScriptGraph
 from handlers.torchserve.body import Body
 from handlers.torchserve.options import read_options
@@ -38,8 +41,9 @@ class RankingHandler:
         self._bundle = Bundle.open(Path(properties["model_dir"]) / "bundle")
         gpu = properties.get("gpu_id")
         device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
-        graph = TorchScriptGraph(self._bundle, device, options.threads)
-        self._engine = Engine(self._bundle, graph, options.limits)
+        self._engine = Engine(
+            self._bundle, _scorer(self._bundle, device, options.threads), options.limits
+        )
         self._engine.warm_up()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
@@ -63,6 +67,15 @@ class RankingHandler:
                 taken_ms = (time.monotonic() - started) * 1e3
                 log.info("%d answers in %.1f ms, traceparent %s", len(answers), taken_ms, trace)
         return replies
+
+
+def _scorer(bundle: Bundle, device: str, threads: int) -> Scorer:
+    """Compiled code where Numba is installed and the device is a CPU, else TorchScript."""
+    if device == "cpu" and can_compile(bundle):
+        from handlers.engine.compiled.scorer import CompiledScorer
+
+        return CompiledScorer(bundle, threads)
+    return GraphScorer(bundle, TorchScriptGraph(bundle, device, threads))
 
 
 def _content(row: dict[str, Any]) -> Any:

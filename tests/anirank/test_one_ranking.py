@@ -67,7 +67,7 @@ def test_one_request_has_one_ranking_everywhere(
 
     store = bundle_dir.parents[1]
     running = ("--torchserve", torchserve.grpc_address, "--keys", torchserve.key_file)
-    for backend, options in (("onnxruntime", ()), ("torchserve", running)):
+    for backend, options in (("embedded", ()), ("torchserve", running)):
         with facade(store, "--backend", backend, *options) as address:
             with Client(address, timeout_s=30) as client:
                 if ids is None:

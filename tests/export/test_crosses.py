@@ -15,6 +15,7 @@ from bundles.bundle import Bundle
 from export.bundle import Exported, export
 from handlers.engine.engine import Engine
 from handlers.engine.explanations import explanations
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Query, Ranking
 from training.personal.run import PersonalRun
@@ -46,7 +47,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle))
+    return Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle)))
 
 
 def history(bundle: Bundle, length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +180,7 @@ def test_a_reason_is_what_the_wide_score_loses_without_that_anime(
 
 def test_a_genre_is_among_the_reasons_where_genres_weigh_anything(with_genres: Exported) -> None:
     bundle = Bundle.open(with_genres.folder)
-    engine = Engine(bundle, OnnxGraph(bundle))
+    engine = Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle)))
     found = ranked(engine, *history(bundle, 40, seed=0))
     assert found.reasons is not None
     assert bundle.manifest.wide is not None
@@ -199,7 +200,9 @@ def test_the_seeds_bundle_has_no_reasons_and_all_of_its_wide_score_is_the_rest(
 ) -> None:
     bundle = Bundle.open(exported.folder)
     assert bundle.crosses is None
-    found = ranked(Engine(bundle, OnnxGraph(bundle)), *history(bundle, 40, seed=0))
+    found = ranked(
+        Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle))), *history(bundle, 40, seed=0)
+    )
     assert found.reasons is not None
     assert not len(found.reasons.contributions)
     assert found.reasons.rests.tolist() == found.wides.tolist()

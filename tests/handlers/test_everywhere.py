@@ -13,6 +13,7 @@ from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from export.bundle import Exported
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
@@ -30,7 +31,7 @@ def bundle(personal_bundle: Exported) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle))
+    return Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle)))
 
 
 @pytest.fixture(scope="module")

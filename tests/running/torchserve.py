@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from bundles.bundle import Bundle
 from export.bundle import Exported
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.torchserve.server import TorchServe
 from tests.running.distributions import closure, lend
@@ -82,4 +83,4 @@ def bundle(bundle_dir: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def onnx_engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle))
+    return Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle)))

@@ -8,6 +8,7 @@ import pytest
 
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from tests.toy.bundle import write_toy
 from tests.toy.world import World
@@ -59,4 +60,4 @@ def graph(toy: Bundle) -> OnnxGraph:
 
 @pytest.fixture(scope="session")
 def engine(toy: Bundle, graph: OnnxGraph) -> Engine:
-    return Engine(toy, graph)
+    return Engine(toy, GraphScorer(toy, graph))

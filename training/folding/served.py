@@ -10,6 +10,7 @@ from torch import nn
 from bundles.crosses import Crosses
 from bundles.graph import Inputs, Outputs
 from bundles.profile import ProfileField
+from bundles.tables import ServedTables
 
 
 class Reference(Protocol):
@@ -26,7 +27,8 @@ class Served:
     `profile`: the fields a request may state; `users`: int64[K], ids of those whom the graph knows;
     `profiles`: float32[U, P], those of all users of the data; `exact`, `trained`: the training
     model in float64 and as trained; `beta`, `mean`: of the ranking score; `crosses`: None where the
-    graph does not look at the history; `vocabularies`: values by column.
+    graph does not look at the history; `vocabularies`: values by column; `tables`: what compiled
+    code computes with, None where there is no such code for this graph.
     """
 
     ranker: nn.Module
@@ -40,6 +42,7 @@ class Served:
     crosses: Crosses | None
     vocabularies: dict[str, list[Any]]
     metrics: dict[str, Any]
+    tables: ServedTables | None
 
 
 def profile_fields(

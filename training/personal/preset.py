@@ -22,6 +22,7 @@ from training.personal.run import PersonalRun
 from training.personal.served.crosses import served_crosses
 from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
+from training.personal.served.tables import served_tables
 from training.personal.settings import PERSONAL, PersonalSettings
 from training.personal.trainer import HIDDEN, PersonalTrainer
 from training.personal.trainer import NOTHING as NO_HISTORY
@@ -124,6 +125,7 @@ class PersonalPreset(Preset[PersonalRun]):
             model = model.without_users()
         ranker = PersonalRanker(model, profiles, tables)
         known = tables.users["user_id"].to_numpy(np.int64)[model.users > 0]
+        crosses = served_crosses(model, ranker)
         return Served(
             ranker=ranker,
             profile=profile_fields(profiles.genders, profiles.scale),
@@ -133,9 +135,10 @@ class PersonalPreset(Preset[PersonalRun]):
             trained=PersonalReference(model, profiles, tables, torch.float32),
             beta=model.mix.beta,
             mean=model.mix.mean,
-            crosses=served_crosses(model, ranker),
+            crosses=crosses,
             vocabularies=dict(Content.load(run.folder).values),
             metrics=measured,
+            tables=served_tables(ranker, crosses),
         )
 
 

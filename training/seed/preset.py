@@ -14,6 +14,7 @@ from training.seed.evaluation import Evaluation, evaluate
 from training.seed.run import SeedRun
 from training.seed.served.ranker import SeedRanker
 from training.seed.served.reference import SeedReference
+from training.seed.served.tables import served_tables
 from training.seed.settings import SEED
 from training.seed.trainer import SeedTrainer
 from training.tables.tables import Tables
@@ -50,8 +51,9 @@ class SeedPreset(Preset[SeedRun]):
         side = encoders.side(tables, "user")
         gender = encoders.settings.columns("wide", "user").index("gender")
         numbers = encoders.settings.columns("deep", "user")
+        ranker = SeedRanker(run.model(encoders), encoders, known)
         return Served(
-            ranker=SeedRanker(run.model(encoders), encoders, known),
+            ranker=ranker,
             profile=profile_fields(encoders.vocabularies["gender"].values, numbers),
             users=known.users["user_id"].to_numpy(np.int64),
             profiles=np.column_stack([side.codes[:, gender], side.deep]).astype(np.float32),
@@ -62,4 +64,5 @@ class SeedPreset(Preset[SeedRun]):
             crosses=None,
             vocabularies=vocabularies,
             metrics=json.loads(evaluate(run).to_json()),
+            tables=served_tables(ranker),
         )

@@ -1,12 +1,12 @@
-"""A backend in this process: an engine over ONNX Runtime."""
+"""A backend in this process: an engine over compiled code or ONNX Runtime."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from anirank.errors import BackendUnavailable, BundleError, InvalidQuery, ServingError
-from bundles.bundle import ONNX, Bundle
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.onnx_graph import OnnxGraph
+from handlers.engine.loading import engine_of
 from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
 
@@ -14,12 +14,12 @@ from handlers.facade.settings import Settings
 class EmbeddedBackend:
     """An engine in this process, in a thread of its own, so that the event loop stays free."""
 
-    name = "onnxruntime"
     in_flight = 1
     largest_batch = 4_096  # about 10 ms on a core; handing a batch over takes about 0.2
 
     def __init__(self, engine: Engine) -> None:
-        """Answer with `engine`."""
+        """Answer with `engine`, by whose name this goes."""
+        self.name = engine.name
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
@@ -43,12 +43,12 @@ class EmbeddedBackend:
 
 
 class Opener:
-    """Loads the graph of a bundle, and scores once with it."""
+    """Loads what computes for a bundle, and scores once with it."""
 
     files = ()
 
     def __init__(self, settings: Settings) -> None:
-        """Load for the device, and with the threads and limits, that `settings` say."""
+        """Load the engine for the device, and with the threads and limits, that `settings` say."""
         self._settings = settings
 
     async def probe(self, version: str) -> None:
@@ -56,17 +56,16 @@ class Opener:
 
     async def open(self, bundle: Bundle) -> EmbeddedBackend:
         """A backend for a bundle; raises BundleError and DeviceUnavailable."""
-        return EmbeddedBackend(await asyncio.to_thread(self._engine, bundle))
+        return EmbeddedBackend(await asyncio.to_thread(self._opened, bundle))
 
-    def _engine(self, bundle: Bundle) -> Engine:
-        settings, file = self._settings, bundle.graph_file(ONNX)
-        graph = OnnxGraph(bundle, settings.device, settings.threads)
-        engine = Engine(bundle, graph, settings.limits)
+    def _opened(self, bundle: Bundle) -> Engine:
+        of = self._settings
+        engine = engine_of(bundle, of.engine, of.device, of.threads, of.limits)
         try:
             engine.warm_up()
         except ServingError:
             raise
-        except Exception as error:  # of the graph's library, whichever it is
+        except Exception as error:  # of what computes, whichever it is
             reason = " ".join(str(error).split())[:300]
-            raise BundleError(f"{file}: cannot score the catalogue ({reason})") from error
+            raise BundleError(f"{bundle.folder}: cannot score the catalogue ({reason})") from error
         return engine

@@ -6,7 +6,7 @@ from handlers.facade.backends.backend import Opener
 from handlers.facade.backends.fallback import FallbackOpener
 from handlers.facade.settings import BACKENDS, Settings
 
-FALLBACK = "onnxruntime"  # which computes where another does not answer
+FALLBACK = "embedded"  # which computes where another does not answer
 
 
 def opener(settings: Settings) -> Opener:

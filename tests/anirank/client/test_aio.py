@@ -23,6 +23,7 @@ from anirank.errors import (
     Unauthenticated,
 )
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Limits
 from handlers.facade.backends.embedded import EmbeddedBackend
 
@@ -200,7 +201,9 @@ def test_a_bad_request_is_named_by_its_field(address):
 
 def test_an_overloaded_server_says_when_to_come_back(serve, toy, held):
     limits = Limits(queued=1)
-    address = serve(backend=lambda: EmbeddedBackend(Engine(toy, held)), limits=limits)
+    address = serve(
+        backend=lambda: EmbeddedBackend(Engine(toy, GraphScorer(toy, held))), limits=limits
+    )
 
     async def check(client):
         calls = [asyncio.ensure_future(client.rank([3])) for _ in range(6)]
@@ -216,7 +219,7 @@ def test_an_overloaded_server_says_when_to_come_back(serve, toy, held):
 
 
 def test_who_does_not_wait_for_the_answer_hears_that_the_deadline_passed(serve, toy, held):
-    address = serve(backend=lambda: EmbeddedBackend(Engine(toy, held)))
+    address = serve(backend=lambda: EmbeddedBackend(Engine(toy, GraphScorer(toy, held))))
 
     async def check(client):
         with pytest.raises(DeadlinePassed):
@@ -321,7 +324,7 @@ def test_nothing_secret_leaves_unencrypted_and_no_bad_file_gets_to_grpc(kind, se
 
 
 def test_calls_that_are_on_their_way_when_the_client_closes_are_cancelled(serve, toy, held):
-    address = serve(backend=lambda: EmbeddedBackend(Engine(toy, held)))
+    address = serve(backend=lambda: EmbeddedBackend(Engine(toy, GraphScorer(toy, held))))
 
     async def run():
         client = AsyncClient(address)

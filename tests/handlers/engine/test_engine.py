@@ -12,6 +12,7 @@ from bundles.bundle import Bundle
 from bundles.graph import Inputs, Outputs
 from handlers.engine.engine import Engine
 from handlers.engine.graph import Graph
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.engine.shortlist import best
 from handlers.engine.torchscript_graph import TorchScriptGraph
@@ -83,7 +84,7 @@ def test_every_answer_of_a_batch_is_that_of_a_plain_reckoning(engine, world, bat
 
 
 def test_torchscript_and_onnx_give_one_answer(engine, toy):
-    scripted = Engine(toy, TorchScriptGraph(toy))
+    scripted = Engine(toy, GraphScorer(toy, TorchScriptGraph(toy)))
     scripted.warm_up()
     batch = [Query(user_id=user, include_seen=True, explain=True) for user in (10, 20, None)]
     for found, expected in zip(scripted.rank(batch), engine.rank(batch), strict=True):
@@ -126,7 +127,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("field", "wrong"), WRONG)
 def test_a_bad_query_is_answered_with_the_path_of_what_is_wrong(toy, graph, field, wrong):
-    limited = Engine(toy, graph, Limits(candidates=100, history=20))
+    limited = Engine(toy, GraphScorer(toy, graph), Limits(candidates=100, history=20))
     [answer] = limited.rank([Query(**wrong)])
     assert isinstance(answer, InvalidQuery)
     assert answer.field == field
@@ -209,7 +210,7 @@ def test_a_model_that_ranks_without_the_history_says_so(toy, graph):
 class Spy:
     """A real graph that notes the shapes it is called with."""
 
-    cells = 65_536
+    name, cells = "spy", 65_536
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -228,7 +229,7 @@ def test_no_call_of_the_graph_outgrows_the_bound_and_small_ones_share(toy, graph
     watched = np.resize(toy.catalogue.anime_id, 2_000)
     ratings = np.full(2_000, 9, np.float32)
     batch += [Query(history_ids=watched, history_ratings=ratings) for _ in range(100)]
-    Engine(toy, spy).rank(batch)
+    Engine(toy, GraphScorer(toy, spy)).rank(batch)
     for candidates, history in spy.shapes:
         assert candidates[0] * candidates[1] <= Spy.cells
         assert history[0] * history[1] <= Spy.cells
@@ -239,7 +240,10 @@ def test_many_candidates_are_scored_in_slices_as_they_are_in_one_call(toy, graph
     spy = Spy(graph)
     spy.cells = 4
     query = Query(user_id=10, include_seen=True, include_adult=True, objective=Objective.RATING)
-    sliced, whole = ranked(Engine(toy, spy), query), ranked(Engine(toy, graph), query)
+    sliced, whole = (
+        ranked(Engine(toy, GraphScorer(toy, spy)), query),
+        ranked(Engine(toy, GraphScorer(toy, graph)), query),
+    )
     widths = [candidates[1] for candidates, _ in spy.shapes]
     assert widths == [16, 16, 16, 12]
     assert sliced.anime_ids.tolist() == whole.anime_ids.tolist()
@@ -249,6 +253,8 @@ def test_many_candidates_are_scored_in_slices_as_they_are_in_one_call(toy, graph
 def test_the_bundles_own_model_knows_its_whole_catalogue(bundle_dir):
     bundle = Bundle.open(bundle_dir)
     graph = TorchScriptGraph(bundle)
-    Engine(bundle, graph).warm_up()
-    answer = ranked(Engine(bundle, graph), Query(include_seen=True, include_adult=True))
+    Engine(bundle, GraphScorer(bundle, graph)).warm_up()
+    answer = ranked(
+        Engine(bundle, GraphScorer(bundle, graph)), Query(include_seen=True, include_adult=True)
+    )
     assert len(answer.anime_ids) == len(bundle.catalogue)

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bundles.bundle import Bundle
-from handlers.engine import engine as engine_module
-from handlers.engine import shortlist
+from handlers.engine import graph_scorer, shortlist
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.planner import Plan
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
@@ -23,7 +23,7 @@ QUARTERS = st.integers(-8, 8).map(lambda n: n / 4)
 def narrow(monkeypatch):
     """A query that asks for fewer than half of its candidates goes by way of a shortlist."""
     monkeypatch.setattr(shortlist, "FEW", 2)
-    monkeypatch.setattr(engine_module, "WIDE", 1)
+    monkeypatch.setattr(graph_scorer, "WIDE", 1)
 
 
 def plan_of(count: int, top_k: int) -> Plan:
@@ -81,7 +81,7 @@ def test_most_candidates_of_a_recommendation_are_never_rated(toy, graph, narrow)
     class Spy:
         """A real graph that notes how many candidates it rates."""
 
-        cells = graph.cells
+        name, cells = graph.name, graph.cells
         affinity = staticmethod(graph.affinity)
 
         def run(self, inputs):
@@ -89,7 +89,7 @@ def test_most_candidates_of_a_recommendation_are_never_rated(toy, graph, narrow)
             return graph.run(inputs)
 
     query = Query(user_id=10, top_k=3, objective=Objective.AFFINITY)
-    found = ranked(Engine(toy, Spy()), query)
+    found = ranked(Engine(toy, GraphScorer(toy, Spy())), query)
     assert len(found.anime_ids) == 3
     assert len(rated) == 1
     assert rated[0] < len(toy.catalogue) / 2
@@ -116,9 +116,9 @@ def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monke
             Query(history_ids=watched, history_ratings=ratings, top_k=10, objective=objective)
             for objective in Objective
         ]
-    everything = Engine(bundle, graph).rank(batch)
+    everything = Engine(bundle, GraphScorer(bundle, graph)).rank(batch)
     monkeypatch.setattr(shortlist, "FEW", 20)
-    monkeypatch.setattr(engine_module, "WIDE", 1)
+    monkeypatch.setattr(graph_scorer, "WIDE", 1)
     rated = []
     run = graph.run
 
@@ -127,7 +127,9 @@ def test_a_recommendation_is_to_the_bit_that_of_scoring_everything(bundle, monke
         return run(inputs)
 
     monkeypatch.setattr(graph, "run", noted)
-    for found, expected in zip(Engine(bundle, graph).rank(batch), everything, strict=True):
+    for found, expected in zip(
+        Engine(bundle, GraphScorer(bundle, graph)).rank(batch), everything, strict=True
+    ):
         assert isinstance(expected, Ranking)
         assert_same(found, expected)
     if not bundle.manifest.beta:  # else all of so small a catalogue may be in the running

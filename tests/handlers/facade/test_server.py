@@ -55,6 +55,7 @@ from handlers.facade.server import serve
 from handlers.facade.backends.embedded import EmbeddedBackend
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits
 from handlers.facade.versions.roster import Roster, ServedVersion
@@ -70,7 +71,7 @@ folder, address, seconds, queued = sys.argv[1:]
 bundle = Bundle.open(Path(folder))
 graph = Slow(OnnxGraph(bundle), float(seconds))
 limits = Limits(candidates=100, history=20, message_bytes=10_000, queued=int(queued))
-backend = EmbeddedBackend(Engine(bundle, graph, limits))
+backend = EmbeddedBackend(Engine(bundle, GraphScorer(bundle, graph), limits))
 started = lambda port: print(port, flush=True)
 roster = Roster(ServedVersion(bundle, backend, limits))
 asyncio.run(serve(roster, address, limits=limits, started=started))

@@ -425,7 +425,7 @@ def test_a_certificate_or_a_key_of_no_use_is_an_error_that_names_it(written, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["onnxruntime", "torchserve"])
+@pytest.mark.parametrize("backend", ["embedded", "torchserve"])
 def test_nothing_secret_is_written_at_the_lowest_level(serving, written, tmp_path, backend):
     secrets = {TOKEN, OTHER, "a-token-that-nobody-knows-012345"}
     for key in (written.key, written.my_key):

@@ -17,6 +17,7 @@ from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import AddressRefused, AddressUnavailable, InvalidQuery, ServingError
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Limits
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
@@ -236,7 +237,9 @@ def test_the_times_that_torchserve_says_are_those_of_the_metrics(
 
 @pytest.mark.slow
 def test_batches_are_counted_in_queries_and_in_candidates(serve, toy, observer, port, held):
-    address = serve(observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, held)))
+    address = serve(
+        observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, GraphScorer(toy, held)))
+    )
     with Client(address) as client, ThreadPoolExecutor(8) as threads:
         first = threads.submit(client.rank, [3])
         assert held.arrived.wait(60)
@@ -275,7 +278,7 @@ def test_batches_of_the_fallback_are_counted(serve, engine, observer, port, tmp_
 def test_what_ends_without_an_answer_is_counted_by_how_it_ended(serve, toy, observer, port, held):
     address = serve(
         observer=observer,
-        backend=lambda: EmbeddedBackend(Engine(toy, held)),
+        backend=lambda: EmbeddedBackend(Engine(toy, GraphScorer(toy, held))),
         limits=Limits(queued=2),
     )
     with grpc.insecure_channel(address) as channel:

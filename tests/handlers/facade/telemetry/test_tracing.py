@@ -18,6 +18,7 @@ from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry.observer import Observer
@@ -136,7 +137,9 @@ def test_each_request_of_a_stream_is_a_span(call, spans):
 
 
 def test_a_batch_of_many_traces_is_linked_to_each(serve, observer, spans, toy, held):
-    address = serve(observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, held)))
+    address = serve(
+        observer=observer, backend=lambda: EmbeddedBackend(Engine(toy, GraphScorer(toy, held)))
+    )
     with grpc.insecure_channel(address) as channel:
         rank = RankingServiceStub(channel).Rank
         request = pb.RankRequest(candidate_ids=[3])

@@ -7,6 +7,7 @@ import pytest
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits
 from handlers.facade.backends.embedded import EmbeddedBackend
@@ -17,7 +18,7 @@ REQUESTS = 20_000
 
 def version_of(folder):
     bundle = Bundle.open(folder)
-    engine = Engine(bundle, OnnxGraph(bundle))
+    engine = Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle)))
     return ServedVersion(bundle, EmbeddedBackend(engine), Limits())
 
 

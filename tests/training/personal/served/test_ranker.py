@@ -10,6 +10,7 @@ from bundles.graph import OUTPUTS
 from export.bundle import Exported
 from export.parity import TOLERANCE, as_form, check, requests
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.torchscript_graph import TorchScriptGraph
@@ -34,7 +35,7 @@ def bundle(personal_bundle: Exported) -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Engine:
-    return Engine(bundle, OnnxGraph(bundle))
+    return Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle)))
 
 
 def test_every_form_is_the_training_model_to_a_unit_in_the_last_place(
@@ -79,7 +80,7 @@ def test_a_known_users_stored_history_is_taken_and_both_runtimes_agree(
 ) -> None:
     user = int(bundle.histories.user_id[0])
     ids, ratings = bundle.histories.of(user)
-    other = Engine(bundle, TorchScriptGraph(bundle))
+    other = Engine(bundle, GraphScorer(bundle, TorchScriptGraph(bundle)))
     asked = [Query(user_id=user), Query(user_id=user, history_ids=ids, history_ratings=ratings)]
     answers = [each.rank(asked) for each in (engine, other)]
     rankings = [ranking for answer in answers for ranking in answer]

@@ -1,0 +1,252 @@
+"""The arithmetic of the preset `personal`: that of its served graph, one user at a time.
+
+In float64, with answers in float32. Rows are those of `bundles.tables`: 0 is "unknown".
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundles.tables import PersonalTables
+from handlers.engine.compiled.jit import compiled
+from handlers.engine.compiled.layers import dense, dense_relu
+from handlers.engine.compiled.selection import (
+    Asked,
+    Need,
+    Ranked,
+    best_of,
+    in_the_running,
+    score_of,
+)
+from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING
+
+# Places in `scalars`, in the order of `bundles.tables.SCALARS`.
+USUAL, TASTE, DEEP, ALONE, USER_DAMPING, GENRE_DAMPING, PRODUCT, CROSSED_HALF, FAR = range(9)
+
+
+class User(NamedTuple):
+    """What a request pays for once.
+
+    liked: float64[H], by how much each of the history is liked; offset: rating points; affine,
+    rater: float64[D], what meets the candidates' vectors for affinity and for rating.
+    """
+
+    liked: NDArray[np.float64]
+    offset: float
+    affine: NDArray[np.float64]
+    rater: NDArray[np.float64]
+
+
+@compiled
+def rank(tables: PersonalTables, asked: Asked, need: Need, place: NDArray[np.int32]) -> Ranked:
+    """The best candidates; place: int32[A], scratch that holds zeros, and does again."""
+    user = _user(tables, asked)
+    crossed, crossed_liked = _cross(tables, asked, user.liked, place)
+    affinities, wides = _affinities(tables, asked, user, crossed, crossed_liked)
+    running = in_the_running(affinities, need)
+    by_vector, from_user = _rating_side(tables, user)
+    scores, ratings = np.empty(len(running), np.float32), np.empty(len(running), np.float32)
+    for i in range(len(running)):
+        n = running[i]
+        signals = _signals(tables, asked.candidates[n], user, crossed[n], crossed_liked[n])
+        ratings[i] = _rating(tables, asked.candidates[n], user, by_vector, from_user, signals)
+        scores[i] = score_of(affinities[n], ratings[i], need)
+    finite = bool(np.isfinite(affinities).all() and np.isfinite(scores).all())
+    order = best_of(scores, min(need.top_k, len(running)))
+    best = running[order]
+    return Ranked(best, scores[order], ratings[order], affinities[best], wides[best], finite)
+
+
+@compiled
+def _user(tables: PersonalTables, asked: Asked) -> User:
+    watched, length = asked.watched, len(asked.watched)
+    dim = tables.watched.shape[1] - 1
+    liked, total, rated = np.zeros(length), 0.0, 0
+    for h in range(length):
+        if not math.isnan(asked.ratings[h]):
+            liked[h] = np.float64(asked.ratings[h]) - tables.watched[watched[h], dim]
+            total += liked[h]
+            rated += 1
+    offset = total / (rated + tables.scalars[USER_DAMPING])
+    units = np.zeros(3 * dim + 3)
+    for h in range(length):
+        if not math.isnan(asked.ratings[h]):
+            liked[h] -= offset
+        vector = tables.watched[watched[h]]
+        for d in range(dim):
+            units[d] += vector[d]
+            units[dim + d] += liked[h] * vector[d]
+    root = math.sqrt(length + 1.0)
+    for d in range(dim):
+        units[d] /= root
+        units[dim + d] /= root
+        units[2 * dim + d] = tables.user[asked.user, d]
+    units[3 * dim] = math.log1p(length) - 4
+    units[3 * dim + 1] = offset
+    units[3 * dim + 2] = 1.0 if length == 0 else 0.0
+    hidden, stated = np.empty(len(tables.tower_in)), _stated(tables, asked)
+    dense(tables.tower_in, units, hidden)
+    for t in range(len(hidden)):
+        hidden[t] = max(hidden[t] + stated[t], 0.0)
+    both = np.empty(2 * dim)
+    dense(tables.tower_out, hidden, both)
+    return User(liked, offset, both[:dim], both[dim:])
+
+
+@compiled
+def _stated(tables: PersonalTables, asked: Asked) -> NDArray[np.float64]:
+    """float64[T], what the profile adds to the tower's first layer."""
+    dim, far = tables.watched.shape[1] - 1, tables.scalars[FAR]
+    stored = tables.user[asked.user, dim:]
+    gender = stored[0] if math.isnan(asked.profile[0]) else asked.profile[0]
+    known = 0 <= gender < len(tables.genders)
+    units: NDArray[np.float64] = tables.genders[int(gender) if known else 0].copy()
+    for p in range(len(tables.numbers)):
+        stated = stored[p + 1] if math.isnan(asked.profile[p + 1]) else asked.profile[p + 1]
+        if not math.isnan(stated):
+            number = tables.numbers[p]
+            scaled = (np.float64(stated) - number[-2]) / number[-1]
+            scaled = min(max(scaled, -far), far)
+            for t in range(len(units)):
+                units[t] += scaled * number[t]
+    return units
+
+
+@compiled
+def _cross(
+    tables: PersonalTables, asked: Asked, liked: NDArray[np.float64], place: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """float64[N] each: what the history adds to each candidate by its crosses, and by liking."""
+    candidates = asked.candidates
+    crossed, crossed_liked = np.zeros(len(candidates)), np.zeros(len(candidates))
+    for n in range(len(candidates)):
+        if candidates[n]:
+            place[candidates[n] - 1] = n + 1
+    for h in range(len(asked.watched)):
+        row = asked.watched[h] - 1
+        for k in range(tables.crossed.shape[1]):
+            n = place[tables.crossed[row, k]]
+            if n:
+                weight = np.float64(tables.cross_weights[row, k])
+                crossed[n - 1] += weight
+                crossed_liked[n - 1] += weight * liked[h]
+    for n in range(len(candidates)):
+        if candidates[n]:
+            place[candidates[n] - 1] = 0
+    return crossed, crossed_liked
+
+
+@compiled
+def _affinities(
+    tables: PersonalTables,
+    asked: Asked,
+    user: User,
+    crossed: NDArray[np.float64],
+    crossed_liked: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """float32[N] each: affinities and wide scores."""
+    count, dim = len(asked.candidates), len(user.affine)
+    affinities, wides = np.empty(count, np.float32), np.empty(count, np.float32)
+    tastes = _tastes(tables, asked.watched, user.liked)
+    size = len(asked.watched) + 1.0
+    scale = tables.scalars[DEEP] * size + tables.scalars[ALONE] / size
+    for n in range(count):
+        row = asked.candidates[n]
+        anime, logit = tables.anime[row], 0.0
+        for d in range(dim):
+            logit += anime[d] * user.affine[d]
+        logit += anime[dim + 1]
+        wide = crossed[n] + tables.scalars[TASTE] * crossed_liked[n]
+        if row:
+            for g in range(len(tastes)):
+                wide += tastes[g] * tables.genre[row - 1, g]
+        affinity = wide + scale * (1.0 if logit > 0 else math.exp(logit))
+        if size == 1:
+            affinity += anime[dim + 2]
+        affinities[n], wides[n] = affinity, wide
+    return affinities, wides
+
+
+@compiled
+def _tastes(
+    tables: PersonalTables, watched: NDArray[np.int64], liked: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """float64[G], what each genre adds to a candidate of it."""
+    liking, watching, usual = tables.genre_numbers
+    length, damping = len(watched), tables.scalars[GENRE_DAMPING]
+    tastes = np.zeros(len(liking))
+    for g in range(len(liking)):
+        seen, love = 0.0, 0.0
+        for h in range(length):
+            member = tables.genre[watched[h] - 1, g]
+            seen += member
+            love += member * liked[h]
+        unusual = (seen - usual[g] * length) / (length + damping)
+        tastes[g] = liking[g] * love / (seen + damping) + watching[g] * unusual
+    return tastes
+
+
+@compiled
+def _rating_side(
+    tables: PersonalTables, user: User
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """float64[R, D] and float64[R]: the first layer behind a candidate's vector, for this user.
+
+    Weights times the user first: a candidate then pays for one product, not for two.
+    """
+    of_anime, of_product = tables.from_anime
+    by_vector, from_user = np.empty_like(of_anime), np.empty(len(of_anime))
+    for r in range(len(of_anime)):
+        for d in range(len(user.rater)):
+            by_vector[r, d] = of_product[r, d] * user.rater[d] + of_anime[r, d]
+    dense(tables.from_user, user.rater, from_user)
+    return by_vector, from_user
+
+
+@compiled
+def _signals(
+    tables: PersonalTables, row: int, user: User, crossed: float, crossed_liked: float
+) -> tuple[float, float, float, float, float]:
+    """What a candidate's rating knows beside the vectors."""
+    return (
+        user.offset,
+        tables.anime[row, len(user.rater)] - tables.scalars[USUAL],
+        crossed_liked,
+        crossed_liked / (abs(crossed) + tables.scalars[CROSSED_HALF]),
+        crossed,
+    )
+
+
+@compiled
+def _rating(
+    tables: PersonalTables,
+    row: int,
+    user: User,
+    by_vector: NDArray[np.float64],
+    from_user: NDArray[np.float64],
+    signals: tuple[float, float, float, float, float],
+) -> np.float32:
+    """The predicted rating of one candidate."""
+    anime, dim = tables.anime[row], len(user.rater)
+    first, second = np.empty(len(from_user)), np.empty(len(tables.hidden))
+    for r in range(len(first)):
+        total = 0.0
+        for d in range(dim):
+            total += by_vector[r, d] * anime[d]
+        for s in range(5):
+            total += tables.from_signals[r, s] * signals[s]
+        first[r] = max(total + from_user[r], 0.0)
+    dense_relu(tables.hidden, first, second)
+    deep, product = tables.last[-1], 0.0
+    for s in range(len(second)):
+        deep += tables.last[s] * second[s]
+    for s in range(5):
+        deep += tables.from_signals[-1, s] * signals[s]
+    for d in range(dim):
+        product += anime[d] * user.rater[d]
+    rating = anime[dim] + user.offset + tables.scalars[PRODUCT] * product + anime[dim + 3] + deep
+    if rating < LOWEST_RATING:
+        return np.float32(LOWEST_RATING)
+    return np.float32(HIGHEST_RATING if rating > HIGHEST_RATING else rating)

@@ -1,0 +1,123 @@
+"""A bundle's tables with the code that computes with them, as a scorer."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anirank.errors import BundleError
+from bundles.bundle import Bundle
+from bundles.graph import Inputs, Outputs
+from bundles.tables import kind_of
+from handlers.engine.compiled import personal, seed
+from handlers.engine.compiled.ids import dense_rows, rows_of
+from handlers.engine.compiled.selection import AFFINITY, Asked, Need, Ranked
+from handlers.engine.planner import Plan
+from handlers.engine.scorer import Best
+
+_RANK: dict[str, Callable[..., Ranked]] = {"personal": personal.rank, "seed": seed.rank}
+
+
+class CompiledScorer:
+    """Scores one plan after the other, or several at once in threads; none touches another."""
+
+    name = "compiled"
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        """Compute with the tables of `bundle`, the plans of a batch in up to `threads` threads.
+
+        Raises BundleError where it has none.
+        """
+        if bundle.tables is None:
+            raise BundleError(f"{bundle.folder}: has no tables for compiled code; export it anew")
+        self._folder = bundle.folder
+        self._tables: Any = bundle.tables
+        self._rank = _RANK[kind_of(bundle.tables)]
+        self._anime_rows = dense_rows(bundle.catalogue.anime_id)
+        self._beta, self._mean = np.float32(bundle.manifest.beta), np.float32(bundle.manifest.mean)
+        self._nothing_stated = np.full(len(bundle.manifest.profile), np.nan, np.float32)
+        self._anime = len(bundle.catalogue)
+        self._of_thread = threading.local()
+        self._threads = ThreadPoolExecutor(threads, "compiled") if threads > 1 else None
+
+    def best(self, plans: Sequence[Plan]) -> list[Best | None]:
+        """The best of each plan's candidates; see `Scorer.best`."""
+        if self._threads is None or len(plans) == 1:
+            return [self._best(plan) for plan in plans]
+        return list(self._threads.map(self._best, plans))
+
+    def check(self, whole: Plan) -> None:
+        """Score the whole catalogue; see `Scorer.check`."""
+        if self._best(whole) is None:
+            raise BundleError(f"{self._folder}: the tables' scores are not finite")
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Score every candidate as the graph does: what parity is measured of.
+
+        Inputs and outputs as in `handlers.engine.graph.Graph.run`.
+        """
+        rows = rows_of(self._anime_rows, np.array(inputs["candidate_ids"], np.int64).ravel())
+        known = (rows > 0).reshape(inputs["candidate_ids"].shape)
+        found = {name: np.empty(known.shape, np.float32) for name in ("rating", "affinity", "wide")}
+        for b, candidates in enumerate(rows.reshape(known.shape)):
+            distinct, place = np.unique(candidates, return_inverse=True)
+            need = Need(len(distinct), AFFINITY, self._beta, self._mean)
+            ranked = self._ranked(
+                int(inputs["user_id"][b]),
+                inputs["history_ids"][b],
+                inputs["history_ratings"][b],
+                inputs["profile"][b],
+                distinct,
+                need,
+            )
+            in_order = np.argsort(ranked.places)[place]
+            found["rating"][b] = ranked.ratings[in_order]
+            found["affinity"][b] = ranked.affinities[in_order]
+            found["wide"][b] = ranked.wides[in_order]
+        return found | {"known": known}
+
+    def _best(self, plan: Plan) -> Best | None:
+        query = plan.query
+        need = Need(
+            query.top_k or len(plan.candidates), int(query.objective), self._beta, self._mean
+        )
+        profile = self._nothing_stated if query.profile is None else query.profile
+        candidates = rows_of(self._anime_rows, np.array(plan.candidates, np.int64))
+        ranked = self._ranked(
+            query.user_id or 0, plan.history_ids, plan.history_ratings, profile, candidates, need
+        )
+        if not ranked.finite:
+            return None
+        places, *columns, _ = ranked
+        return Best(plan.candidates[places], *columns)
+
+    def _ranked(
+        self,
+        user_id: int,
+        history_ids: NDArray[np.int64],
+        history_ratings: NDArray[np.float32],
+        profile: NDArray[np.float32],
+        candidates: NDArray[np.int64],
+        need: Need,
+    ) -> Ranked:
+        """What compiled code makes of a request; candidates: rows, each once."""
+        users = self._tables.user_rows
+        user = int(users[user_id]) if 0 < user_id < len(users) else 0
+        # Copies are of one layout each; for another, code would be compiled anew.
+        watched = rows_of(self._anime_rows, np.array(history_ids, np.int64))
+        ratings = np.array(history_ratings, np.float32)
+        if not watched.all():  # an anime that is not in the catalogue does not count
+            watched, ratings = watched[watched > 0], ratings[watched > 0]
+        asked = Asked(user, watched, ratings, np.array(profile, np.float32), candidates)
+        return self._rank(self._tables, asked, need, self._scratch())
+
+    def _scratch(self) -> NDArray[np.int32]:
+        """int32[A] zeros, which a call leaves as it found them; each thread has its own."""
+        try:
+            found: NDArray[np.int32] = self._of_thread.place
+        except AttributeError:
+            found = self._of_thread.place = np.zeros(self._anime, np.int32)
+        return found

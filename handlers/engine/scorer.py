@@ -1,0 +1,43 @@
+"""What scores plans for the engine, whichever way it computes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handlers.engine.planner import Plan
+
+
+class Best(NamedTuple):
+    """The K best candidates of a plan, best first, equal ones in the order of the plan's.
+
+    anime_ids: int64[K]; scores, ratings, affinities, wides: float32[K].
+    """
+
+    anime_ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    ratings: NDArray[np.float32]
+    affinities: NDArray[np.float32]
+    wides: NDArray[np.float32]
+
+
+class Scorer(Protocol):
+    """It may be called from several threads at once.
+
+    name: what GetModelInfo and the metrics call it.
+    """
+
+    name: str
+
+    def best(self, plans: Sequence[Plan]) -> list[Best | None]:
+        """The best of each plan's candidates, as many as its query wants, by its objective.
+
+        None for a plan whose scores are not finite.
+        """
+
+    def check(self, whole: Plan) -> None:
+        """Score all of a plan's candidates, which are the whole catalogue.
+
+        Raises BundleError where one is not known, or its score is not finite.
+        """
