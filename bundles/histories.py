@@ -73,6 +73,11 @@ class Histories:
         ratings[ratings == 0] = np.nan
         return self.anime_id[span].astype(np.int64), ratings
 
+    def length(self, user_id: int) -> int:
+        """How many the user has watched; 0 for a user who is not known."""
+        row = self._row(user_id)
+        return int(self.offsets[row + 1] - self.offsets[row]) if row >= 0 else 0
+
     def _row(self, user_id: int) -> int:
         row = int(np.searchsorted(self.user_id, user_id))
         return row if row < len(self.user_id) and self.user_id[row] == user_id else -1

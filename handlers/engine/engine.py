@@ -43,6 +43,15 @@ class Engine:
             answers[plan.place] = self._answer(plan, best, started)
         return [answers[place] for place in range(len(queries))]
 
+    def is_quick(self, query: Query) -> bool:
+        """Whether a query is answered in less time than it takes to hand it to a thread."""
+        if query.candidate_ids is None or query.explain:
+            return False
+        history = len(query.history_ids)
+        if not history and query.user_id is not None:
+            history = self.bundle.histories.length(query.user_id)
+        return self._scorer.is_quick(query, len(query.candidate_ids), history)
+
     def warm_up(self) -> None:
         """Score the whole catalogue and a few small batches, so that no request pays for it.
 

@@ -10,7 +10,7 @@ from bundles.bundle import Bundle
 from bundles.graph import OUTPUTS, Inputs, Outputs
 from handlers.engine.graph import Graph
 from handlers.engine.planner import Plan, groups
-from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING, Objective
+from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING, Objective, Query
 from handlers.engine.scorer import Best
 from handlers.engine.shortlist import WIDE, Shortlist, best, rated_at_first
 
@@ -48,6 +48,10 @@ class GraphScorer:
                         found[plan.place] = scored and _ordered(scored, plan.query.top_k)
             left = widened
         return [found[plan.place] for plan in plans]
+
+    def is_quick(self, query: Query, candidates: int, history: int) -> bool:
+        """False: a call of the graph by itself takes as long as a thread's wake-up."""
+        return False
 
     def check(self, whole: Plan) -> None:
         """Score the whole catalogue; see `Scorer.check`."""

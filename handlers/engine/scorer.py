@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.engine.planner import Plan
+from handlers.engine.query import Query
 
 
 class Best(NamedTuple):
@@ -35,6 +36,9 @@ class Scorer(Protocol):
 
         None for a plan whose scores are not finite.
         """
+
+    def is_quick(self, query: Query, candidates: int, history: int) -> bool:
+        """Whether a query of so many is scored in less time than to hand it to a thread takes."""
 
     def check(self, whole: Plan) -> None:
         """Score all of a plan's candidates, which are the whole catalogue.

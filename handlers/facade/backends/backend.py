@@ -30,6 +30,12 @@ class Backend(Protocol):
         Raises BackendUnavailable where none can be answered, or DeadlinePassed.
         """
 
+    def is_quick(self, query: Query) -> bool:
+        """Whether `rank_now` answers a query in less time than a batch of its own takes to form."""
+
+    def rank_now(self, query: Query) -> Ranking | InvalidQuery:
+        """Answer a quick query, without letting go of the event loop; as `rank` does."""
+
     async def ready(self) -> bool:
         """Whether a batch would be answered now."""
 

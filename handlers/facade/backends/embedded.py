@@ -28,10 +28,22 @@ class EmbeddedBackend:
     ) -> list[Ranking | InvalidQuery]:
         """Answer every query, in order; see `Backend.rank`."""
         loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._rank, queries)
+
+    def is_quick(self, query: Query) -> bool:
+        """Whether the engine needs no thread for a query; see `Backend.is_quick`."""
+        return self._engine.is_quick(query)
+
+    def rank_now(self, query: Query) -> Ranking | InvalidQuery:
+        """Answer a quick query on the event loop; see `Backend.rank_now`."""
+        [answer] = self._rank([query])
+        return answer
+
+    def _rank(self, queries: list[Query]) -> list[Ranking | InvalidQuery]:
         try:
-            return await loop.run_in_executor(self._thread, self._engine.rank, queries)
-        except Exception as error:  # of the graph's library, whichever it is
-            raise BackendUnavailable(f"the graph failed ({error})") from error
+            return self._engine.rank(queries)
+        except Exception as error:  # of what computes, whichever it is
+            raise BackendUnavailable(f"the {self.name} engine failed ({error})") from error
 
     async def ready(self) -> bool:
         """True: an engine that stands is ready."""

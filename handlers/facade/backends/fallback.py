@@ -36,6 +36,14 @@ class FallbackBackend:
             left_s = None if timeout_s is None else timeout_s - (loop.time() - started)
             return await self._other.rank(queries, left_s)
 
+    def is_quick(self, query: Query) -> bool:
+        """Whether the first one says so."""
+        return self._first.is_quick(query)
+
+    def rank_now(self, query: Query) -> Ranking | InvalidQuery:
+        """Answer a quick query with the first one."""
+        return self._first.rank_now(query)
+
     async def ready(self) -> bool:
         """Whether one of the two is; the first is asked in any case, and may find itself well."""
         return await self._first.ready() or await self._other.ready()

@@ -114,6 +114,14 @@ class TorchServeBackend:
             )
         return answers
 
+    def is_quick(self, query: Query) -> bool:
+        """False: every answer comes over a connection."""
+        return False
+
+    def rank_now(self, query: Query) -> Ranking | InvalidQuery:
+        """Raise BackendUnavailable: nothing is computed here."""
+        raise BackendUnavailable(f"TorchServe at {self._address}: answers no query at once")
+
     async def ready(self) -> bool:
         """Whether a batch would be answered now; says so within `probe_s` seconds."""
         now = asyncio.get_running_loop().time()

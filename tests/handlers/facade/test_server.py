@@ -62,7 +62,8 @@ from handlers.facade.versions.roster import Roster, ServedVersion
 
 class Slow:
     def __init__(self, graph, seconds):
-        self.graph, self.seconds, self.cells = graph, seconds, graph.cells
+        self.graph, self.seconds = graph, seconds
+        self.name, self.cells = graph.name, graph.cells
     def run(self, inputs):
         time.sleep(self.seconds)
         return self.graph.run(inputs)

@@ -275,6 +275,8 @@ def test_who_left_or_ran_out_of_time_is_not_computed_and_frees_the_place(engine,
 
 def test_a_backend_that_fails_fails_its_batch_and_serves_the_next(engine, waiting_at):
     class Broken(Engine):
+        name = engine.name
+
         def __init__(self):
             """Without a graph: it fails before that."""
 
