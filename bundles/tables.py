@@ -30,14 +30,14 @@ class PersonalTables(NamedTuple):
     user: NDArray[np.float32]  # [U + 1, D + P]: vector, profile
     watched: NDArray[np.float64]  # [A + 1, D + 1]: vector, expected rating
     anime: NDArray[np.float64]  # [A + 1, D + 4]: vector, expected rating, appeal, popularity, bias
-    tower_in: NDArray[np.float64]  # [T, 3 D + 4]: of what was seen, liked, of the user, 3 numbers
-    tower_out: NDArray[np.float64]  # [2 D, T + 1]
+    tower_in: NDArray[np.float32]  # [T, 3 D + 4]: of what was seen, liked, of the user, 3 numbers
+    tower_out: NDArray[np.float32]  # [2 D, T + 1]
     genders: NDArray[np.float64]  # [genders + 1, T]: what each adds behind `tower_in`
     numbers: NDArray[np.float64]  # [P - 1, T + 2]: the same of a profile's number, mean, deviation
-    from_user: NDArray[np.float64]  # [R, D + 1]
-    from_anime: NDArray[np.float64]  # [2, R, D]: of the anime's vector, and of it times the user's
+    from_user: NDArray[np.float32]  # [R, D + 1]
+    from_anime: NDArray[np.float32]  # [2, R, D]: of the anime's vector, and of it times the user's
     from_signals: NDArray[np.float64]  # [R + 1, 5]: the last row adds to the rating itself
-    hidden: NDArray[np.float64]  # [S, R + 1]
+    hidden: NDArray[np.float32]  # [S, R + 1]
     last: NDArray[np.float64]  # [S + 1]
     genre_numbers: NDArray[np.float64]  # [3, G]: liking, watching, usual
     scalars: NDArray[np.float64]  # of `SCALARS`
@@ -87,9 +87,9 @@ class SeedTables(NamedTuple):
     genders: NDArray[np.float64]  # [genders + 1, 1]: the wide score of each
     numbers: NDArray[np.float64]  # [2, P - 1]: mean and deviation
     anime: NDArray[np.float64]  # [A + 1, R + 1]: units of the first layer, wide score
-    from_user: NDArray[np.float64]  # [R, P - 1]
-    hidden: NDArray[np.float64]  # [S, R + 1]
-    deeper: NDArray[np.float64]  # [T, S + 1]
+    from_user: NDArray[np.float32]  # [R, P - 1]
+    hidden: NDArray[np.float32]  # [S, R + 1]
+    deeper: NDArray[np.float32]  # [T, S + 1]
     last: NDArray[np.float64]  # [T]
 
     def shapes(self, anime: int, profile: int) -> Shapes:
@@ -166,10 +166,14 @@ def _own(kind: str) -> tuple[str, ...]:
     return tuple(name for name in KINDS[kind]._fields if name not in _OF_CROSSES)
 
 
+# Weights as they were trained, in float32: computing in float64 loses none of them, and what a
+# request reads of them has to come from a cache that is not much larger.
+_NARROW = ("tower_in", "tower_out", "from_user", "from_anime", "hidden", "deeper")
 _DIMENSIONS = {"user_rows": 1, "last": 1, "scalars": 1, "from_anime": 3}
 
 
 def _type(kind: str, name: str) -> type[np.generic]:
     if name == "user_rows":
         return np.int32
-    return np.float32 if (kind, name) == ("personal", "user") else np.float64
+    narrow = name in _NARROW or (kind, name) == ("personal", "user")
+    return np.float32 if narrow else np.float64

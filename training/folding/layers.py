@@ -47,3 +47,10 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     if bias is not None:
         layer.bias.data.copy_(bias)
     return layer
+
+
+def narrow(weights: np.ndarray) -> np.ndarray:
+    """Trained weights in float32, which they were trained in: none of float64 `weights` changes."""
+    found = weights.astype(np.float32)
+    assert np.array_equal(found, weights), "are no weights as they were trained"
+    return found

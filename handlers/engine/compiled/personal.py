@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bundles.tables import PersonalTables
 from handlers.engine.compiled.jit import compiled
-from handlers.engine.compiled.layers import dense, dense_relu
+from handlers.engine.compiled.layers import BLOCK, dense, products
 from handlers.engine.compiled.selection import (
     Asked,
     Need,
@@ -41,18 +41,15 @@ class User(NamedTuple):
 
 @compiled
 def rank(tables: PersonalTables, asked: Asked, need: Need, place: NDArray[np.int32]) -> Ranked:
-    """The best candidates; place: int32[A], scratch that holds zeros, and does again."""
+    """The best candidates; place: int32[A], scratch."""
     user = _user(tables, asked)
     crossed, crossed_liked = _cross(tables, asked, user.liked, place)
     affinities, wides = _affinities(tables, asked, user, crossed, crossed_liked)
     running = in_the_running(affinities, need)
-    by_vector, from_user = _rating_side(tables, user)
-    scores, ratings = np.empty(len(running), np.float32), np.empty(len(running), np.float32)
+    ratings = _ratings(tables, asked, user, running, crossed, crossed_liked)
+    scores = np.empty(len(running), np.float32)
     for i in range(len(running)):
-        n = running[i]
-        signals = _signals(tables, asked.candidates[n], user, crossed[n], crossed_liked[n])
-        ratings[i] = _rating(tables, asked.candidates[n], user, by_vector, from_user, signals)
-        scores[i] = score_of(affinities[n], ratings[i], need)
+        scores[i] = score_of(affinities[running[i]], ratings[i], need)
     finite = bool(np.isfinite(affinities).all() and np.isfinite(scores).all())
     order = best_of(scores, min(need.top_k, len(running)))
     best = running[order]
@@ -121,20 +118,19 @@ def _cross(
     """float64[N] each: what the history adds to each candidate by its crosses, and by liking."""
     candidates = asked.candidates
     crossed, crossed_liked = np.zeros(len(candidates)), np.zeros(len(candidates))
+    there = np.zeros(len(place), np.bool_)  # a byte an anime stays in the fastest cache
     for n in range(len(candidates)):
         if candidates[n]:
-            place[candidates[n] - 1] = n + 1
+            place[candidates[n] - 1] = n
+            there[candidates[n] - 1] = True
     for h in range(len(asked.watched)):
         row = asked.watched[h] - 1
         for k in range(tables.crossed.shape[1]):
-            n = place[tables.crossed[row, k]]
-            if n:
-                weight = np.float64(tables.cross_weights[row, k])
-                crossed[n - 1] += weight
-                crossed_liked[n - 1] += weight * liked[h]
-    for n in range(len(candidates)):
-        if candidates[n]:
-            place[candidates[n] - 1] = 0
+            anime = tables.crossed[row, k]
+            if there[anime]:
+                n, weight = place[anime], np.float64(tables.cross_weights[row, k])
+                crossed[n] += weight
+                crossed_liked[n] += weight * liked[h]
     return crossed, crossed_liked
 
 
@@ -189,6 +185,47 @@ def _tastes(
 
 
 @compiled
+def _ratings(
+    tables: PersonalTables,
+    asked: Asked,
+    user: User,
+    places: NDArray[np.int64],
+    crossed: NDArray[np.float64],
+    crossed_liked: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """float32[n], the predicted ratings of the candidates at some places."""
+    by_vector, from_user = _rating_side(tables, user)
+    ratings = np.empty(len(places), np.float32)
+    # A block's vectors stay in the fastest cache; of the last, some may mean nothing.
+    vectors = np.zeros((4 * BLOCK, len(user.rater)))
+    first = np.empty((len(vectors), len(from_user)))
+    second = np.empty((len(vectors), len(tables.hidden)))
+    for begin in range(0, len(places), len(vectors)):
+        block = places[begin : begin + len(vectors)]
+        used = -(-len(block) // BLOCK) * BLOCK
+        for b in range(len(block)):
+            anime = tables.anime[asked.candidates[block[b]]]
+            for d in range(vectors.shape[1]):
+                vectors[b, d] = anime[d]
+        products(by_vector, vectors[:used], first[:used])
+        for b in range(len(block)):
+            n = block[b]
+            signals = _signals(tables, asked.candidates[n], user, crossed[n], crossed_liked[n])
+            for r in range(len(from_user)):
+                total = first[b, r] + from_user[r]
+                for s in range(5):
+                    total += tables.from_signals[r, s] * signals[s]
+                first[b, r] = max(total, 0.0)
+        products(tables.hidden, first[:used], second[:used])
+        for b in range(len(block)):
+            n = block[b]
+            row = asked.candidates[n]
+            signals = _signals(tables, row, user, crossed[n], crossed_liked[n])
+            ratings[begin + b] = _rating(tables, row, user, second[b], signals)
+    return ratings
+
+
+@compiled
 def _rating_side(
     tables: PersonalTables, user: User
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -224,24 +261,14 @@ def _rating(
     tables: PersonalTables,
     row: int,
     user: User,
-    by_vector: NDArray[np.float64],
-    from_user: NDArray[np.float64],
+    second: NDArray[np.float64],
     signals: tuple[float, float, float, float, float],
 ) -> np.float32:
-    """The predicted rating of one candidate."""
+    """The predicted rating of one candidate; second: float64[S], its last layer less the bias."""
     anime, dim = tables.anime[row], len(user.rater)
-    first, second = np.empty(len(from_user)), np.empty(len(tables.hidden))
-    for r in range(len(first)):
-        total = 0.0
-        for d in range(dim):
-            total += by_vector[r, d] * anime[d]
-        for s in range(5):
-            total += tables.from_signals[r, s] * signals[s]
-        first[r] = max(total + from_user[r], 0.0)
-    dense_relu(tables.hidden, first, second)
     deep, product = tables.last[-1], 0.0
     for s in range(len(second)):
-        deep += tables.last[s] * second[s]
+        deep += tables.last[s] * max(second[s] + tables.hidden[s, -1], 0.0)
     for s in range(5):
         deep += tables.from_signals[-1, s] * signals[s]
     for d in range(dim):

@@ -126,9 +126,9 @@ class CompiledScorer:
         return self._rank(self._tables, asked, need, self._scratch())
 
     def _scratch(self) -> NDArray[np.int32]:
-        """int32[A] zeros, which a call leaves as it found them; each thread has its own."""
+        """int32[A], whatever it holds; each thread has its own."""
         try:
             found: NDArray[np.int32] = self._of_thread.place
         except AttributeError:
-            found = self._of_thread.place = np.zeros(self._anime, np.int32)
+            found = self._of_thread.place = np.empty(self._anime, np.int32)
         return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bundles.tables import SeedTables
 from handlers.engine.compiled.jit import compiled
-from handlers.engine.compiled.layers import dense_relu
+from handlers.engine.compiled.layers import dense, relu
 from handlers.engine.compiled.selection import Asked, Need, Ranked, best_of, score_of
 
 
@@ -27,8 +27,10 @@ def rank(tables: SeedTables, asked: Asked, need: Need, place: NDArray[np.int32])
         anime = tables.anime[asked.candidates[n]]
         for r in range(len(first)):
             first[r] = max(from_user[r] + anime[r], 0.0)
-        dense_relu(tables.hidden, first, second)
-        dense_relu(tables.deeper, second, third)
+        dense(tables.hidden, first, second)
+        relu(second)
+        dense(tables.deeper, second, third)
+        relu(third)
         wide, deep = user_wide + anime[-1], 0.0
         for t in range(len(third)):
             deep += tables.last[t] * third[t]

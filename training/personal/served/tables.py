@@ -6,6 +6,7 @@ from torch import Tensor
 
 from bundles.crosses import Crosses
 from bundles.tables import SCALARS, PersonalTables
+from training.folding.layers import narrow
 from training.personal.features.profiles import FAR
 from training.personal.served.ranker import PersonalRanker
 
@@ -29,14 +30,14 @@ def served_tables(ranker: PersonalRanker, crosses: Crosses) -> PersonalTables:
         user=user,
         watched=columns("watched_vectors", "expected"),
         anime=columns("anime_vectors", "expected", "appeal", "popular", "rated"),
-        tower_in=columns("tower.0.weight", "tower.0.bias"),
-        tower_out=columns("tower.1.weight", "tower.1.bias"),
+        tower_in=narrow(columns("tower.0.weight", "tower.0.bias")),
+        tower_out=narrow(columns("tower.1.weight", "tower.1.bias")),
         genders=buffers["gender_units"],
         numbers=columns("number_units", "profile_mean", "profile_scale"),
-        from_user=columns("from_user.weight", "from_user.bias"),
-        from_anime=np.stack([buffers["from_anime"], buffers["from_product"]]),
+        from_user=narrow(columns("from_user.weight", "from_user.bias")),
+        from_anime=narrow(np.stack([buffers["from_anime"], buffers["from_product"]])),
         from_signals=np.vstack([buffers["from_signals.weight"], buffers["blend.weight"]]),
-        hidden=columns("hidden.0.weight", "hidden.0.bias"),
+        hidden=narrow(columns("hidden.0.weight", "hidden.0.bias")),
         last=np.append(buffers["hidden.1.weight"], hidden_bias),
         genre_numbers=np.stack(
             [buffers[f"genre_{name}"] for name in ("liking", "watching", "usual")]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bundles.tables import SeedTables
+from training.folding.layers import narrow
 from training.seed.served.ranker import SeedRanker
 
 
@@ -20,8 +21,8 @@ def served_tables(ranker: SeedRanker) -> SeedTables | None:
         genders=table["gender_wide"][:, None],
         numbers=np.stack([table["profile_mean"], table["profile_scale"]]),
         anime=np.column_stack([table["anime_hidden"], table["anime_wide"]]),
-        from_user=table["first_user.weight"],
-        hidden=hidden,
-        deeper=deeper,
+        from_user=narrow(table["first_user.weight"]),
+        hidden=narrow(hidden),
+        deeper=narrow(deeper),
         last=table["last.weight"][0],
     )
