@@ -37,7 +37,7 @@ class Manifest:
     """The manifest, checked; `beta` and `mean` are those of the blended score.
 
     wide: None where the wide part takes no history, and so gives no reasons. users: None where the
-    bundle does not say. tables: the kind of the tables for compiled code, None where there are none.
+    bundle does not say. tables: the kind of the tables for compiled code, None where it has none.
     files: by name, all files of the bundle but the manifest and its signature.
     """
 
