@@ -1,7 +1,7 @@
 """The anime a bundle can rank."""
 
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from anirank.errors import BundleError
 from bundles import arrays
+
+# MyAnimeList's are below 100,000; a table of this many ids takes 64 MiB.
+HIGHEST_ID = 2**24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +30,8 @@ class Catalogue:
     genres: list[str]
     types: list[str]
     adult: NDArray[np.bool_]
+    # By id, -1 where there is none, the last as well: the graph's own way to find a row.
+    _rows: NDArray[np.int32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         columns: tuple[Sized, ...] = (self.titles, self.genres, self.types, self.adult)
@@ -35,6 +40,11 @@ class Catalogue:
                 raise ValueError(f"{name}: {len(column)} entries, anime_id.npy has {len(self)}")
         if not len(self) or self.anime_id[0] < 1 or np.any(np.diff(self.anime_id) <= 0):
             raise ValueError("anime_id.npy: should be ascending ids above 0")
+        if self.anime_id[-1] > HIGHEST_ID:
+            raise ValueError(f"anime_id.npy: has {self.anime_id[-1]}, at most {HIGHEST_ID} is read")
+        rows = np.full(int(self.anime_id[-1]) + 2, -1, np.int32)
+        rows[self.anime_id] = np.arange(len(self))
+        object.__setattr__(self, "_rows", rows)
 
     @classmethod
     def read(cls, folder: Path) -> "Catalogue":
@@ -64,6 +74,6 @@ class Catalogue:
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Where each id of int64[N] stands in the catalogue, -1 where it does not."""
-        rows = np.searchsorted(self.anime_id, ids)
-        last = len(self.anime_id) - 1
-        return np.where(self.anime_id[np.minimum(rows, last)] == ids, rows, -1)
+        # An id below 0 is a very large one of those without a sign.
+        beyond = np.uint64(len(self._rows) - 1)
+        return self._rows[np.minimum(ids.astype(np.int64).view(np.uint64), beyond)].astype(np.intp)

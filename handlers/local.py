@@ -7,6 +7,7 @@ from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from handlers.engine.loading import load
 from handlers.forms import messages
+from handlers.forms.replies import Replies
 
 
 class LocalRanker:
@@ -19,6 +20,7 @@ class LocalRanker:
         """Open the bundle in `folder`; `trust` as in `Bundle.open`. Raises BundleError."""
         self._engine = load(folder, trust=trust)
         self._bundle = self._engine.bundle
+        self._replies = Replies(self._bundle)
 
     def answer(self, request: pb.RankRequest | pb.RecommendRequest) -> pb.RankReply:
         """The façade's answer. Raises InvalidQuery with the path of what is wrong."""
@@ -30,4 +32,4 @@ class LocalRanker:
         [ranking] = self._engine.rank([query])
         if isinstance(ranking, InvalidQuery):
             raise ranking
-        return messages.write_reply(ranking, self._bundle, queue_s=0.0)
+        return pb.RankReply.FromString(self._replies.write(ranking, queue_s=0.0))

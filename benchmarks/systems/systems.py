@@ -12,7 +12,6 @@ from pathlib import Path
 
 import yaml
 
-from anirank.contract import ranking_pb2 as pb
 from benchmarks.load.requests import (
     MODEL_INFER,
     PREDICTIONS,
@@ -32,7 +31,7 @@ from handlers.engine.engine import Engine
 from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Ranking
-from handlers.forms.messages import write_reply
+from handlers.forms.replies import Replies
 from handlers.torchserve.server import TorchServe
 
 PYTRITON = Environment(
@@ -88,8 +87,7 @@ def _echo(world: World) -> Iterator[Running]:
     assert isinstance(ranking, Ranking)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "reply"
-        reply: pb.RankReply = write_reply(ranking, bundle, 0.0)
-        file.write_bytes(reply.SerializeToString())
+        file.write_bytes(Replies(bundle).write(ranking, 0.0))
         with program([sys.executable, "-m", "benchmarks.systems.echo", file]) as echo:
             address = echo.wait_for_line(r"ready on (\S+)")
             yield Running(GrpcCaller(address, RANK), Proto(), [echo.pid], answers=False)

@@ -16,9 +16,8 @@ from anirank.errors import (
     Overloaded,
     ServingError,
 )
-from bundles.bundle import Bundle
 from bundles.profile import ProfileField
-from handlers.engine.query import Limits, Query, Ranking
+from handlers.engine.query import Limits, Query
 from handlers.facade import capacity
 from handlers.facade.status import FAILURES, Context, abort, code_of
 from handlers.facade.stream import Stream
@@ -33,15 +32,20 @@ LONG_REPLY = 1_000
 
 
 class _Kind(NamedTuple):
-    """A kind of request that a RankReply answers: its method, its message, how it is read."""
+    """A kind of request that a RankReply answers.
+
+    method: its name. message: its class. candidates: the number of the field that has them, or 0.
+    read: makes a query of it.
+    """
 
     method: str
     message: Any
-    read: Callable[[Any, Sequence[ProfileField], Limits], Query]
+    candidates: int
+    read: Callable[[Any, Sequence[ProfileField], Limits, messages.Columns | None], Query]
 
 
-_RANK = _Kind("Rank", pb.RankRequest, messages.read_rank)
-_RECOMMEND = _Kind("Recommend", pb.RecommendRequest, messages.read_recommend)
+_RANK = _Kind("Rank", pb.RankRequest, pb.RankRequest.CANDIDATE_IDS_FIELD_NUMBER, messages.read_rank)
+_RECOMMEND = _Kind("Recommend", pb.RecommendRequest, 0, messages.read_recommend)
 _OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
 
 
@@ -68,12 +72,17 @@ class RankingService:
     """
 
     def __init__(
-        self, roster: Roster, limits: Limits | None = None, observer: Observer | None = None
+        self,
+        roster: Roster,
+        limits: Limits | None = None,
+        observer: Observer | None = None,
+        read_apart: messages.ReadApart | None = None,
     ) -> None:
         """Answer with the versions of `roster`, and take up `limits.streamed` of a stream.
 
-        observer: observes every request.
+        observer: observes every request. read_apart: reads what is long in one.
         """
+        self._read_apart = read_apart
         self._roster = roster
         self._observer = observer or Observer()
         self._streamed = (limits or Limits()).streamed
@@ -187,13 +196,15 @@ class RankingService:
         request: the message, or its bytes. patient: wait for a place where the queue is full.
         """
         try:
+            columns = None
             if isinstance(request, bytes):
-                size, request = len(request), _parse(kind.message, request)
+                size = len(request)
+                request, columns = self._read(kind, request)
             else:
                 size = request.ByteSize()
             user_id = request.user_id if request.HasField("user_id") else None
             version = self._roster.choose(request.model_version, user_id)
-            query = kind.read(request, version.bundle.manifest.profile, version.limits)
+            query = kind.read(request, version.bundle.manifest.profile, version.limits, columns)
             _check_size(size, version.limits)
             observed.asked(query, version.name)
             result, queue_s = await version.batcher.rank(query, timeout_s, patient, observed)
@@ -201,14 +212,16 @@ class RankingService:
                 return result
             observed.answered(result, queue_s)
             if len(result.anime_ids) > LONG_REPLY:
-                return await asyncio.to_thread(_reply, result, version.bundle, queue_s)
-            return _reply(result, version.bundle, queue_s)
+                return await asyncio.to_thread(version.replies.write, result, queue_s)
+            return version.replies.write(result, queue_s)
         except FAILURES as error:
             return error.settled()
 
-
-def _reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> bytes:
-    return bytes(messages.write_reply(ranking, bundle, queue_s).SerializeToString())
+    def _read(self, kind: _Kind, body: bytes) -> tuple[Any, messages.Columns | None]:
+        """The message in `body`, and its long fields where they are read apart."""
+        apart = self._read_apart(body, kind.candidates) if self._read_apart is not None else None
+        rest, columns = (body, None) if apart is None else apart
+        return _parse(kind.message, rest), columns
 
 
 def _check_size(size: int, limits: Limits) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from anirank.client.addresses import with_port
 from anirank.errors import ServingError
@@ -17,6 +18,7 @@ from handlers.facade.telemetry.setup import observation
 from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.reload import CHECK_S, Reloader
 from handlers.facade.versions.roster import Roster, ServedVersion
+from handlers.forms.messages import ReadApart
 from handlers.security.access import Security
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ async def _serve(
                 limits=settings.limits,
                 security=security,
                 observer=observer,
+                read_apart=await asyncio.to_thread(_read_apart, settings),
                 shutdown=shutdown,
                 grace_s=settings.grace_s,
                 shared=worker,
@@ -110,6 +113,16 @@ async def _load_all(loader: Loader, names: list[str], shutdown: Shutdown) -> lis
             await loaded.close()
         raise
     return versions
+
+
+def _read_apart(settings: Settings) -> ReadApart | None:
+    """Compiled code, where there is any; used once, so that no request pays for compiling it."""
+    if settings.engine == "onnxruntime" or find_spec("numba") is None:
+        return None
+    from handlers.forms.wire import read_apart
+
+    read_apart(b"", 0)
+    return read_apart
 
 
 def _place(settings: Settings, roster: Roster, port: int) -> str:

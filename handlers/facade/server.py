@@ -15,6 +15,7 @@ from handlers.facade.methods import RankingService
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
+from handlers.forms.messages import ReadApart
 from handlers.security.access import Security
 
 # For calls that are on their way: gRPC would end them as CANCELLED, which no client asks again for.
@@ -29,6 +30,7 @@ async def serve(
     limits: Limits | None = None,
     security: Security | None = None,
     observer: Observer | None = None,
+    read_apart: ReadApart | None = None,
     shutdown: Shutdown | None = None,
     grace_s: float = 10.0,
     shared: bool = False,
@@ -41,7 +43,8 @@ async def serve(
     has not ended by then, or is in flight when asked a second time, is cut off with UNAVAILABLE.
     Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
     `security`, by default none, is not enough for it. Closes the roster. observer: observes every
-    request. shared: other processes listen on the address as well.
+    request. read_apart: reads what is long in one. shared: other processes listen on the address as
+    well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
@@ -54,7 +57,7 @@ async def serve(
         ],
         maximum_concurrent_rpcs=capacity.concurrent_calls(limits),
     )
-    service = RankingService(roster, limits, observer)
+    service = RankingService(roster, limits, observer, read_apart)
     server.add_generic_rpc_handlers((service.handler(),))
     checks = Health(observer)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

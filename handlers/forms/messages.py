@@ -1,18 +1,16 @@
-"""The proto messages from and to queries, rankings and the manifest."""
+"""The proto messages of requests as queries, and the manifest as a message."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import Fault, quoted
 from bundles.bundle import Bundle
 from bundles.profile import ProfileField
-from handlers.engine.explanations import Explanation, Reason, explanations
-from handlers.engine.query import RECOMMENDED, Familiarity, Limits, Objective, Query, Ranking
+from handlers.engine.query import RECOMMENDED, Limits, Objective, Query
 from handlers.engine.refusal import Refusal
 
 OBJECTIVES = {
@@ -20,22 +18,39 @@ OBJECTIVES = {
     Objective.AFFINITY: pb.OBJECTIVE_AFFINITY,
     Objective.BLENDED: pb.OBJECTIVE_BLENDED,
 }
-_FAMILIARITIES = {
-    Familiarity.KNOWN: pb.FAMILIARITY_KNOWN,
-    Familiarity.NEW_WITH_HISTORY: pb.FAMILIARITY_NEW_WITH_HISTORY,
-    Familiarity.NEW: pb.FAMILIARITY_NEW,
-}
 
 
-def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField], limits: Limits) -> Query:
+class Columns(NamedTuple):
+    """The long fields of a request, where they were read apart from its message.
+
+    candidate_ids: int64[N]; history_ids: int64[H]; history_ratings: float32[H], NaN = not rated.
+    """
+
+    candidate_ids: NDArray[np.int64]
+    history_ids: NDArray[np.int64]
+    history_ratings: NDArray[np.float32]
+
+
+# Reads the long fields of a request's bytes apart, given the number of the field of its candidates,
+# 0 where it has none: the bytes of all else, and the columns. None where it cannot.
+ReadApart = Callable[[bytes, int], tuple[bytes, Columns] | None]
+
+
+def read_rank(
+    request: pb.RankRequest,
+    fields: Sequence[ProfileField],
+    limits: Limits,
+    columns: Columns | None = None,
+) -> Query:
     """The query in a RankRequest; raises InvalidQuery with all that is wrong in it."""
     refusal = Refusal()
+    candidates = request.candidate_ids if columns is None else columns.candidate_ids
     # Here as well as later, before anything is made of millions of entries.
-    few = refusal.bounded("candidate_ids", len(request.candidate_ids), 1, limits.candidates)
-    ids, ratings = _history(request.history, limits, refusal)
+    few = refusal.bounded("candidate_ids", len(candidates), 1, limits.candidates)
+    ids, ratings = _history(request.history, columns, limits, refusal)
     query = Query(
         user_id=request.user_id if request.HasField("user_id") else None,
-        candidate_ids=np.array(request.candidate_ids, np.int64) if few else None,
+        candidate_ids=np.array(candidates, np.int64) if few else None,
         history_ids=ids,
         history_ratings=ratings,
         profile=_profile(request.profile, fields, refusal),
@@ -49,11 +64,14 @@ def read_rank(request: pb.RankRequest, fields: Sequence[ProfileField], limits: L
 
 
 def read_recommend(
-    request: pb.RecommendRequest, fields: Sequence[ProfileField], limits: Limits
+    request: pb.RecommendRequest,
+    fields: Sequence[ProfileField],
+    limits: Limits,
+    columns: Columns | None = None,
 ) -> Query:
     """The query in a RecommendRequest; raises InvalidQuery with all that is wrong in it."""
     refusal = Refusal()
-    ids, ratings = _history(request.history, limits, refusal)
+    ids, ratings = _history(request.history, columns, limits, refusal)
     query = Query(
         user_id=request.user_id if request.HasField("user_id") else None,
         history_ids=ids,
@@ -68,45 +86,6 @@ def read_recommend(
     if refusal:
         raise refusal.error()
     return query
-
-
-def write_reply(ranking: Ranking, bundle: Bundle, queue_s: float) -> pb.RankReply:
-    """The reply to a request that waited `queue_s` seconds for its batch."""
-    titles, genres = bundle.catalogue.titles, bundle.catalogue.genres
-    columns = (
-        ranking.anime_ids,
-        ranking.scores,
-        ranking.ratings,
-        ranking.affinities,
-        ranking.wides,
-    )
-    return pb.RankReply(
-        ranking=[
-            pb.RankedAnime(
-                anime_id=anime_id,
-                title=titles[row],
-                genres=genres[row],
-                score=score,
-                rating=rating,
-                affinity=affinity,
-                wide=wide,
-                **_explained(explanation),
-            )
-            for row, explanation, anime_id, score, rating, affinity, wide in zip(
-                bundle.catalogue.rows(ranking.anime_ids).tolist(),
-                explanations(ranking, bundle),
-                *(column.tolist() for column in columns),
-                strict=True,
-            )
-        ],
-        unknown_candidates=ranking.unknown_candidates.tolist(),
-        familiarity=_FAMILIARITIES[ranking.familiarity],
-        model_version=bundle.manifest.version,
-        queue_time=_duration(queue_s),
-        compute_time=_duration(ranking.compute_s),
-        unknown_history=ranking.unknown_history.tolist(),
-        history_size=ranking.history_size,
-    )
 
 
 def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
@@ -138,22 +117,11 @@ def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
     return info
 
 
-def _explained(explanation: Explanation | None) -> dict[str, Any]:
-    if explanation is None:
-        return {}
-    return {"reasons": map(_reason, explanation.reasons), "rest": explanation.rest}
-
-
-def _reason(reason: Reason) -> pb.Reason:
-    if reason.genre is not None:
-        return pb.Reason(genre=reason.genre, contribution=reason.contribution)
-    anime = pb.WatchedAnime(anime_id=reason.anime_id, title=reason.title, rating=reason.rating)
-    return pb.Reason(anime=anime, contribution=reason.contribution)
-
-
 def _history(
-    items: Sequence[pb.HistoryItem], limits: Limits, refusal: Refusal
+    items: Sequence[pb.HistoryItem], columns: Columns | None, limits: Limits, refusal: Refusal
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    if columns is not None:  # the planner looks at the ratings
+        return columns.history_ids, columns.history_ratings
     few = refusal.bounded("history", len(items), 0, limits.history)
     items = list(items) if few else []  # each is made once, not once for each field that is read
     ids = np.array([item.anime_id for item in items], np.int64)
@@ -206,9 +174,3 @@ def _objective(value: int, refusal: Refusal) -> Objective:
             known = ", ".join(f"{objective.name} ({objective})" for objective in Objective)
             refusal.add("objective", f"{quoted(value)} is not one of {known}")
     return Objective.BLENDED
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(int(seconds * 1e9))
-    return duration

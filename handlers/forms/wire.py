@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.engine.compiled.jit import compiled_to_the_letter
+from handlers.forms.messages import Columns
 
 HISTORY = 2  # the number of the field in RankRequest and in RecommendRequest
-CANDIDATES = 4  # in RankRequest
 LONGEST = 1 << 18  # bytes; a longer message is protobuf's, which needs less room for it
 _LONGEST_TAG = 5  # bytes of a tag or of a length: more are no protobuf
 
@@ -23,7 +23,7 @@ _ANIME_ID, _RATING = 1 << 3 | _VARINT, 2 << 3 | _FIXED32  # the tags of a Histor
 _NO_END = -1
 
 
-class Columns(NamedTuple):
+class Apart(NamedTuple):
     """The long fields of a request, and the bytes of all others.
 
     usual: whether the request has the shape that is read here; else the others mean nothing.
@@ -38,8 +38,19 @@ class Columns(NamedTuple):
     rest: NDArray[np.uint8]
 
 
+def read_apart(body: bytes, candidates: int) -> tuple[bytes, Columns] | None:
+    """As `messages.ReadApart` says."""
+    if len(body) > LONGEST:
+        return None
+    found = take_apart(np.frombuffer(body, np.uint8), candidates)
+    if not found.usual:
+        return None
+    columns = Columns(found.candidate_ids, found.history_ids, found.history_ratings)
+    return found.rest.tobytes(), columns
+
+
 @compiled_to_the_letter
-def columns(body: NDArray[np.uint8], candidates: int) -> Columns:
+def take_apart(body: NDArray[np.uint8], candidates: int) -> Apart:
     """Take a request's bytes apart; candidates: the number of their field, 0 where it has none."""
     size = len(body)
     ids, watched = np.empty(size, np.int64), np.empty(size // 2 + 1, np.int64)
@@ -68,7 +79,7 @@ def columns(body: NDArray[np.uint8], candidates: int) -> Columns:
             rest[left : left + end - began] = body[began:end]
             left += end - began
         at = end
-    return Columns(usual, ids[:found], watched[:items], ratings[:items], rest[:left])
+    return Apart(usual, ids[:found], watched[:items], ratings[:items], rest[:left])
 
 
 @compiled_to_the_letter

@@ -34,8 +34,8 @@ def new_folder() -> Iterator[Path]:
         yield Path(folder) / "part"
 
 
-def ascending(least: int, most: int) -> st.SearchStrategy[np.ndarray]:
-    ids = st.integers(1, 2**63 - 1)
+def ascending(least: int, most: int, highest: int = 2**63 - 1) -> st.SearchStrategy[np.ndarray]:
+    ids = st.integers(1, highest)
     return st.lists(ids, min_size=least, max_size=most, unique=True).map(
         lambda found: np.array(sorted(found), np.int64)
     )
@@ -43,7 +43,7 @@ def ascending(least: int, most: int) -> st.SearchStrategy[np.ndarray]:
 
 @st.composite
 def catalogues(draw: st.DrawFn, anime: int | None = None) -> Catalogue:
-    ids = draw(ascending(anime or 1, anime or 6))
+    ids = draw(ascending(anime or 1, anime or 6, highest=2**20))
     texts = st.lists(
         TEXTS.map(lambda text: text.rstrip("\0")), min_size=len(ids), max_size=len(ids)
     )
@@ -180,6 +180,23 @@ def test_a_manifest(made):
 
 
 @some
+@given(
+    ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 20)),
+    known=st.sets(st.integers(1, 20), min_size=1),
+)
+def test_a_catalogue_knows_its_own_ids_and_no_others(ids, known):
+    mine = sorted(known)
+    texts = [""] * len(mine)
+    catalogue = Catalogue(np.array(mine, np.int64), texts, texts, texts, np.zeros(len(mine), bool))
+    expected = [mine.index(each) if each in known else -1 for each in ids]
+    assert catalogue.rows(np.array(ids, np.int64)).tolist() == expected
+
+
+def test_a_catalogue_of_ids_that_no_table_holds_is_refused():
+    with pytest.raises(ValueError, match="at most 16777216 is read"):
+        Catalogue(np.array([2**24 + 1]), [""], [""], [""], np.zeros(1, bool))
+
+
 @given(made=st.dictionaries(TEXTS, st.lists(TEXTS | st.integers(), max_size=3), max_size=3))
 def test_vocabularies(made):
     with new_folder() as folder:

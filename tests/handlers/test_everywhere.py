@@ -20,7 +20,7 @@ from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
 from handlers.forms.json_form import write_ranking
-from handlers.forms.messages import write_reply
+from handlers.forms.replies import Replies
 from handlers.torchserve.server import TorchServe
 
 
@@ -111,7 +111,8 @@ def test_rest_gives_the_reasons_of_the_engine_in_json_and_in_the_binary_form(
 
 def test_the_reply_of_the_facade_says_what_the_json_form_says(bundle, engine, batch):
     for ranking in engine.rank(batch):
-        document, reply = write_ranking(ranking, bundle), write_reply(ranking, bundle, 0.0)
+        document = write_ranking(ranking, bundle)
+        reply = pb.RankReply.FromString(Replies(bundle).write(ranking, 0.0))
         for name in ("unknown_candidates", "unknown_history"):
             assert list(getattr(reply, name)) == document[name]
         assert reply.history_size == document["history_size"]

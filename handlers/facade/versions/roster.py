@@ -16,12 +16,14 @@ from handlers.engine.query import Limits
 from handlers.facade.backends.backend import Backend
 from handlers.facade.batching.batcher import Batcher
 from handlers.forms import messages
+from handlers.forms.replies import Replies
 
 
 class ServedVersion:
     """One version: a bundle, the backend that computes for it, and the queue before that.
 
     name: the version's, as the manifest says. limits: of a query. batcher: takes its queries.
+    replies: writes its replies.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, limits: Limits) -> None:
@@ -31,6 +33,7 @@ class ServedVersion:
         self.limits = limits
         self.batcher = Batcher(backend, len(bundle.catalogue), limits)
         self.name = bundle.manifest.version
+        self.replies = Replies(bundle)
         self.info = messages.write_info(bundle, backend.name, limits)
 
     async def close(self, patience_s: float | None = None) -> None:

@@ -200,7 +200,7 @@ def test_a_model_that_ranks_without_the_history_says_so(toy, graph):
     bundle = replace(toy, manifest=replace(toy.manifest, uses_history=False))
     ids, ratings = as_array([3, 4], np.int64), as_array([9, 9], np.float32)
     query = Query(history_ids=ids, history_ratings=ratings)
-    without = Engine(bundle, graph)
+    without = Engine(bundle, GraphScorer(bundle, graph))
     visitor, known = ranked(without, query), ranked(without, Query(user_id=20))
     assert (visitor.familiarity, visitor.history_size) == (Familiarity.NEW, 0)
     assert visitor.unknown_history.tolist() == [4]

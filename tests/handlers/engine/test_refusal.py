@@ -3,12 +3,13 @@ import pytest
 
 from anirank.errors import Fault, InvalidQuery
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Limits, Query
 from handlers.engine.refusal import LISTED, LISTED_BYTES, Refusal
 
 
 def test_a_query_is_refused_with_everything_that_is_wrong_in_it(toy, graph):
-    limited = Engine(toy, graph, Limits(candidates=5, history=4))
+    limited = Engine(toy, GraphScorer(toy, graph), Limits(candidates=5, history=4))
     query = Query(
         user_id=2**63,
         candidate_ids=np.arange(6),

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anirank.contract import ranking_pb2 as pb
-from handlers.forms.wire import CANDIDATES, columns
+from handlers.forms.wire import read_apart
 
+CANDIDATES = pb.RankRequest.CANDIDATE_IDS_FIELD_NUMBER
 INT64 = st.integers(-(2**63), 2**63 - 1)
 RATING = st.none() | st.floats(width=32)
 ITEMS = st.lists(st.builds(lambda anime, rating: (anime, rating), INT64, RATING), max_size=8)
@@ -81,26 +82,26 @@ def whole(body: bytes) -> Any:
 @settings(deadline=None, max_examples=400)  # the first call compiles
 @given(body=bodies)
 def test_what_is_read_in_columns_is_what_protobuf_reads(body):
-    found = columns(np.frombuffer(body, np.uint8), CANDIDATES)
-    if not found.usual:
+    found = read_apart(body, CANDIDATES)
+    if found is None:
         return
-    read = whole(found.rest.tobytes())
+    rest, columns = found
+    read = whole(rest)
     expected = whole(body)
     if read is None or expected is None:
         assert read is expected
         return
     rest, candidates, items = read
     assert (candidates, items) == ([], [])
-    ratings = [None if np.isnan(rating) else rating for rating in found.history_ratings.tolist()]
-    columned = list(zip(found.history_ids.tolist(), ratings, strict=True))
-    assert (rest, found.candidate_ids.tolist(), columned) == expected
+    ratings = [None if np.isnan(rating) else rating for rating in columns.history_ratings.tolist()]
+    columned = list(zip(columns.history_ids.tolist(), ratings, strict=True))
+    assert (rest, columns.candidate_ids.tolist(), columned) == expected
 
 
 @settings(deadline=None)
 @given(request=requests())
 def test_what_protobuf_writes_is_read_in_columns(request):
-    body = np.frombuffer(request.SerializeToString(), np.uint8)
     nan = any(item.HasField("rating") and np.isnan(item.rating) for item in request.history)
-    found = columns(body, CANDIDATES)
+    found = read_apart(request.SerializeToString(), CANDIDATES)
     bare = any(not item.anime_id for item in request.history)  # whose id is not written
-    assert found.usual is not (nan or bare)
+    assert (found is None) is (nan or bare)
