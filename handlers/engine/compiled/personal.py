@@ -234,7 +234,7 @@ def _rating_side(
     Weights times the user first: a candidate then pays for one product, not for two.
     """
     of_anime, of_product = tables.from_anime
-    by_vector, from_user = np.empty_like(of_anime), np.empty(len(of_anime))
+    by_vector, from_user = np.empty(of_anime.shape), np.empty(len(of_anime))
     for r in range(len(of_anime)):
         for d in range(len(user.rater)):
             by_vector[r, d] = of_product[r, d] * user.rater[d] + of_anime[r, d]

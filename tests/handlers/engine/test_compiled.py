@@ -70,6 +70,8 @@ def test_compiled_code_scores_as_the_graph_does(bundle, history):
     np.testing.assert_array_equal(found["known"], expected["known"])
     for name in ("rating", "affinity", "wide"):
         np.testing.assert_array_max_ulp(found[name], expected[name], 1)
+        # A sum in float64 rounds to another float32 once in millions, one in float32 now and then.
+        assert np.count_nonzero(found[name] != expected[name]) <= 1
         order = np.argsort(-expected[name], axis=1, kind="stable")
         np.testing.assert_array_equal(np.argsort(-found[name], axis=1, kind="stable"), order)
 
