@@ -26,7 +26,7 @@ class Engine:
         self.limits = limits or Limits()
         self.name = scorer.name
         self._scorer = scorer
-        self._planner = Planner(bundle, self.limits)
+        self._planner = Planner(bundle, self.limits, scorer.part)
         self._catalogue = bundle.catalogue
 
     def rank(self, queries: Sequence[Query]) -> list[Ranking | InvalidQuery]:

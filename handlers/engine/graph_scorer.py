@@ -9,7 +9,7 @@ from anirank.errors import BundleError
 from bundles.bundle import Bundle
 from bundles.graph import OUTPUTS, Inputs, Outputs
 from handlers.engine.graph import Graph
-from handlers.engine.planner import Plan, groups
+from handlers.engine.planner import Plan, groups, part
 from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING, Objective, Query
 from handlers.engine.scorer import Best
 from handlers.engine.shortlist import WIDE, Shortlist, best, rated_at_first
@@ -48,6 +48,10 @@ class GraphScorer:
                         found[plan.place] = scored and _ordered(scored, plan.query.top_k)
             left = widened
         return [found[plan.place] for plan in plans]
+
+    def part(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each of some ids once; see `Scorer.part`."""
+        return part(self._bundle.catalogue, ids)
 
     def is_quick(self, query: Query, candidates: int, history: int) -> bool:
         """False: a call of the graph by itself takes as long as a thread's wake-up."""

@@ -1,12 +1,13 @@
 """From a query to a plan: checked, its history and its candidates filled in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundles.bundle import Bundle
+from bundles.catalogue import Catalogue
 from handlers.engine.query import Familiarity, Limits, Query
 from handlers.engine.refusal import Refusal
 
@@ -37,11 +38,16 @@ class Plan:
     familiarity: Familiarity
 
 
+# Each of some ids once, in their order: those of the catalogue, and the others.
+Part = Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
 class Planner:
     """Makes plans for the queries to a bundle."""
 
-    def __init__(self, bundle: Bundle, limits: Limits) -> None:
-        """Refuse what is beyond `limits`."""
+    def __init__(self, bundle: Bundle, limits: Limits, part: Part) -> None:
+        """Refuse what is beyond `limits`; `part` tells known ids from others."""
+        self._part = part
         self._limits = limits
         self._catalogue = bundle.catalogue
         self._histories = bundle.histories
@@ -54,19 +60,19 @@ class Planner:
         if refusal:
             raise refusal.error()
         history_ids, history_ratings = query.history_ids, query.history_ratings
-        watched, unknown_history = self._parted(history_ids)
+        watched, unknown_history = self._part(history_ids)
         stored_ids = _NO_IDS
         known = query.user_id is not None and query.user_id in self._histories
         if known and query.user_id is not None:
             stored_ids, stored_ratings = self._histories.of(query.user_id)
             if not len(history_ids):
                 history_ids, history_ratings = stored_ids, stored_ratings
-                watched, _ = self._parted(stored_ids)
+                watched, _ = self._part(stored_ids)
         if query.candidate_ids is None:
             candidates = self._unseen(query, np.concatenate((query.history_ids, stored_ids)))
             unknown = _NO_IDS
         else:
-            candidates, unknown = self._parted(query.candidate_ids)
+            candidates, unknown = self._part(query.candidate_ids)
         if not self._manifest.uses_history:
             history_ids, history_ratings, watched = history_ids[:0], history_ratings[:0], _NO_IDS
         new = Familiarity.NEW_WITH_HISTORY if len(watched) else Familiarity.NEW
@@ -83,17 +89,6 @@ class Planner:
             familiarity,
         )
 
-    def _parted(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Each id once, in its order: those of the catalogue, and the others."""
-        if not len(ids):
-            return _NO_IDS, _NO_IDS
-        ordered = np.sort(ids)  # found in half the time
-        if (ordered[1:] > ordered[:-1]).all() and self._catalogue.rows(ordered).min() >= 0:
-            return ids, _NO_IDS
-        distinct = _distinct(ids)
-        there = self._catalogue.rows(distinct) >= 0
-        return distinct[there], distinct[~there]
-
     def _unseen(self, query: Query, seen: NDArray[np.int64]) -> NDArray[np.int64]:
         """The catalogue without what was seen and what is adult, unless these are included."""
         keep = np.ones(len(self._catalogue), np.bool_)
@@ -105,7 +100,21 @@ class Planner:
         return self._catalogue.anime_id[keep]
 
 
-def _distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+def part(
+    catalogue: Catalogue, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each id once, in their order: those of the catalogue, and the others."""
+    if not len(ids):
+        return _NO_IDS, _NO_IDS
+    ordered = np.sort(ids)  # found in half the time
+    if (ordered[1:] > ordered[:-1]).all() and catalogue.rows(ordered).min() >= 0:
+        return ids, _NO_IDS
+    once = distinct(ids)
+    there = catalogue.rows(once) >= 0
+    return once[there], once[~there]
+
+
+def distinct(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each id once, at its first place."""
     _, first = np.unique(ids, return_index=True)
     return ids if len(first) == len(ids) else ids[np.sort(first)]

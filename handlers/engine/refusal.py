@@ -84,9 +84,9 @@ class Refusal:
         if len(ratings) != count:
             self.add("history", f"{count} anime and {len(ratings)} ratings")
             return
-        fine = np.isnan(ratings) | ((ratings >= 1) & (ratings <= 10))
-        if not fine.all():
-            self.rated(ratings, np.flatnonzero(~fine).tolist())
+        wrong = (ratings < 1) | (ratings > 10)  # of NaN, which stands for none, neither is true
+        if wrong.any():
+            self.rated(ratings, np.flatnonzero(wrong).tolist())
 
     def _check_profile(self, query: Query, fields: Sequence[ProfileField]) -> None:
         if query.profile is None:

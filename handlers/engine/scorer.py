@@ -37,6 +37,9 @@ class Scorer(Protocol):
         None for a plan whose scores are not finite.
         """
 
+    def part(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each of some ids once, in their order: those of the catalogue, and the others."""
+
     def is_quick(self, query: Query, candidates: int, history: int) -> bool:
         """Whether a query of so many is scored in less time than to hand it to a thread takes."""
 

@@ -21,14 +21,12 @@ _FAMILIARITIES = {
     Familiarity.NEW: pb.FAMILIARITY_NEW,
 }
 _RANKING = pb.RankReply.RANKING_FIELD_NUMBER << 3 | 2  # the tag of a message
-# RankedAnime's score, rating, affinity and wide, each behind its tag of a fixed32.
-_SCORES = np.dtype(
-    [
-        part
-        for name in ("score", "rating", "affinity", "wide")
-        for part in ((f"{name}_tag", "u1"), (name, "<f4"))
-    ]
-)
+# RankedAnime's scores, each behind its tag of a fixed32.
+_TAGS = {
+    name: pb.RankedAnime.DESCRIPTOR.fields_by_name[name].number << 3 | 5
+    for name in ("score", "rating", "affinity", "wide")
+}
+_SCORES = np.dtype([part for name in _TAGS for part in ((f"{name}_tag", "u1"), (name, "<f4"))])
 
 
 class Replies:
@@ -42,20 +40,17 @@ class Replies:
 
     def write(self, ranking: Ranking, queue_s: float) -> bytes:
         """The reply to a request that waited `queue_s` seconds for its batch."""
-        scores = _scores(ranking)
-        width = _SCORES.itemsize
-        parts = []
-        for place, (row, explanation) in enumerate(
-            zip(
-                self._bundle.catalogue.rows(ranking.anime_ids).tolist(),
-                explanations(ranking, self._bundle),
-                strict=True,
-            )
-        ):
-            entry = self._head(row) + scores[place * width : (place + 1) * width]
-            if explanation is not None:
-                entry += _explained(explanation)
-            parts.append(_tagged(entry))
+        rows = self._bundle.catalogue.rows(ranking.anime_ids).tolist()
+        packed, width = _scores(ranking), _SCORES.itemsize
+        scores = [packed[at : at + width] for at in range(0, len(packed), width)]
+        if ranking.reasons is None:
+            parts = [self._head(row) + of for row, of in zip(rows, scores, strict=True)]
+        else:
+            explained = map(_explained, explanations(ranking, self._bundle))
+            parts = [
+                _tagged(self._anime(row) + of + why)
+                for row, of, why in zip(rows, scores, explained, strict=True)
+            ]
         rest = pb.RankReply(
             unknown_candidates=ranking.unknown_candidates.tolist(),
             familiarity=_FAMILIARITIES[ranking.familiarity],
@@ -69,29 +64,28 @@ class Replies:
         return b"".join(parts)
 
     def _head(self, row: int) -> bytes:
-        """What every reply says of an anime."""
+        """An anime's entry up to its scores, which stand last in it."""
         head = self._heads[row]
         if head is None:
-            of = self._bundle.catalogue
-            anime = pb.RankedAnime(
-                anime_id=int(of.anime_id[row]), title=of.titles[row], genres=of.genres[row]
-            )
-            head = self._heads[row] = bytes(anime.SerializeToString())
+            whole = _tagged(self._anime(row) + bytes(_SCORES.itemsize))
+            head = self._heads[row] = whole[: -_SCORES.itemsize]
         return head
+
+    def _anime(self, row: int) -> bytes:
+        """What every reply says of an anime."""
+        of = self._bundle.catalogue
+        anime = pb.RankedAnime(
+            anime_id=int(of.anime_id[row]), title=of.titles[row], genres=of.genres[row]
+        )
+        return bytes(anime.SerializeToString())
 
 
 def _scores(ranking: Ranking) -> bytes:
     """The scores of all the anime, `_SCORES.itemsize` bytes each."""
     packed: NDArray[np.void] = np.empty(len(ranking.anime_ids), _SCORES)
-    columns = {
-        "score": ranking.scores,
-        "rating": ranking.ratings,
-        "affinity": ranking.affinities,
-        "wide": ranking.wides,
-    }
-    for name, column in columns.items():
-        packed[f"{name}_tag"] = pb.RankedAnime.DESCRIPTOR.fields_by_name[name].number << 3 | 5
-        packed[name] = column
+    columns = (ranking.scores, ranking.ratings, ranking.affinities, ranking.wides)
+    for (name, tag), column in zip(_TAGS.items(), columns, strict=True):
+        packed[f"{name}_tag"], packed[name] = tag, column
     return packed.tobytes()
 
 
@@ -105,7 +99,8 @@ def _tagged(entry: bytes) -> bytes:
     return bytes(head) + entry
 
 
-def _explained(explanation: Explanation) -> bytes:
+def _explained(explanation: Explanation | None) -> bytes:
+    assert explanation is not None, "of a ranking that has reasons"
     reasons = map(_reason, explanation.reasons)
     return bytes(pb.RankedAnime(reasons=reasons, rest=explanation.rest).SerializeToString())
 
@@ -118,6 +113,5 @@ def _reason(reason: Reason) -> pb.Reason:
 
 
 def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(int(seconds * 1e9))
-    return duration
+    whole, rest = divmod(int(seconds * 1e9), 1_000_000_000)
+    return Duration(seconds=whole, nanos=rest)

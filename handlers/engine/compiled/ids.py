@@ -1,9 +1,18 @@
 """From MyAnimeList ids to rows of the tables."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.engine.compiled.jit import compiled_to_the_letter
+
+
+class Parted(NamedTuple):
+    """Ids of the catalogue, each once and in their order, and the others as often as they stand."""
+
+    known: NDArray[np.int64]
+    unknown: NDArray[np.int64]
 
 
 def dense_rows(ids: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -21,3 +30,22 @@ def rows_of(index: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.int6
         if 0 < ids[n] < len(index):
             rows[n] = index[ids[n]]
     return rows
+
+
+@compiled_to_the_letter
+def part(index: NDArray[np.int32], ids: NDArray[np.int64], place: NDArray[np.int32]) -> Parted:
+    """Tell the ids that `dense_rows` knows from the others; place: int32[A], scratch."""
+    known, unknown = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    rows = rows_of(index, ids)
+    # Where a row has no place yet, whatever stands there does not lead back to it.
+    found, others = 0, 0
+    for n in range(len(ids)):
+        row = rows[n]
+        if not row:
+            unknown[others] = ids[n]
+            others += 1
+        elif not (0 <= place[row - 1] < found and known[place[row - 1]] == ids[n]):
+            place[row - 1] = found
+            known[found] = ids[n]
+            found += 1
+    return Parted(known[:found], unknown[:others])

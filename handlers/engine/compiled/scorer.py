@@ -13,9 +13,9 @@ from bundles.bundle import Bundle
 from bundles.graph import Inputs, Outputs
 from bundles.tables import kind_of
 from handlers.engine.compiled import personal, seed
-from handlers.engine.compiled.ids import dense_rows, rows_of
+from handlers.engine.compiled.ids import dense_rows, part, rows_of
 from handlers.engine.compiled.selection import AFFINITY, Asked, Need, Ranked
-from handlers.engine.planner import Plan
+from handlers.engine.planner import Plan, distinct
 from handlers.engine.query import Objective, Query
 from handlers.engine.scorer import Best
 
@@ -52,6 +52,11 @@ class CompiledScorer:
         if self._threads is None or len(plans) == 1:
             return [self._best(plan) for plan in plans]
         return list(self._threads.map(self._best, plans))
+
+    def part(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each of some ids once; see `Scorer.part`."""
+        known, unknown = part(self._anime_rows, np.array(ids, np.int64), self._scratch())
+        return known, unknown if len(unknown) < 2 else distinct(unknown)
 
     def is_quick(self, query: Query, candidates: int, history: int) -> bool:
         """Whether a query of so many takes about a quarter of a millisecond at most."""
