@@ -21,6 +21,9 @@ _LONGEST_TAG = 5  # bytes of a tag or of a length: more are no protobuf
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _ANIME_ID, _RATING = 1 << 3 | _VARINT, 2 << 3 | _FIXED32  # the tags of a HistoryItem
 _NO_END = -1
+# The bits of a float32: those of its magnitude, of infinity, above which there is no number, and
+# of one that is none.
+_MAGNITUDE, _INFINITY, _NAN = 0x7FFFFFFF, 0x7F800000, 0x7FC00000
 
 
 class Apart(NamedTuple):
@@ -54,7 +57,7 @@ def take_apart(body: NDArray[np.uint8], candidates: int) -> Apart:
     """Take a request's bytes apart; candidates: the number of their field, 0 where it has none."""
     size = len(body)
     ids, watched = np.empty(size, np.int64), np.empty(size // 2 + 1, np.int64)
-    ratings, rest = np.empty(size // 2 + 1, np.float32), np.empty(size, np.uint8)
+    ratings, rest = np.empty(size // 2 + 1, np.uint32), np.empty(size, np.uint8)
     found = items = left = at = 0
     usual = True
     while usual and at < size:
@@ -79,22 +82,23 @@ def take_apart(body: NDArray[np.uint8], candidates: int) -> Apart:
             rest[left : left + end - began] = body[began:end]
             left += end - began
         at = end
-    return Apart(usual, ids[:found], watched[:items], ratings[:items], rest[:left])
+    return Apart(usual, ids[:found], watched[:items], ratings[:items].view(np.float32), rest[:left])
 
 
 @compiled_to_the_letter
-def history_item(body: NDArray[np.uint8], at: int, end: int) -> tuple[bool, int, np.float32]:
-    """Whether the item is as usual, its id and its rating."""
-    rating = np.float32(np.nan)
+def history_item(body: NDArray[np.uint8], at: int, end: int) -> tuple[bool, int, int]:
+    """Whether the item is as usual, its id and the bits of its rating."""
     if at >= end or body[at] != _ANIME_ID:
-        return False, 0, rating
+        return False, 0, _NAN
     anime_id, at = varint(body, at + 1, end)
     if at == end:
-        return True, anime_id, rating
+        return True, anime_id, _NAN
     if at == _NO_END or at + 5 != end or body[at] != _RATING:
-        return False, 0, rating
-    rating = body[at + 1 : end].copy().view(np.float32)[0]
-    return not np.isnan(rating), anime_id, rating
+        return False, 0, _NAN
+    bits = 0
+    for byte in range(4):
+        bits |= int(body[at + 1 + byte]) << (8 * byte)
+    return bits & _MAGNITUDE <= _INFINITY, anime_id, bits
 
 
 @compiled_to_the_letter
