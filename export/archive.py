@@ -71,7 +71,7 @@ def _copy_code(folder: Path) -> None:
 
 
 def _package(name: str) -> Path:
-    # The serving code is packed, not imported: what makes a bundle does not depend on it.
+    # The serving code is packed as files, whatever of it is imported here.
     found = importlib.util.find_spec(name)
     assert found is not None
     assert found.submodule_search_locations

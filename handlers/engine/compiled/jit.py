@@ -1,10 +1,17 @@
 """How functions here are compiled: without the interpreter's lock, and kept between processes."""
 
+import hashlib
 import logging
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+from numba import config, njit
+from numba.core.caching import UserWideCacheLocator
+
+from bundles import tables
+from handlers.engine import query
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -26,23 +33,46 @@ def compiled_to_the_letter(function: Kernel) -> Kernel:
     return _kept(function, frozenset())
 
 
+class Locator(UserWideCacheLocator):  # type: ignore[misc]  # Numba ships no types
+    """Finds kept code by what its sources say, wherever they stand.
+
+    Numba's own finds it by their path, which in a TorchServe is another at each start, and looks at
+    the file of a function alone, not at those of what it calls.
+    """
+
+    def get_cache_path(self) -> str:
+        """The folder of code made of these sources."""
+        root = Path(config.CACHE_DIR or Path(super().get_cache_path()).parent)
+        return str(root / f"anirank-{_sources()}")
+
+
+@cache
+def _sources() -> str:
+    """Of everything that compiled code is made of: functions, layouts and constants."""
+    digest = hashlib.sha256()
+    of_others = (Path(str(module.__file__)) for module in (tables, query))
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), *of_others):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _kept(function: Kernel, flags: frozenset[str]) -> Kernel:
-    options: dict[str, Any] = {"nogil": True, "fastmath": set(flags), "boundscheck": False}
+    options: dict[str, Any] = {"nogil": True, "fastmath": set(flags)}
+    others = config.CACHE_LOCATOR_CLASSES
+    config.CACHE_LOCATOR_CLASSES = f"{__name__}.{Locator.__name__}"
     try:
         kernel: Kernel = njit(cache=True, **options)(function)
     except RuntimeError:  # Numba finds no folder that it may write to
         _say_once()
         kernel = njit(**options)(function)
+    finally:
+        config.CACHE_LOCATOR_CLASSES = others
     return kernel
 
 
-_said: list[bool] = []
-
-
+@cache
 def _say_once() -> None:
-    if not _said:
-        _said.append(True)
-        log.warning(
-            "compiled code cannot be kept (NUMBA_CACHE_DIR names a folder for it): each start "
-            "compiles anew"
-        )
+    log.warning(
+        "compiled code cannot be kept (NUMBA_CACHE_DIR names a folder for it): each start compiles "
+        "it anew"
+    )

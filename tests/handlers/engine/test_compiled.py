@@ -1,7 +1,11 @@
 """Compiled code is the graph once more: one answer, whichever of the two computes."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Objective, Query, Ranking
 from handlers.engine.shortlist import best
 
+ROOT = Path(__file__).parents[3]
 HOSTILE = (0, -1, -(2**63), 2**63 - 1, 2**31, 2**32 + 1)
 FINITE = st.floats(-100, 100, width=32)
 
@@ -203,3 +208,43 @@ def test_tables_that_do_not_fit_are_refused(bundle, tmp_path, name):
     np.save(folder / "tables" / f"{name}.npy", np.ascontiguousarray(spoilt))
     with pytest.raises(BundleError, match=f"tables/{name}.npy"):
         Bundle.open(folder, verify=False)
+
+
+KEPT = """
+import logging, sys
+from pathlib import Path
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+from handlers.engine.compiled.selection import kth_highest
+import numpy as np
+print(kth_highest(np.arange(5, dtype=np.float32), 2), sum(kth_highest.stats.cache_hits.values()))
+"""
+
+
+def test_compiled_code_is_kept_for_whoever_has_the_same_sources(tmp_path):
+    elsewhere = tmp_path / "elsewhere"  # as TorchServe unpacks an archive anew at each start
+    for package in ("anirank", "bundles", "handlers"):
+        shutil.copytree(ROOT / package, elsewhere / package)
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    said = [_said(KEPT, folder, kept) for folder in (ROOT, ROOT, elsewhere)]
+    assert said == ["3.0 0\n", "3.0 1\n", "3.0 1\n"]
+
+
+def test_where_nothing_can_be_kept_it_is_said_once(tmp_path):
+    (tmp_path / "file").touch()  # no folder can stand in it, whoever asks
+    said = _said(KEPT, ROOT, {"NUMBA_CACHE_DIR": str(tmp_path / "file")})
+    assert said == (
+        "compiled code cannot be kept (NUMBA_CACHE_DIR names a folder for it): each start compiles "
+        "it anew\n3.0 0\n"
+    )
+
+
+def _said(program: str, folder: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
