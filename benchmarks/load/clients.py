@@ -61,7 +61,7 @@ class Clients:
         """The plan's load from all processes at once; the rate, or what is in flight, is parted."""
         shares = [share for share in _parted(plan, self.count) if share.in_flight != 0]
         whole = Outcome()
-        for outcome in self._pool.map(_run, shares, [len(shares) == self.count] * len(shares)):
+        for outcome in self._pool.map(_run, shares, [1 < len(shares) == self.count] * len(shares)):
             whole.add(outcome)
         return whole
 
@@ -90,6 +90,8 @@ def _take(caller: Caller, pool: list[bytes], check: Check | None, together: obje
 
 
 def _run(plan: Plan, together: bool) -> Outcome:
-    if together:  # no process takes two shares, since each waits here for the others
-        _barrier.wait(FIRST_S)  # type: ignore[attr-defined]  # set by `_take`
+    if not together:
+        return run(*_mine, plan, None)
+    # No process takes two shares, since each waits here for the others.
+    _barrier.wait(FIRST_S)  # type: ignore[attr-defined]  # set by `_take`
     return run(*_mine, plan, time.monotonic() + TOGETHER_S)

@@ -1,58 +1,105 @@
-"""What the computation alone takes, in this process and on one thread: nothing can be below it."""
+"""What the computation alone takes, in a process of its own on one core: nothing is below it."""
 
+import multiprocessing
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+
+import numpy as np
 
 from benchmarks.load.latencies import Latencies
 from benchmarks.load.requests import query
 from benchmarks.load.workload import Ask
 from bundles.bundle import Bundle
 from bundles.graph import Inputs
-from handlers.engine.engine import Engine
-from handlers.engine.graph import Graph
-from handlers.engine.graph_scorer import GraphScorer
+from handlers.engine.loading import engine_of
 from handlers.engine.onnx_graph import OnnxGraph
+from handlers.engine.query import Query
 
+BATCH = 16
+RECOMMENDED = 10
 NAMES = {
-    "onnx": "ONNX Runtime, raw",
-    "torchscript": "TorchScript, raw",
+    "onnx": "ONNX Runtime, graph alone",
     "engine": "engine, one query",
+    "batch": f"engine, a query of a batch of {BATCH}",
+    "recommendation": f"engine, {RECOMMENDED} of the whole catalogue",
 }
-WARM_UP = 50  # calls of each that are not counted; TorchScript settles in its first ones
+USERS = 500  # recommended to in turn
+WARM_UP = 20  # calls of each that are not counted
 
 
-def measure(folder: Path, asks: list[Ask], seconds: float) -> dict[str, Latencies]:
-    """Time each floor on the same requests, one of each in turn, for `seconds` altogether."""
-    from handlers.engine.torchscript_graph import TorchScriptGraph  # imports torch
+class Floors:
+    """The floors of a bundle, measured a while at a time.
 
+    with Floors(bundle.folder, asks) as floors:
+        by_name = floors.measure(seconds=2)
+    """
+
+    def __init__(self, folder: Path, asks: list[Ask]) -> None:
+        """Load the bundle in a process of its own, at the first measurement."""
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=spawn, initializer=_load, initargs=(folder, asks)
+        )
+
+    def __enter__(self) -> "Floors":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def measure(self, seconds: float) -> dict[str, Latencies]:
+        """Latency of each of `NAMES` on the same requests, one of each in turn, for so long."""
+        return self._pool.submit(_measure, seconds).result()
+
+
+_calls: dict[str, Callable[[int], object]]
+_place = 0  # the next requests, so that no measurement begins with those of the last
+
+
+def _load(folder: Path, asks: list[Ask]) -> None:
+    global _calls
     bundle = Bundle.open(folder)
-    onnx = OnnxGraph(bundle)
-    script = TorchScriptGraph(bundle)
-    engine = Engine(bundle, GraphScorer(bundle, onnx))
-    spans: dict[str, list[float]] = {name: [] for name in NAMES}
+    engine, graph = engine_of(bundle), OnnxGraph(bundle)
     queries = [query(ask) for ask in asks]
     inputs = [_inputs(bundle, ask) for ask in asks]
-    ends_at, place = time.perf_counter() + seconds, 0
-    while time.perf_counter() < ends_at or place < 2 * WARM_UP:
-        at = place % len(asks)
-        for name, graph in (("onnx", onnx), ("torchscript", script)):
-            spans[name].append(_timed(graph, inputs[at]))
-        began = time.perf_counter()
-        engine.rank([queries[at]])
-        spans["engine"].append(time.perf_counter() - began)
-        place += 1
-    return {name: Latencies(found[WARM_UP:]) for name, found in spans.items()}
+    batches = [[queries[(at + n) % len(queries)] for n in range(BATCH)] for at in range(len(asks))]
+    users = np.random.default_rng(0).permutation(bundle.histories.user_id)[:USERS].tolist()
+    wanted = [replace(Query(top_k=RECOMMENDED), user_id=user) for user in users]
+    _calls = {
+        "onnx": lambda at: graph.run(inputs[at % len(inputs)]),
+        "engine": lambda at: engine.rank([queries[at % len(queries)]]),
+        "batch": lambda at: engine.rank(batches[at * BATCH % len(batches)]),
+        "recommendation": lambda at: engine.rank([wanted[at % len(wanted)]]),
+    }
+    for at in range(WARM_UP):
+        for call in _calls.values():
+            call(at)
 
 
-def _timed(graph: Graph, inputs: Inputs) -> float:
-    began = time.perf_counter()
-    graph.run(inputs)
-    return time.perf_counter() - began
+def _measure(seconds: float) -> dict[str, Latencies]:
+    global _place
+    spans: dict[str, list[float]] = {name: [] for name in NAMES}
+    ends_at = time.perf_counter() + seconds
+    while time.perf_counter() < ends_at or not spans["onnx"]:
+        for name, call in _calls.items():
+            began = time.perf_counter()
+            call(_place)
+            spans[name].append(time.perf_counter() - began)
+        _place += 1
+    spans["batch"] = [each / BATCH for each in spans["batch"]]
+    return {name: Latencies(found) for name, found in spans.items()}
 
 
 def _inputs(bundle: Bundle, ask: Ask) -> Inputs:
-    import numpy as np
-
     return {
         "user_id": np.array([ask.user_id], np.int64),
         "history_ids": ask.history_ids[None],

@@ -1,30 +1,71 @@
-"""A system measured: closed loops, the highest rate it holds, and the cores it takes for it."""
+"""What is known of a system: its runs by round, and the figures that come of them."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from benchmarks.load.bench import as_document
+import numpy as np
+
+from benchmarks.load.bench import cpu_us
 from benchmarks.load.clients import Clients
 from benchmarks.load.latencies import Latencies
 from benchmarks.load.loops import Outcome, Plan
-from benchmarks.load.requests import Checked, query
-from benchmarks.load.transports import Caller
+from benchmarks.serving.search import Search
 from benchmarks.systems.processes import cpu_s
-from benchmarks.systems.systems import Running, System, World
-from handlers.engine.engine import Engine
-from handlers.engine.graph_scorer import GraphScorer
-from handlers.engine.query import Ranking
+from benchmarks.systems.systems import Running, System
 
 IN_FLIGHT = (1, 8, 32)
 LIMIT_MS = 20.0  # of p99, for a rate to be held
-NEAR = 2.0  # times the limit
 ANSWERED = 0.97  # of what arrived, for a rate to be held
-COMPARED = 32  # requests whose answers are compared with the engine's
-ABOVE = 1.15  # times the closed loop's throughput, where the search for the highest rate begins
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured in several rounds, by their numbers: the median, and quartiles around it.
+
+    False where there is no round.
+    """
+
+    by_round: Mapping[int, float]
+
+    def __bool__(self) -> bool:
+        return bool(self.by_round)
+
+    @cached_property
+    def quartiles(self) -> tuple[float, float, float]:
+        """The lower quartile, the median, the upper quartile; zeros where nothing was measured."""
+        if not self:
+            return 0.0, 0.0, 0.0
+        low, median, high = np.percentile(list(self.by_round.values()), (25, 50, 75)).tolist()
+        return low, median, high
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return self.quartiles[1]
+
+    def text(self, form: str = ",.2f") -> str:
+        """Median and quartiles: `2.31 (2.20–2.44)`; the median alone of one round."""
+        low, median, high = (f"{each:{form}}" for each in self.quartiles)
+        return f"{median} ({low}–{high})" if len(self.by_round) > 1 else median
+
+    def with_(self, other: "Figure", way: Callable[[float, float], float]) -> "Figure":
+        """What `way` makes of both in each round that has both."""
+        common = sorted(self.by_round.keys() & other.by_round.keys())
+        return Figure({each: way(self.by_round[each], other.by_round[each]) for each in common})
+
+    def times(self, other: "Figure") -> "Figure":
+        """How many times the other it is, round by round."""
+        return self.with_(other, lambda own, others: own / max(others, 1e-9))
+
+    def above(self, other: "Figure") -> "Figure":
+        """By how much it is above the other, round by round."""
+        return self.with_(other, lambda own, others: own - others)
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"median": self.median, "quartiles": [self.quartiles[0], self.quartiles[2]]}
 
 
 @dataclass
@@ -35,134 +76,21 @@ class Run:
     outcome: Outcome
     server_cpu_us: float
 
-    @property
-    def p99_ms(self) -> float:
+    def ms(self, percentile: float) -> float:
         """Milliseconds."""
-        return self.outcome.latencies.ms(99)
+        return self.outcome.latencies.ms(percentile)
 
     @property
     def holds(self) -> bool:
         """Whether an open loop's rate was held within the limit."""
         outcome = self.outcome
         answered = outcome.answered >= ANSWERED * outcome.asked
-        return outcome.flawless and answered and self.p99_ms <= LIMIT_MS
+        return outcome.flawless and answered and self.ms(99) <= LIMIT_MS
 
     @property
-    def near(self) -> bool:
-        """Whether an open loop's rate was missed by little."""
-        return not self.outcome.overwhelmed and self.p99_ms <= NEAR * LIMIT_MS
-
-
-@dataclass
-class Measured:
-    """All that is known of a system; failed: why it could not be measured, one line."""
-
-    system: System
-    closed: dict[int, list[Run]] = field(default_factory=dict)
-    opened: list[Run] = field(default_factory=list)
-    same: tuple[int, int] | None = None  # answers as the engine gives them, of how many
-    failed: str = ""
-
-    def rate(self, in_flight: int) -> float:
-        """Answers a second over all rounds; 0 where it was not measured."""
-        outcomes = [run.outcome for run in self.closed.get(in_flight, [])]
-        seconds = sum(outcome.seconds for outcome in outcomes)
-        return sum(outcome.answered for outcome in outcomes) / seconds if seconds else 0.0
-
-    def latencies(self, in_flight: int) -> Latencies:
-        """Of all rounds."""
-        whole = Latencies()
-        for run in self.closed.get(in_flight, []):
-            whole.add(run.outcome.latencies)
-        return whole
-
-    def ms(self, in_flight: int, percentile: float) -> float:
-        """Milliseconds."""
-        return self.latencies(in_flight).ms(percentile)
-
-    def cpu_us(self, in_flight: int) -> tuple[float, float]:
-        """Microseconds of a core a call costs the server and the client."""
-        runs = self.closed.get(in_flight, [])
-        calls = sum(run.outcome.all_calls for run in runs)
-        client = sum(run.outcome.cpu_s for run in runs) * 1e6
-        server = sum(run.server_cpu_us * run.outcome.all_calls for run in runs)
-        return (server / calls, client / calls) if calls else (0.0, 0.0)
-
-    @property
-    def highest_rate(self) -> float | None:
-        """Arrivals a second, the most that were held; None where the search was not made."""
-        held = [run.outcome.asked_rate for run in self.opened if run.holds]
-        return max(held, default=0.0) if self.opened else None
-
-    def faults(self) -> str:
-        """What went wrong in the closed loops, in short; empty if nothing did."""
-        outcomes = [run.outcome for runs in self.closed.values() for run in runs]
-        counts = sum(sum(each.failed.values()) + each.wrong for each in outcomes)
-        why = next((each.why for each in outcomes if each.why), "")
-        return f"{counts} faults ({why})" if counts else ""
-
-    def to_document(self) -> dict[str, Any]:
-        """As JSON."""
-
-        def document(run: Run) -> dict[str, Any]:
-            return as_document(run.outcome, run.plan) | {"server_cpu_us": run.server_cpu_us}
-
-        return {
-            "name": self.system.name,
-            "failed": self.failed,
-            "same_answers": self.same,
-            "highest_rate": self.highest_rate,
-            "closed": {str(n): [document(run) for run in runs] for n, runs in self.closed.items()},
-            # Without histograms, which the plots do not need and a small file has no room for.
-            "open": [
-                _without(document(run), "histogram") | {"holds": run.holds} for run in self.opened
-            ],
-        }
-
-
-def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != name}
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long is measured: seconds of a run, rounds, and steps of the search for the rate.
-
-    warm_up_s: before each run; twice as long before the first.
-    """
-
-    seconds: float = 3.0
-    rounds: int = 2
-    steps: int = 6
-    warm_up_s: float = 0.5
-
-    def closed(self, in_flight: int) -> Plan:
-        """A closed loop."""
-        return Plan(self.seconds, in_flight=in_flight, warm_up_s=self.warm_up_s)
-
-    def open(self, rate: float, seed: int) -> Plan:
-        """An open loop."""
-        return Plan(self.seconds, rate=rate, warm_up_s=self.warm_up_s, seed=seed)
-
-
-def measure(measured: Measured, world: World, effort: Effort, search: bool, say: Say) -> None:
-    """Start a system, add its figures to `measured`, and stop it."""
-    say("starting")
-    with measured.system.start(world) as running:
-        form = running.form
-        if running.answers:
-            measured.same = same_answers(running, world)
-        check = Checked(form, [ask.candidate_ids for ask in world.asks], world.asks[0].top_k)
-        pool = [form.write(ask) for ask in world.asks]
-        with Clients(running.caller, pool, check if running.answers else None) as clients:
-            clients.run(Plan(2 * effort.warm_up_s, in_flight=8, warm_up_s=0))
-            for in_flight in IN_FLIGHT:
-                say(f"{in_flight} in flight")
-                run = weighed(clients, running, effort.closed(in_flight))
-                measured.closed.setdefault(in_flight, []).append(run)
-            if search and effort.steps:
-                capacity = max(measured.rate(in_flight) for in_flight in IN_FLIGHT)
-                measured.opened = highest_rate(clients, running, capacity, effort, say)
+    def client_share(self) -> float:
+        """How much of a core the client took."""
+        return self.outcome.cpu_s / (self.outcome.seconds + self.plan.warm_up_s)
 
 
 def weighed(clients: Clients, running: Running, plan: Plan) -> Run:
@@ -173,46 +101,62 @@ def weighed(clients: Clients, running: Running, plan: Plan) -> Run:
     return Run(plan, outcome, spent / max(outcome.all_calls, 1) * 1e6)
 
 
-def highest_rate(
-    clients: Clients, running: Running, capacity: float, effort: Effort, say: Say
-) -> list[Run]:
-    """The steps of a bisection for the highest rate that is held.
+@dataclass
+class Measured:
+    """All that is known of a system.
 
-    A rate that is missed by little is tried once more: p99 of a few seconds is a matter of luck.
+    closed: by how many were in flight and by round. same: how many answers are the engine's, of how
+    many. idle_share: how much of a core it takes when nobody calls. own_mb: memory of its own (see
+    `memory.own_mb`), of the largest process and of all. failed: why it could not be measured any
+    further, one line.
     """
-    low, high, runs = 0.0, capacity * ABOVE, []
-    for step in range(effort.steps):
-        rate = max((low + high) / 2, 1.0)
-        for again in range(2):
-            say(f"{rate:,.0f}/s asked for")
-            run = weighed(clients, running, effort.open(rate, 2 * step + again))
-            runs.append(run)
-            if run.holds or not run.near:
-                break
-        low, high = (rate, high) if run.holds else (low, rate)
-    return runs
 
+    system: System
+    closed: dict[int, dict[int, Run]] = field(default_factory=dict)
+    search: Search | None = None
+    same: tuple[int, int] | None = None
+    idle_share: float = 0.0
+    own_mb: tuple[float, float] | None = None
+    failed: str = ""
 
-def same_answers(running: Running, world: World) -> tuple[int, int]:
-    """How many of a few requests are answered with the engine's anime in the engine's order."""
-    asks = world.asks[:COMPARED]
-    bodies = [running.form.write(ask) for ask in asks]
-    replies = asyncio.run(_replies(running.caller, bodies))
-    ranked = engine(world).rank([query(ask) for ask in asks])
-    same = 0
-    for reply, ranking in zip(replies, ranked, strict=True):
-        assert isinstance(ranking, Ranking)
-        same += running.form.read(reply) == ranking.anime_ids.tolist()
-    return same, len(asks)
+    def rate(self, in_flight: int) -> Figure:
+        """Answers a second."""
+        return self._figure(in_flight, lambda run: run.outcome.rate)
 
+    def ms(self, in_flight: int, percentile: float) -> Figure:
+        """Milliseconds."""
+        return self._figure(in_flight, lambda run: run.ms(percentile))
 
-def engine(world: World) -> Engine:
-    """The engine whose answers are the reference."""
-    from handlers.engine.onnx_graph import OnnxGraph
+    def server_us(self, in_flight: int) -> Figure:
+        """Microseconds of a core that a call costs the server."""
+        return self._figure(in_flight, lambda run: run.server_cpu_us)
 
-    return Engine(world.bundle, GraphScorer(world.bundle, OnnxGraph(world.bundle)))
+    def client_us(self, in_flight: int) -> Figure:
+        """The same of the client."""
+        return self._figure(in_flight, lambda run: cpu_us(run.outcome))
 
+    def client_share(self, in_flight: int) -> Figure:
+        """How much of a core the client took."""
+        return self._figure(in_flight, lambda run: run.client_share)
 
-async def _replies(caller: Caller, bodies: list[bytes]) -> list[bytes]:
-    async with caller.connect() as call:
-        return [await call(body) for body in bodies]
+    @property
+    def highest_rate(self) -> Figure:
+        """Arrivals a second that half of the probes held, by the number of the probe."""
+        return Figure(self.search.rates() if self.search else {})
+
+    def latencies(self, in_flight: int) -> Latencies:
+        """Of all rounds together."""
+        whole = Latencies()
+        for run in self.closed.get(in_flight, {}).values():
+            whole.add(run.outcome.latencies)
+        return whole
+
+    def faults(self) -> str:
+        """What went wrong in the closed loops, in short; empty if nothing did."""
+        outcomes = [run.outcome for runs in self.closed.values() for run in runs.values()]
+        counts = sum(sum(each.failed.values()) + each.wrong for each in outcomes)
+        why = next((each.why for each in outcomes if each.why), "")
+        return f"{counts} faults ({why})" if counts else ""
+
+    def _figure(self, in_flight: int, of: Callable[[Run], float]) -> Figure:
+        return Figure({number: of(run) for number, run in self.closed.get(in_flight, {}).items()})

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,3 +60,20 @@ def growth(weights: Sequence[Weight]) -> float:
     first, second = np.triu_indices(len(at), 1)
     slope = float(np.median((mib[second] - mib[first]) / (at[second] - at[first])))
     return slope * float(at[-1] - at[0]) / float(np.median(mib))
+
+
+def own_mb(pids: Iterable[int]) -> tuple[float, float]:
+    """Megabytes that are private to a process and not of a file: of the largest, and of all.
+
+    Of these processes and all that they have started. What is mapped from files is in memory once
+    for all who map it, and goes when memory is short.
+    """
+    found = [_own_mb(each) for each in relatives(pids)]
+    return max(found, default=0.0), sum(found)
+
+
+def _own_mb(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        maps = process.memory_maps(grouped=False)
+        return sum(min(m.anonymous, m.private_clean + m.private_dirty) for m in maps) / 1e6
+    return 0.0

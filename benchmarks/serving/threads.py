@@ -18,10 +18,10 @@ from benchmarks.load.clients import Clients
 from benchmarks.load.loops import Plan
 from benchmarks.load.requests import query
 from benchmarks.load.workload import Lines, Workload
-from benchmarks.serving.measurement import engine
 from benchmarks.systems.environments import default_cache
 from benchmarks.systems.systems import SYSTEMS, System, World
 from bundles.bundle import Bundle
+from handlers.engine.loading import engine_of
 
 ROW = "{:<26}{:>11}{:>13}{:>13}{:>10}{:>10}"
 BATCH = 20  # queries of 200 candidates that the façade computes at a time
@@ -72,7 +72,7 @@ def _spent_s(process: int) -> Mapping[int, float]:
 
 
 def _alone_ms(world: World, size: int) -> float:
-    alone = engine(world)
+    alone = engine_of(world.bundle)
     queries = [query(ask) for ask in world.asks[: size * 40]]
     batches = [queries[at : at + size] for at in range(0, len(queries), size)]
     for batch in batches[:5]:

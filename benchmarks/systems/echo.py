@@ -1,7 +1,7 @@
 """A gRPC server that does nothing: what a call costs before anything is computed.
 
 It answers RankingService/Rank with the reply it is given in a file, and reads nothing. It prints
-its port.
+its address, which several of it may share.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ import grpc
 from benchmarks.load.requests import RANK
 
 
-async def serve(reply: bytes) -> None:
-    """Answer until the process ends."""
+async def serve(reply: bytes, address: str) -> None:
+    """Answer at HOST:PORT until the process ends."""
 
     async def rank(body: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         return reply
@@ -25,11 +25,11 @@ async def serve(reply: bytes) -> None:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(service, {method: handler}),)
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(address)
     await server.start()
-    print(f"ready on 127.0.0.1:{port}", flush=True)
+    print(f"ready on {address.rpartition(':')[0]}:{port}", flush=True)
     await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]).read_bytes()))
+    asyncio.run(serve(Path(sys.argv[1]).read_bytes(), sys.argv[2]))

@@ -1,13 +1,16 @@
 """The systems that are measured side by side: how each is started, and how it is called."""
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -21,15 +24,14 @@ from benchmarks.load.requests import (
     Json,
     Proto,
     Tensors,
+    query,
 )
 from benchmarks.load.transports import Caller, GrpcCaller, HttpCaller
 from benchmarks.load.workload import Ask
 from benchmarks.systems.environments import Environment
 from benchmarks.systems.processes import Program, free_ports, program
 from bundles.bundle import Bundle
-from handlers.engine.engine import Engine
-from handlers.engine.graph_scorer import GraphScorer
-from handlers.engine.onnx_graph import OnnxGraph
+from handlers.engine.loading import engine_of
 from handlers.engine.query import Ranking
 from handlers.forms.replies import Replies
 from handlers.torchserve.server import TorchServe
@@ -40,7 +42,8 @@ PYTRITON = Environment(
 )
 LITSERVE = Environment("litserve", ("litserve==0.2.19", "onnxruntime==1.32.0", "numpy==2.4.6"))
 PEERS = Path(__file__).parent / "peers"
-WORKERS = 2
+WORKERS = 2  # of each system that is measured with more than one
+SCALE_S = 120.0  # for another worker of TorchServe's to load the model
 # Callers of a service of several processes are several; one connection would reach one of them.
 CONNECTIONS = 8
 
@@ -61,36 +64,57 @@ class World:
 
 @dataclass(frozen=True)
 class Running:
-    """A started system: how to call it, and the processes it is made of."""
+    """A started system: how to call it, and the processes it is made of.
+
+    answers: whether it ranks at all; the echo does not. polls: whether it takes a core's time when
+    nobody calls, and stands being halted by SIGSTOP meanwhile.
+    """
 
     caller: Caller
     form: Form
     pids: list[int]
-    answers: bool = True  # whether it ranks at all; the echo does not
+    answers: bool = True
+    polls: bool = False
+
+
+Starter = Callable[[World], AbstractContextManager[Running]]
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table; `start` runs it as long as the context lasts."""
+    """A row of the table; `start` runs it as long as the context lasts.
+
+    workers: processes, or threads of theirs, that compute; only systems of as many are compared.
+    """
 
     key: str
     name: str
-    start: Callable[[World], AbstractContextManager[Running]]
+    start: Starter
+    workers: int = 1
 
 
-@contextmanager
-def _echo(world: World) -> Iterator[Running]:
-    from benchmarks.load.requests import query
+def _connections(workers: int) -> int:
+    return 1 if workers == 1 else CONNECTIONS
 
-    bundle = world.bundle
-    [ranking] = Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle))).rank([query(world.asks[0])])
-    assert isinstance(ranking, Ranking)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "reply"
-        file.write_bytes(Replies(bundle).write(ranking, 0.0))
-        with program([sys.executable, "-m", "benchmarks.systems.echo", file]) as echo:
-            address = echo.wait_for_line(r"ready on (\S+)")
-            yield Running(GrpcCaller(address, RANK), Proto(), [echo.pid], answers=False)
+
+def _echo(processes: int) -> Starter:
+    @contextmanager
+    def start(world: World) -> Iterator[Running]:
+        [ranking] = engine_of(world.bundle).rank([query(world.asks[0])])
+        assert isinstance(ranking, Ranking)
+        with ExitStack() as stack:
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "reply"
+            file.write_bytes(Replies(world.bundle).write(ranking, 0.0))
+            address, pids = "127.0.0.1:0", []
+            for _ in range(processes):  # the kernel deals out the connections to one port
+                command = (sys.executable, "-m", "benchmarks.systems.echo", file, address)
+                echo = stack.enter_context(program(command))
+                address = echo.wait_for_line(r"ready on (\S+)")
+                pids.append(echo.pid)
+            caller = GrpcCaller(address, RANK, connections=_connections(processes))
+            yield Running(caller, Proto(), pids, answers=False)
+
+    return start
 
 
 def facade_command(bundle: Bundle, *options: str) -> list[str | Path]:
@@ -106,64 +130,94 @@ def facade_address(facade: Program) -> str:
     return facade.wait_for_line(r" on (127\.0\.0\.1:\d+)")
 
 
-def _facade(
-    *options: str, connections: int = 1
-) -> Callable[[World], AbstractContextManager[Running]]:
+def _embedded(engine: str, workers: int) -> Starter:
     @contextmanager
     def start(world: World) -> Iterator[Running]:
+        options = ("--engine", engine, "--workers", str(workers))
         with program(facade_command(world.bundle, *options)) as facade:
-            caller = GrpcCaller(facade_address(facade), RANK, connections=connections)
+            address = facade_address(facade)
+            caller = GrpcCaller(address, RANK, connections=_connections(workers))
             yield Running(caller, Proto(), [facade.pid])
 
     return start
 
 
-def _torchserve(grpc: bool) -> Callable[[World], AbstractContextManager[Running]]:
+def _over_torchserve(workers: int) -> Starter:
     @contextmanager
     def start(world: World) -> Iterator[Running]:
-        manifest = world.bundle.manifest
-        with TorchServe(world.store / f"{manifest.name}.mar") as server:
-            yield (
-                _grpc_of(server, Binary(manifest.name, manifest.version))
-                if grpc
-                else _rest_of(server)
-            )
+        with TorchServe(world.store / f"{world.bundle.manifest.name}.mar") as server:
+            if workers > 1:
+                _scale(server, workers)
+            options = ["--backend", "torchserve", "--torchserve", server.grpc_address]
+            options += ["--keys", str(server.key_file), "--calls", str(workers)]
+            with program(facade_command(world.bundle, *options)) as facade:
+                caller = GrpcCaller(facade_address(facade), RANK)
+                yield Running(caller, Proto(), [facade.pid, server.pid])
 
     return start
 
 
-@contextmanager
-def _plain(world: World) -> Iterator[Running]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        TorchServe(_archive(world.bundle, Path(folder))) as server,
-    ):
-        yield _rest_of(server)
+def _scale(server: TorchServe, workers: int) -> None:
+    """Give a TorchServe's model so many workers, and wait for them."""
+    url = f"{server.management_address}/models/{server.name}"
+    asked = urllib.request.Request(
+        f"{url}?min_worker={workers}&max_worker={workers}&synchronous=true",
+        headers={"Authorization": f"Bearer {server.keys.key('management')}"},
+        method="PUT",
+    )
+    urllib.request.urlopen(asked, timeout=SCALE_S).close()
 
 
 @contextmanager
-def _pytriton(world: World) -> Iterator[Running]:
-    python = PYTRITON.python(world.cache)
-    ports = free_ports(3)
-    module, bundle = "benchmarks.systems.peers.pytriton_server", world.bundle.folder.resolve()
-    # Triton looks for libpython by its name, and may find that of another Python's release.
-    libraries = {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
-    with program([python, "-m", module, bundle, *map(str, ports)], libraries) as server:
-        server.wait_for_line("(ready)")
-        caller = GrpcCaller(f"127.0.0.1:{ports[0]}", MODEL_INFER)
-        yield Running(caller, Tensors("ranker"), [server.pid])
+def _torchserve(world: World) -> Iterator[Running]:
+    manifest = world.bundle.manifest
+    with TorchServe(world.store / f"{manifest.name}.mar") as server:
+        yield _grpc_of(server, Binary(manifest.name, manifest.version))
 
 
-@contextmanager
-def _litserve(world: World) -> Iterator[Running]:
-    python = LITSERVE.python(world.cache)
-    [port] = free_ports(1)
-    module, bundle = "benchmarks.systems.peers.litserve_server", world.bundle.folder.resolve()
-    with program([python, "-m", module, bundle, str(port)]) as server:
-        server.wait_for_port(port)
-        headers = {"Content-Type": "application/json"}
-        caller = HttpCaller(f"http://127.0.0.1:{port}/predict", headers)
-        yield Running(caller, Json(), [server.pid])
+def _plain(workers: int) -> Starter:
+    @contextmanager
+    def start(world: World) -> Iterator[Running]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            TorchServe(_archive(world.bundle, Path(folder), workers)) as server,
+        ):
+            yield _rest_of(server)
+
+    return start
+
+
+def _pytriton(workers: int) -> Starter:
+    @contextmanager
+    def start(world: World) -> Iterator[Running]:
+        ports = free_ports(3)
+        bundle = world.bundle.folder.resolve()
+        command: list[str | Path] = [PYTRITON.python(world.cache)]
+        command += ["-m", "benchmarks.systems.peers.pytriton_server", bundle, str(workers)]
+        # Triton looks for libpython by its name, and may find that of another Python's release.
+        libraries = {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
+        with program([*command, *map(str, ports)], libraries) as server:
+            server.wait_for_line("(ready)")
+            caller = GrpcCaller(f"127.0.0.1:{ports[0]}", MODEL_INFER)
+            yield Running(caller, Tensors("ranker"), [server.pid])
+
+    return start
+
+
+def _litserve(workers: int) -> Starter:
+    @contextmanager
+    def start(world: World) -> Iterator[Running]:
+        [port] = free_ports(1)
+        bundle = world.bundle.folder.resolve()
+        command: list[str | Path] = [LITSERVE.python(world.cache)]
+        command += ["-m", "benchmarks.systems.peers.litserve_server", bundle, str(workers)]
+        with program([*command, str(port)]) as server:
+            server.wait_for_port(port)
+            headers = {"Content-Type": "application/json"}
+            caller = HttpCaller(f"http://127.0.0.1:{port}/predict", headers)
+            yield Running(caller, Json(), [server.pid], polls=True)
+
+    return start
 
 
 def _grpc_of(server: TorchServe, form: Form) -> Running:
@@ -180,11 +234,11 @@ def _rest_of(server: TorchServe) -> Running:
     return Running(caller, Json(), [server.pid])
 
 
-def _archive(bundle: Bundle, folder: Path) -> Path:
+def _archive(bundle: Bundle, folder: Path, workers: int) -> Path:
     """A .mar of the plain handler and the bundle's TorchScript, as TorchServe's guide makes one."""
     # The base handler takes .pt for TorchScript.
     shutil.copyfile(bundle.graph_file("ranker.ts"), folder / "ranker.pt")
-    config = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "responseTimeout": 60}
+    config = {"minWorkers": workers, "maxWorkers": workers, "batchSize": 1, "responseTimeout": 60}
     (folder / "model-config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     options = {
         "model-name": "plain",
@@ -197,24 +251,33 @@ def _archive(bundle: Bundle, folder: Path) -> Path:
     }
     command = [sys.executable, "-m", "model_archiver.model_packaging"]
     command += [word for name, value in options.items() for word in (f"--{name}", value)]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    # The archiver works in TMPDIR/NAME: a folder of its own keeps two of them apart.
+    own = os.environ | {"TMPDIR": str(folder)}
+    subprocess.run(command, cwd=folder, env=own, check=True, capture_output=True)
     return folder / "plain.mar"
 
 
+def keyed(key: str, workers: int) -> str:
+    """The key of a system of so many workers."""
+    return key if workers == 1 else f"{key}{workers}"
+
+
+def _with_one_and_more(key: str, name: str, start: Callable[[int], Starter]) -> tuple[System, ...]:
+    return (
+        System(key, name, start(1)),
+        System(keyed(key, WORKERS), f"{name}, {WORKERS} workers", start(WORKERS), WORKERS),
+    )
+
+
 SYSTEMS = (
-    System("facade", "façade", _facade()),
-    System("again", "façade, again (A/A)", _facade()),
-    System("echo", "gRPC echo (floor)", _echo),
-    System(
-        "workers",
-        f"façade, {WORKERS} workers",
-        _facade("--workers", str(WORKERS), connections=CONNECTIONS),
-    ),
-    System("over", "façade over TorchServe", _facade("--backend", "torchserve")),
-    System("grpc", "TorchServe, this handler, gRPC", _torchserve(grpc=True)),
-    System("rest", "TorchServe, this handler, REST", _torchserve(grpc=False)),
-    System("plain", "TorchServe, plain handler", _plain),
-    System("pytriton", "PyTriton", _pytriton),
-    System("litserve", "LitServe", _litserve),
+    *_with_one_and_more("echo", "gRPC echo (floor)", _echo),
+    *_with_one_and_more("facade", "façade, compiled", partial(_embedded, "compiled")),
+    System("again", "façade, compiled, again (A/A)", _embedded("compiled", 1)),
+    *_with_one_and_more("onnx", "façade, ONNX Runtime", partial(_embedded, "onnxruntime")),
+    *_with_one_and_more("over", "façade over TorchServe", _over_torchserve),
+    System("grpc", "TorchServe, this handler", _torchserve),
+    *_with_one_and_more("plain", "TorchServe, plain handler", _plain),
+    *_with_one_and_more("pytriton", "PyTriton", _pytriton),
+    *_with_one_and_more("litserve", "LitServe", _litserve),
 )
-PEER_KEYS = ("grpc", "rest", "plain", "pytriton", "litserve")
+PEER_KEYS = ("plain", "pytriton", "litserve")  # servers that run none of this project's code

@@ -1,4 +1,4 @@
-"""LitServe with the ONNX file: JSON, batches of what waits, one worker."""
+"""LitServe with the ONNX file: JSON, batches of what waits."""
 
 import sys
 from pathlib import Path
@@ -66,7 +66,6 @@ class RankerAPI(litserve.LitAPI):  # type: ignore[misc]  # not installed here
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(RankerAPI(Path(sys.argv[1])), accelerator="cpu")
-    server.run(
-        host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", generate_client_file=False
-    )
+    bundle, workers, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    server = litserve.LitServer(RankerAPI(bundle), accelerator="cpu", workers_per_device=workers)
+    server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)

@@ -1,9 +1,11 @@
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -12,18 +14,21 @@ from benchmarks.load.loops import Outcome, Plan
 from benchmarks.load.requests import RANK, Json, Proto
 from benchmarks.load.transports import GrpcCaller
 from benchmarks.load.workload import Lines, Workload
-from benchmarks.serving import floors
-from benchmarks.serving.comparison import compare, rows
-from benchmarks.serving.goals import noise, verdicts
-from benchmarks.serving.measurement import Effort, Measured, Run
-from benchmarks.systems.processes import NotStarted, program
+from benchmarks.serving import floors, report
+from benchmarks.serving.goals import Noise, noise, verdicts
+from benchmarks.serving.measurement import IN_FLIGHT, LIMIT_MS, Figure, Measured, Run
+from benchmarks.serving.rounds import Comparison, Effort, Lineup, compare, order
+from benchmarks.serving.search import Search
+from benchmarks.systems.processes import NotStarted, cpu_s, program
 from benchmarks.systems.systems import SYSTEMS, Running, System, World
 from bundles.bundle import Bundle
 
 pytestmark = pytest.mark.slow  # each test trains, or starts programs
 
 BY_KEY = {system.key: system for system in SYSTEMS}
-SHORT = Effort(seconds=0.3, rounds=1, steps=2, warm_up_s=0.1)
+SHORT = Effort(seconds=0.3, rounds=2, probes=1, warm_up_s=0.1, floor_s=0.1, idle_s=0.1)
+POLLER = "print('ready', flush=True)\nwhile True: pass"
+LARGEST = 300_000  # bytes of a tracked figure; see tests/docs/test_links.py
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +45,23 @@ def as_run(in_flight: int, rate: float, p50_ms: float, p99_ms: float) -> Run:
     return Run(Plan(10, in_flight=in_flight), outcome, 100.0)
 
 
-def as_measured(key: str, lone_ms: float, rate: float, p99_ms: float = 10.0) -> Measured:
-    closed = {1: [as_run(1, 100, lone_ms, lone_ms)], 32: [as_run(32, rate, 5.0, p99_ms)]}
-    held = Run(Plan(1, rate=rate / 2), Outcome(seconds=1, asked=int(rate / 2)), 0.0)
-    held.outcome.sent = held.outcome.asked
-    return Measured(BY_KEY[key], closed, [held])
+def as_measured(
+    key: str, lone_ms: float, rate: float, p99_ms: float = 10.0, *, own_mb: float = 90.0
+) -> Measured:
+    """Of three rounds, on a machine that was half as fast in the last of them."""
+    closed: dict[int, dict[int, Run]] = {1: {}, 32: {}}
+    for number, slower in enumerate((1, 1.1, 2)):
+        closed[1][number] = as_run(1, 100, lone_ms * slower, lone_ms * slower)
+        closed[32][number] = as_run(32, rate / slower, 5.0, p99_ms)
+    return Measured(BY_KEY[key], closed, settled(rate / 2), own_mb=(own_mb, 2 * own_mb))
+
+
+def settled(limit: float, probes: int = 15, stalls: frozenset[int] = frozenset()) -> Search:
+    """A search on what holds every rate up to `limit`, but for probes that met a stall."""
+    search = Search(limit * 1.3)
+    for number in range(probes):
+        search.add(search.rate <= limit and number not in stalls, LIMIT_MS)
+    return search
 
 
 def test_a_system_that_does_not_start_says_so_and_the_others_go_on(
@@ -66,30 +83,34 @@ def test_a_system_that_does_not_start_says_so_and_the_others_go_on(
 
     systems = [
         System("plain", "broken", broken),
-        System("rest", "otherwise", speaks_otherwise),
+        System("litserve", "otherwise", speaks_otherwise),
         System("facade", "stands", stands),
     ]
-    found = compare(systems, world, SHORT, lambda _: None)
+    comparison = compare(systems, world, SHORT, lambda _: None)
+    found = comparison.systems
     assert "no such luck" in found["plain"].failed
-    assert found["rest"].failed
+    assert found["litserve"].failed
     assert not found["facade"].failed
     assert found["facade"].same == (32, 32)
-    assert found["facade"].rate(8) > 0
-    assert 2 <= len(found["facade"].opened) <= 4  # a rate that is nearly held is tried again
-    table = {line[0]: line for line in rows(found, {})}
-    assert table["broken"][1] == "failed"
-    content = json.loads(json.dumps({key: each.to_document() for key, each in found.items()}))
-    [read] = content["facade"]["closed"]["8"]
-    assert len(Latencies.decode(read["histogram"])) == read["answered"]
+    assert found["facade"].closed[8].keys() == {0, 1}
+    assert found["facade"].search is not None
+    assert len(found["facade"].search.probes) == 2
+    assert set(comparison.floors) == set(floors.NAMES)
+    assert all(each.ms(50) > 0 for each in comparison.floors["engine"].values())
+    [_, latency, *_] = report.tables(comparison, [])
+    assert {row[0]: row[1] for row in latency.rows}["broken"] == "failed"
 
 
 def test_the_echo_and_the_facade_are_started_measured_and_gone_afterwards(world: World) -> None:
     before = {each.pid for each in psutil.Process().children(recursive=True)}
-    found = compare([BY_KEY["echo"], BY_KEY["facade"]], world, SHORT, lambda _: None)
+    systems = [BY_KEY["echo2"], BY_KEY["facade"]]
+    found = compare(systems, world, SHORT, lambda _: None).systems
     assert not any(each.failed or each.faults() for each in found.values())
-    assert found["echo"].same is None
+    assert found["echo2"].same is None
+    assert found["echo2"].search is None
     assert found["facade"].same == (32, 32)
-    assert all(min(each.cpu_us(8)) > 0 for each in found.values())
+    assert all(each.server_us(8).median > 0 for each in found.values())
+    assert all(each.own_mb and 0 < each.own_mb[0] <= each.own_mb[1] for each in found.values())
     after = {
         each.pid
         for each in psutil.Process().children(recursive=True)
@@ -98,10 +119,65 @@ def test_the_echo_and_the_facade_are_started_measured_and_gone_afterwards(world:
     assert after <= before
 
 
-def test_the_floors_are_measured_on_the_same_requests(world: World) -> None:
-    alone = floors.measure(world.bundle.folder, world.asks, 0.1)
-    assert set(alone) == set(floors.NAMES)
-    assert all(len(each) > 0 and each.ms(50) > 0 for each in alone.values())
+def test_what_polls_is_halted_between_its_turns_and_ends_nevertheless(
+    facade: str, world: World
+) -> None:
+    pids = []
+
+    @contextmanager
+    def polls(world: World) -> Iterator[Running]:
+        with program([sys.executable, "-c", POLLER]) as poller:
+            poller.wait_for_line("(ready)")
+            pids.append(poller.pid)
+            yield Running(GrpcCaller(facade, RANK), Proto(), [poller.pid], polls=True)
+
+    found = {"litserve": Measured(System("litserve", "polls", polls))}
+    with Lineup(found, world, lambda _: None) as lineup:
+        turn = lineup.turns["litserve"]
+        turn.halt()
+        time.sleep(0.05)  # the signal is on its way
+        before = cpu_s(pids)
+        time.sleep(0.3)
+        assert cpu_s(pids) == before
+        turn.go_on()
+        time.sleep(0.3)
+        assert cpu_s(pids) > before
+        turn.halt()
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_each_load_of_each_round_has_an_order_of_its_own() -> None:
+    keys = list(BY_KEY)
+    orders = {tuple(order(keys, number, load)) for number in range(5) for load in range(6)}
+    assert len(orders) == 30
+    assert all(sorted(each) == sorted(keys) for each in orders)
+
+
+def test_a_search_settles_at_what_is_held_though_probes_met_stalls() -> None:
+    quiet, stalled = settled(1_000), settled(1_000, stalls=frozenset({2, 9}))
+    for search in (quiet, stalled):
+        assert Figure(search.rates()).median == pytest.approx(1_000, rel=0.1)
+    far = Search(1_000)
+    for _ in range(15):
+        far.add(far.rate <= 30, LIMIT_MS)
+    assert Figure(far.rates()).median == pytest.approx(30, rel=0.1)
+
+
+def test_a_search_in_which_nothing_held_finds_no_rate() -> None:
+    search = Search(100)
+    search.add(False, 50.0)
+    assert search.rates() == {}
+    search.add(True, 5.0)
+    assert 50 <= Figure(search.rates()).median <= 100
+
+
+def test_figures_of_a_round_are_set_against_those_of_the_same_round() -> None:
+    own, other = Figure({0: 100.0, 1: 50.0, 2: 90.0}), Figure({0: 50.0, 1: 25.0, 3: 1.0})
+    assert own.times(other).by_round == {0: 2.0, 1: 2.0}
+    assert own.above(other).by_round == {0: 50.0, 1: 25.0}
+    assert own.median == 90
+    assert own.text(".0f") == "90 (70–95)"
+    assert not Figure({}).times(own)
 
 
 def test_a_program_that_is_never_ready_is_not_waited_for_long() -> None:
@@ -118,51 +194,95 @@ def test_each_goal_is_judged_by_its_ratio() -> None:
     def judged(**changes: Measured) -> dict[str, bool | None]:
         measured = {
             "echo": as_measured("echo", 0.5, 4_000),
-            "facade": as_measured("facade", 1.0, 2_000),
-            "over": as_measured("over", 2.5, 1_900),
-            "grpc": as_measured("grpc", 2.0, 1_000),
-            "rest": as_measured("rest", 2.0, 900),
+            "facade": as_measured("facade", 0.9, 2_000),
+            "over": as_measured("over", 2.5, 1_800),
             "plain": as_measured("plain", 2.0, 300),
-            "pytriton": as_measured("pytriton", 2.0, 800, 20.0),
+            "pytriton": as_measured("pytriton", 2.0, 600, 20.0),
+            "litserve": as_measured("litserve", 2.0, 500, 20.0),
         } | changes
-        alone = {"onnx": Latencies([0.0004]), "engine": Latencies([0.0005])}
-        return {each.goal: each.reached for each in verdicts(measured, alone)}
+        alone = {"engine": 0.17, "batch": 0.14, "recommendation": 1.9}
+        by_round = {key: {0: Latencies([ms / 1e3])} for key, ms in alone.items()}
+        found = verdicts(Comparison(measured, by_round))
+        return {each.goal: each.reached for each in found if "2 workers" not in each.goal}
 
     assert set(judged().values()) == {True}
+    assert len(judged()) == 11
 
     def broken(**changes: Measured) -> str:
         return " | ".join(goal for goal, reached in judged(**changes).items() if not reached)
 
-    assert "raw ONNX Runtime" in broken(facade=as_measured("facade", 1.2, 2_000))
-    assert "of the echo" in broken(facade=as_measured("facade", 1.0, 1_700))
-    assert "4 × p50" in broken(facade=as_measured("facade", 1.0, 2_000, 21.0))
-    assert "plain handler" in broken(plain=as_measured("plain", 2.0, 400))
-    assert "own batching, gRPC" in broken(grpc=as_measured("grpc", 2.0, 1_300))
-    assert "own batching, REST" in broken(rest=as_measured("rest", 2.0, 1_300))
-    assert "PyTriton" in broken(pytriton=as_measured("pytriton", 2.0, 1_950))
-    assert "+ 0.7 ms" in broken(over=as_measured("over", 2.8, 1_900))
-    assert "embedded: highest" in broken(plain=as_measured("plain", 2.0, 3_000))
+    assert "+ 0.5 ms" in broken(facade=as_measured("facade", 1.1, 2_000))
+    assert "of the echo" in broken(facade=as_measured("facade", 0.9, 1_700))
+    assert "the best peer, PyTriton" in broken(pytriton=as_measured("pytriton", 2.0, 850))
+    assert "the best peer's, LitServe" in broken(litserve=as_measured("litserve", 2.0, 700))
+    assert "3 × the plain handler" in broken(plain=as_measured("plain", 2.0, 610))
+    assert "2 × PyTriton" in broken(over=as_measured("over", 2.5, 1_100))
+    assert "+ 1.5 ms" in broken(over=as_measured("over", 3.6, 1_800))
+    assert "own memory" in broken(facade=as_measured("facade", 0.9, 2_000, own_mb=121.0))
 
 
-def test_the_facade_is_compared_with_itself() -> None:
-    facade, again = as_measured("facade", 1.0, 2_000), as_measured("again", 1.1, 1_600)
-    assert "p50 with 1 10%" in noise({"facade": facade, "again": again})
-    assert "answers/s with 32 25%" in noise({"facade": facade, "again": again})
-    assert "not measured" in noise({"facade": facade})
+def test_systems_are_judged_beside_those_of_as_many_workers() -> None:
+    measured = {
+        "facade": as_measured("facade", 0.9, 1_000),
+        "facade2": as_measured("facade2", 0.9, 2_000),
+        "plain2": as_measured("plain2", 2.0, 500),
+    }
+    found = {each.goal: each.reached for each in verdicts(Comparison(measured))}
+    [one] = [goal for goal in found if "1 worker, 32 in flight: ≥ 2.5" in goal]
+    [two] = [goal for goal in found if "2 workers, 32 in flight: ≥ 2.5" in goal]
+    assert found[one] is None
+    assert found[two] is True
+
+
+def test_a_run_in_which_the_facade_is_far_from_itself_says_what_it_cannot_tell() -> None:
+    facade = as_measured("facade", 1.0, 2_000)
+    loud = noise({"facade": facade, "again": as_measured("again", 1.1, 1_600)})
+    assert loud.loud["answers/s"] == pytest.approx(0.25, rel=1e-3)
+    assert "too noisy to tell differences below 10% in p50, 10% in p99, 25% in" in str(loud)
+    quiet = noise({"facade": facade, "again": as_measured("again", 1.02, 2_010)})
+    assert quiet.apart["p50"] == pytest.approx(0.02, abs=0.002)
+    assert not quiet.loud
+    assert "too noisy" not in str(quiet)
+    assert "not measured" in str(noise({"facade": facade}))
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
     failed = Measured(BY_KEY["pytriton"], failed="failed: not to be had")
-    found = verdicts({"over": as_measured("over", 2.5, 1_900), "pytriton": failed}, {})
-    assert {each.reached for each in found} == {None}
+    measured = {"over": as_measured("over", 2.5, 1_900), "pytriton": failed}
+    assert {each.reached for each in verdicts(Comparison(measured))} == {None}
 
 
 def test_a_failure_in_a_later_round_leaves_what_was_measured_before() -> None:
     over, plain = as_measured("over", 2.5, 1_900), as_measured("plain", 2.0, 300)
     plain.failed = "failed: in the second round"
-    reached = [each.reached for each in verdicts({"over": over, "plain": plain}, {})]
-    assert reached.count(True) == 2  # the ratio of the two, and the highest rate
-    assert rows({"plain": plain}, {})[0][1].startswith("2.00")
+    comparison = Comparison({"over": over, "plain": plain})
+    reached = [each.reached for each in verdicts(comparison)]
+    assert reached.count(True) == 2
+    [_, latency, *_] = report.tables(comparison, [])
+    assert latency.rows[1][1].startswith("2.20 (2.10–3.10)")
+
+
+def test_a_whole_run_is_written_within_the_size_of_a_figure(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    found = {key: Measured(system, search=settled(500)) for key, system in BY_KEY.items()}
+    for each in found.values():
+        for in_flight in IN_FLIGHT:
+            for number in range(5):
+                run = as_run(in_flight, 300, 1, 1)
+                run.outcome.latencies = Latencies(random.gamma(3, 0.005, 1_000))
+                each.closed.setdefault(in_flight, {})[number] = run
+    comparison = Comparison(found)
+    judged, apart = verdicts(comparison), Noise({"p50": 0.3})
+    report.write(tmp_path, comparison, judged, apart, {"machine": {}}, "One run.")
+    assert all(file.stat().st_size < LARGEST for file in tmp_path.iterdir())
+    page = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "too noisy to tell differences below 30% in p50" in page
+    content = json.loads((tmp_path / "comparison.json").read_text("utf-8"))
+    assert content["a_a"]["cannot_tell_below"] == {"p50": 0.3}
+    assert len(content["verdicts"]) == len(judged)
+    closed = content["systems"]["facade"]["closed"]["32"]
+    assert closed["p50_ms"]["quartiles"][0] <= closed["p50_ms"]["median"]
+    assert len(Latencies.decode(closed["histogram"])) == 5_000
 
 
 def test_a_rate_is_held_only_without_a_fault() -> None:

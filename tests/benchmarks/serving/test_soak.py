@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.load.loops import Event, Outcome, Plan
 from benchmarks.serving.copies import Copies
-from benchmarks.serving.memory import Weight, weighed
+from benchmarks.serving.memory import Weight, own_mb, weighed
 from benchmarks.serving.reload import Reload, Switch, windows
 from benchmarks.serving.soak import Soak
 from benchmarks.systems.processes import program
@@ -17,6 +17,15 @@ ballast = bytearray(b"x" * 32 * 2**20)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print("ready", flush=True)
 child.wait()
+"""
+MAPPED = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+assert sum(mapped[::4096]) == 0  # every page is in memory
+ballast = bytearray(b"x" * 32_000_000)
+print("ready", flush=True)
+import time; time.sleep(600)
 """
 FLAT = [(float(at), 300.0 + at % 7) for at in range(100)]
 
@@ -88,3 +97,11 @@ def test_processes_are_weighed_with_all_that_they_started() -> None:
         weight = weighed(parent.pid)
     assert weight.processes == 2
     assert weight.total > 32
+
+
+def test_what_is_mapped_from_a_file_is_no_memory_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(64_000_000))
+    with program([sys.executable, "-c", MAPPED, tmp_path / "file"]) as mapping:
+        mapping.wait_for_line("(ready)")
+        largest, everything = own_mb([mapping.pid])
+    assert 32 < largest == everything < 64
