@@ -75,10 +75,10 @@ proto-check: install  ## lint the contracts, and whether the stubs are theirs
 picture: install $(DEMO)/store/anime/1/manifest.json  ## draw the picture of the README anew
 	$(BIN)/python docs/figures/demo.py $(DEMO)/store/anime/1 docs/figures/demo.svg
 
-bench: install $(SERVED)  ## the façade beside its floors and its peers: 12 minutes
+bench: install $(SERVED)  ## the façade beside its floors and its peers: 15 minutes
 	$(BIN)/python -m benchmarks.serving.comparison --store $(STORE)
 
-bench-quick: install $(SERVED)  ## the same, short, to build/figures: to see that everything runs
+bench-quick: install $(SERVED)  ## the same in two minutes, to build/figures: to see that everything runs
 	$(BIN)/python -m benchmarks.serving.comparison --store $(STORE) --quick
 
 bench-reload: install $(SERVED)  ## latency while versions are switched

@@ -1,6 +1,7 @@
 """Benchmarks of serving, each a program: `python -m benchmarks.serving.NAME`.
 
-comparison     the façade beside its floors and its peers      (floors, measurement, goals)
+comparison     the façade beside its floors and its peers      (rounds, floors, search,
+                                                               measurement, goals, report)
 reload         latency while versions are switched             (copies)
 soak           minutes of load, reloads and killed workers     (copies, memory)
 graph          the exported graph and a recommendation, with no server around them

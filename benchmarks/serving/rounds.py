@@ -9,9 +9,9 @@ that polls is halted by SIGSTOP until its next turn.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -145,26 +145,14 @@ class Lineup:
             list(pool.map(ExitStack.close, self._stacks))
 
 
-class excused:  # noqa: N801 - reads as `contextlib.suppress` does
-    """Lets the others be measured whatever befalls one system, which says so."""
-
-    def __init__(self, measured: Measured) -> None:
-        self._measured = measured
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
+@contextmanager
+def excused(measured: Measured) -> Iterator[None]:
+    """Let the others be measured whatever befalls one system, which says so."""
+    try:
+        yield
+    except Exception as error:
         said = " ".join(str(error).split())[:300]
-        self._measured.failed = f"failed: {type(error).__name__}: {said}"
-        return True
+        measured.failed = f"failed: {type(error).__name__}: {said}"
 
 
 def compare(systems: Sequence[System], world: World, effort: Effort, say: Say) -> Comparison:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FIRST_STEP = 2.0  # that a rate is multiplied or divided by; its root follows each turn
-LAST_STEP = 2 ** (1 / 8)  # 9 %
+LAST_STEP = 2 ** (1 / 16)  # 4 %
 
 
 class Probe(NamedTuple):

@@ -264,12 +264,13 @@ def test_a_failure_in_a_later_round_leaves_what_was_measured_before() -> None:
 
 def test_a_whole_run_is_written_within_the_size_of_a_figure(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
+    latencies = [Latencies(random.gamma(3, 0.005, 1_000)) for _ in range(5)]
     found = {key: Measured(system, search=settled(500)) for key, system in BY_KEY.items()}
     for each in found.values():
         for in_flight in IN_FLIGHT:
             for number in range(5):
                 run = as_run(in_flight, 300, 1, 1)
-                run.outcome.latencies = Latencies(random.gamma(3, 0.005, 1_000))
+                run.outcome.latencies = latencies[number]
                 each.closed.setdefault(in_flight, {})[number] = run
     comparison = Comparison(found)
     judged, apart = verdicts(comparison), Noise({"p50": 0.3})
