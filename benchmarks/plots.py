@@ -50,29 +50,25 @@ def by_percentile(curves: Mapping[str, Curve], title: str, file: Path) -> None:
     plt.close(figure)
 
 
-def throughput_against_p99(
-    points: Mapping[str, Sequence[tuple[float, float]]], limit_ms: float, title: str, file: Path
+def by_system(
+    panels: Mapping[str, Mapping[str, tuple[float, float, float]]], title: str, file: Path
 ) -> None:
-    """p99 (milliseconds) against answers a second, of each system's open-loop steps."""
-    figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
-    ends = []
-    for (name, steps), look in zip(points.items(), _looks(), strict=False):
-        if not steps:
-            continue
-        rates, p99s = zip(*sorted(steps), strict=True)
-        axes.plot(rates, p99s, marker="o", markersize=4, linewidth=1.5, **look)
-        ends.append((rates[-1], p99s[-1], name, look["color"]))
-    axes.axhline(limit_ms, color="#888888", linewidth=1)
-    axes.annotate(
-        f"{limit_ms:g} ms", (1, limit_ms), (-4, 3), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", color="#666666",
-    )  # fmt: skip
-    axes.set_xlim(left=0)
-    axes.set_yscale("log")
-    _milliseconds(axes, "p99, milliseconds")
-    axes.set_xlabel("answers a second (open loop)")
-    _finish(axes, title)
-    _name_ends(axes, ends)
+    """Panels side by side (name: x label), a line a system: its quartiles, the median as a dot."""
+    names = list(next(iter(panels.values())))
+    height = 1 + 0.3 * len(names)
+    figure, columns = plt.subplots(
+        1, len(panels), figsize=(9, height), layout="constrained", sharey=True, squeeze=False
+    )
+    for axes, (label, figures) in zip(columns[0], panels.items(), strict=True):
+        for at, (low, median, high) in enumerate(figures[name] for name in names):
+            if high:
+                axes.plot((low, high), (at, at), linewidth=3, color=COLOURS[0], alpha=0.4)
+                axes.plot(median, at, marker="o", markersize=5, color=COLOURS[0])
+        axes.set_xlim(left=0)
+        axes.set_xlabel(label)
+        _finish(axes, title if axes is columns[0, 0] else "")
+    columns[0, 0].set_yticks(range(len(names)), names)
+    columns[0, 0].invert_yaxis()  # the first on top
     figure.savefig(file, dpi=150)
     plt.close(figure)
 

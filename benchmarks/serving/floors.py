@@ -57,7 +57,7 @@ class Floors:
         self._pool.shutdown(cancel_futures=True)
 
     def measure(self, seconds: float) -> dict[str, Latencies]:
-        """Latency of each of `NAMES` on the same requests, one of each in turn, for so long."""
+        """Latency of each of `NAMES`, one after the other, for so long altogether."""
         return self._pool.submit(_measure, seconds).result()
 
 
@@ -86,17 +86,20 @@ def _load(folder: Path, asks: list[Ask]) -> None:
 
 
 def _measure(seconds: float) -> dict[str, Latencies]:
+    return {name: Latencies(_spans(name, seconds / len(_calls))) for name in _calls}
+
+
+def _spans(name: str, seconds: float) -> list[float]:
+    """Seconds of a query, call after call: another floor in between would take the caches."""
     global _place
-    spans: dict[str, list[float]] = {name: [] for name in NAMES}
+    call, queries = _calls[name], BATCH if name == "batch" else 1
+    spans: list[float] = []
     ends_at = time.perf_counter() + seconds
-    while time.perf_counter() < ends_at or not spans["onnx"]:
-        for name, call in _calls.items():
-            began = time.perf_counter()
-            call(_place)
-            spans[name].append(time.perf_counter() - began)
+    while (began := time.perf_counter()) < ends_at or not spans:
+        call(_place)
+        spans.append((time.perf_counter() - began) / queries)
         _place += 1
-    spans["batch"] = [each / BATCH for each in spans["batch"]]
-    return {name: Latencies(found) for name, found in spans.items()}
+    return spans
 
 
 def _inputs(bundle: Bundle, ask: Ask) -> Inputs:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks import figures
 from benchmarks.load.latencies import Latencies
-from benchmarks.plots import by_percentile, throughput_against_p99
+from benchmarks.plots import by_percentile, by_system
 from benchmarks.serving import floors
 from benchmarks.serving.goals import MOST_APART, Noise, Verdict
 from benchmarks.serving.measurement import IN_FLIGHT, LIMIT_MS, Figure, Measured
@@ -161,7 +160,7 @@ def write(
     page = ["# The façade beside its floors and its peers", "", circumstances, ""]
     page += [line for said in remarks(found, noise) for line in (said, "")]
     page += [line for table in tables(found, judged) for line in table.markdown()]
-    page += ["![Latency by percentile](latency.png)", "", "![p99 by rate](throughput.png)"]
+    page += ["![Latency by percentile](latency.png)", "", "![Throughput by system](throughput.png)"]
     files.write_text(folder / "comparison.md", "\n".join(page) + "\n")
     _plot(folder, found)
 
@@ -178,22 +177,18 @@ def _plot(folder: Path, found: Comparison) -> None:
         f"Latency with {MOST} in flight",
         folder / "latency.png",
     )
-    throughput_against_p99(
-        # Those without probes too, so that a system has its colour in both plots.
-        {name: _points(each) for name, each in shown.items()},
-        LIMIT_MS,
-        "What a rate costs: p99 from the time each request was due",
+    by_system(
+        {
+            f"answers/s with {MOST} in flight": {
+                name: each.rate(MOST).quartiles for name, each in shown.items()
+            },
+            f"highest rate with p99 ≤ {LIMIT_MS:g} ms": {
+                name: each.highest_rate.quartiles for name, each in shown.items()
+            },
+        },
+        "Calls a second: median and quartiles",
         folder / "throughput.png",
     )
-
-
-def _points(each: Measured) -> list[tuple[float, float]]:
-    """Rates, and the median p99 of the probes at each; without those far beyond the limit."""
-    by_rate: dict[int, list[float]] = {}
-    for probe in each.search.probes if each.search else []:
-        by_rate.setdefault(round(probe.rate), []).append(probe.p99_ms)
-    points = [(float(rate), median(p99s)) for rate, p99s in sorted(by_rate.items())]
-    return [(rate, p99) for rate, p99 in points if p99 < 10 * LIMIT_MS]
 
 
 def _floor(by_round: Mapping[int, Latencies]) -> dict[str, Any]:
