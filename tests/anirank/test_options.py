@@ -45,6 +45,7 @@ def test_every_field_is_an_option(parse):
     settings = parse(
         *("--store", "a", "--name", "b", "--version", "1=0.9", "--version", "newest=0.1"),
         *("--watch", "--trust", "d", "--trust", "e", "--backend", "torchserve"),
+        *("--engine", "onnxruntime"),
         *("--address", "127.0.0.1:0", "--device", "cuda:1", "--threads", "2"),
         *("--torchserve", "127.0.0.1:7070", "--keys", "c", "--management", "http://h", "--calls"),
         *("3", "--fallback", "--workers", "2", "--grace", "1.5", "--max-candidates", "5"),
