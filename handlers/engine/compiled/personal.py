@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles.tables import PersonalTables
+from handlers.engine.compiled.ids import in_rows
 from handlers.engine.compiled.jit import compiled
 from handlers.engine.compiled.layers import BLOCK, dense, products
+from handlers.engine.compiled.prefetch import AHEAD, fetch
 from handlers.engine.compiled.selection import (
     Asked,
     Need,
     Ranked,
-    best_of,
     in_the_running,
+    ranked,
     score_of,
 )
 from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING
@@ -40,20 +42,26 @@ class User(NamedTuple):
 
 
 @compiled
-def rank(tables: PersonalTables, asked: Asked, need: Need, place: NDArray[np.int32]) -> Ranked:
-    """The best candidates; place: int32[A], scratch."""
-    user = _user(tables, asked)
-    crossed, crossed_liked = _cross(tables, asked, user.liked, place)
-    affinities, wides = _affinities(tables, asked, user, crossed, crossed_liked)
+def rank(
+    tables: PersonalTables,
+    index: NDArray[np.int32],
+    asked: Asked,
+    need: Need,
+    place: NDArray[np.int32],
+) -> Ranked:
+    """The best candidates; index: by `ids.dense_rows`; place: int32[A], scratch."""
+    request = in_rows(index, asked)
+    user = _user(tables, request)
+    crossed, crossed_liked = _cross(tables, request, user.liked, place)
+    affinities, wides = _affinities(tables, request, user, crossed, crossed_liked)
     running = in_the_running(affinities, need)
-    ratings = _ratings(tables, asked, user, running, crossed, crossed_liked)
+    ratings = _ratings(tables, request, user, running, crossed, crossed_liked)
     scores = np.empty(len(running), np.float32)
     for i in range(len(running)):
         scores[i] = score_of(affinities[running[i]], ratings[i], need)
     finite = bool(np.isfinite(affinities).all() and np.isfinite(scores).all())
-    order = best_of(scores, min(need.top_k, len(running)))
-    best = running[order]
-    return Ranked(best, scores[order], ratings[order], affinities[best], wides[best], finite)
+    best, columns = ranked(running, scores, ratings, affinities, wides, need.top_k)
+    return best, columns, finite
 
 
 @compiled
@@ -71,6 +79,7 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
     for h in range(length):
         if not math.isnan(asked.ratings[h]):
             liked[h] -= offset
+        fetch(tables.watched, watched[min(h + AHEAD, length - 1)])
         vector = tables.watched[watched[h]]
         for d in range(dim):
             units[d] += vector[d]
@@ -125,6 +134,7 @@ def _cross(
             there[candidates[n] - 1] = True
     for h in range(len(asked.watched)):
         row = asked.watched[h] - 1
+        fetch(tables.crossed, asked.watched[min(h + AHEAD, len(asked.watched) - 1)] - 1)
         for k in range(tables.crossed.shape[1]):
             anime = tables.crossed[row, k]
             if there[anime]:
@@ -150,6 +160,7 @@ def _affinities(
     scale = tables.scalars[DEEP] * size + tables.scalars[ALONE] / size
     for n in range(count):
         row = asked.candidates[n]
+        fetch(tables.anime, asked.candidates[min(n + AHEAD, count - 1)])
         anime, logit = tables.anime[row], 0.0
         for d in range(dim):
             logit += anime[d] * user.affine[d]

@@ -77,38 +77,38 @@ class CompiledScorer:
         """
         rows = rows_of(self._anime_rows, np.array(inputs["candidate_ids"], np.int64).ravel())
         known = (rows > 0).reshape(inputs["candidate_ids"].shape)
-        found = {name: np.empty(known.shape, np.float32) for name in ("rating", "affinity", "wide")}
-        for b, candidates in enumerate(rows.reshape(known.shape)):
+        names = ("rating", "affinity", "wide")
+        found = {name: np.empty(known.shape, np.float32) for name in names}
+        for b, candidates in enumerate(inputs["candidate_ids"]):
             distinct, place = np.unique(candidates, return_inverse=True)
+            history_ids, history_ratings = inputs["history_ids"][b], inputs["history_ratings"][b]
             need = Need(len(distinct), AFFINITY, self._beta, self._mean)
-            ranked = self._ranked(
+            places, columns, _ = self._ranked(
                 int(inputs["user_id"][b]),
-                inputs["history_ids"][b],
-                inputs["history_ratings"][b],
+                history_ids,
+                history_ratings,
                 inputs["profile"][b],
                 distinct,
                 need,
             )
-            in_order = np.argsort(ranked.places)[place]
-            found["rating"][b] = ranked.ratings[in_order]
-            found["affinity"][b] = ranked.affinities[in_order]
-            found["wide"][b] = ranked.wides[in_order]
+            in_order = np.argsort(places)[place]
+            for name, column in zip(names, columns[1:], strict=True):
+                found[name][b] = column[in_order]
         return found | {"known": known}
 
     def _best(self, plan: Plan) -> Best | None:
         query = plan.query
-        need = Need(
-            query.top_k or len(plan.candidates), int(query.objective), self._beta, self._mean
+        top_k = query.top_k or len(plan.candidates)
+        need = Need(top_k, int(query.objective), self._beta, self._mean)
+        places, columns, finite = self._ranked(
+            query.user_id or 0,
+            plan.history_ids,
+            plan.history_ratings,
+            self._nothing_stated if query.profile is None else query.profile,
+            plan.candidates,
+            need,
         )
-        profile = self._nothing_stated if query.profile is None else query.profile
-        candidates = rows_of(self._anime_rows, np.array(plan.candidates, np.int64))
-        ranked = self._ranked(
-            query.user_id or 0, plan.history_ids, plan.history_ratings, profile, candidates, need
-        )
-        if not ranked.finite:
-            return None
-        places, *columns, _ = ranked
-        return Best(plan.candidates[places], *columns)
+        return Best(plan.candidates[places], *columns) if finite else None
 
     def _ranked(
         self,
@@ -116,19 +116,20 @@ class CompiledScorer:
         history_ids: NDArray[np.int64],
         history_ratings: NDArray[np.float32],
         profile: NDArray[np.float32],
-        candidates: NDArray[np.int64],
+        candidate_ids: NDArray[np.int64],
         need: Need,
     ) -> Ranked:
-        """What compiled code makes of a request; candidates: rows, each once."""
+        """What compiled code makes of a request; candidate_ids: each once."""
         users = self._tables.user_rows
-        user = int(users[user_id]) if 0 < user_id < len(users) else 0
-        # Copies are of one layout each; for another, code would be compiled anew.
-        watched = rows_of(self._anime_rows, np.array(history_ids, np.int64))
-        ratings = np.array(history_ratings, np.float32)
-        if not watched.all():  # an anime that is not in the catalogue does not count
-            watched, ratings = watched[watched > 0], ratings[watched > 0]
-        asked = Asked(user, watched, ratings, np.array(profile, np.float32), candidates)
-        return self._rank(self._tables, asked, need, self._scratch())
+        asked = Asked(
+            int(users[user_id]) if 0 < user_id < len(users) else 0,
+            # Copies are of one layout each; for another, code would be compiled anew.
+            np.array(history_ids, np.int64),
+            np.array(history_ratings, np.float32),
+            np.array(profile, np.float32),
+            np.array(candidate_ids, np.int64),
+        )
+        return self._rank(self._tables, self._anime_rows, asked, need, self._scratch())
 
     def _scratch(self) -> NDArray[np.int32]:
         """int32[A], whatever it holds; each thread has its own."""

@@ -9,22 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles.tables import SeedTables
+from handlers.engine.compiled.ids import rows_of
 from handlers.engine.compiled.jit import compiled
 from handlers.engine.compiled.layers import dense, relu
-from handlers.engine.compiled.selection import Asked, Need, Ranked, best_of, score_of
+from handlers.engine.compiled.selection import Asked, Need, Ranked, ranked, score_of
 
 
 @compiled
-def rank(tables: SeedTables, asked: Asked, need: Need, place: NDArray[np.int32]) -> Ranked:
+def rank(
+    tables: SeedTables,
+    index: NDArray[np.int32],
+    asked: Asked,
+    need: Need,
+    place: NDArray[np.int32],
+) -> Ranked:
     """The best candidates; see `personal.rank`. Affinity and rating are one here."""
-    count = len(asked.candidates)
+    candidates = rows_of(index, asked.candidates)
+    count = len(candidates)
     scores, ratings = np.empty(count, np.float32), np.empty(count, np.float32)
     wides = np.empty(count, np.float32)
     user_wide, from_user = _user(tables, asked)
     first = np.empty(len(from_user))
     second, third = np.empty(len(tables.hidden)), np.empty(len(tables.deeper))
     for n in range(count):
-        anime = tables.anime[asked.candidates[n]]
+        anime = tables.anime[candidates[n]]
         for r in range(len(first)):
             first[r] = max(from_user[r] + anime[r], 0.0)
         dense(tables.hidden, first, second)
@@ -37,8 +45,8 @@ def rank(tables: SeedTables, asked: Asked, need: Need, place: NDArray[np.int32])
         ratings[n], wides[n] = wide + deep, wide
         scores[n] = score_of(ratings[n], ratings[n], need)
     finite = bool(np.isfinite(scores).all() and np.isfinite(ratings).all())
-    best = best_of(scores, min(need.top_k, count))
-    return Ranked(best, scores[best], ratings[best], ratings[best], wides[best], finite)
+    best, columns = ranked(np.arange(count), scores, ratings, ratings, wides, need.top_k)
+    return best, columns, finite
 
 
 @compiled

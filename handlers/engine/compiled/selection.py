@@ -13,10 +13,10 @@ LOWEST, HIGHEST = np.float32(LOWEST_RATING), np.float32(HIGHEST_RATING)
 
 
 class Asked(NamedTuple):
-    """One request in rows.
+    """One request.
 
-    user: row; watched: int64[H], rows above 0; ratings: float32[H], NaN = not rated; profile:
-    float32[P], NaN = not given; candidates: int64[N], rows, each once.
+    user: row of the tables; watched: int64[H], ids; ratings: float32[H], NaN = not rated; profile:
+    float32[P], NaN = not given; candidates: int64[N], ids, each once.
     """
 
     user: int
@@ -35,19 +35,10 @@ class Need(NamedTuple):
     mean: np.float32
 
 
-class Ranked(NamedTuple):
-    """The K best candidates, best first, equal ones in the order of their places.
-
-    places: int64[K], among the candidates; scores, ratings, affinities, wides: float32[K]. finite:
-    whether all that was computed is; where it is not, the others mean nothing.
-    """
-
-    places: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    ratings: NDArray[np.float32]
-    affinities: NDArray[np.float32]
-    wides: NDArray[np.float32]
-    finite: bool
+# The K best candidates, best first, equal ones in the order of their places: int64[K] places among
+# the candidates; float32[4, K] scores, ratings, affinities and wide scores; whether all that was
+# computed is finite, without which the others mean nothing. Each array more would cost its making.
+Ranked = tuple[NDArray[np.int64], NDArray[np.float32], bool]
 
 
 @compiled_to_the_letter
@@ -132,3 +123,24 @@ def _sift_down(heap: NDArray[np.float32], at: int) -> None:
         heap[at] = heap[child]
         at = child
     heap[at] = value
+
+
+@compiled_to_the_letter
+def ranked(
+    places: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    ratings: NDArray[np.float32],
+    affinities: NDArray[np.float32],
+    wides: NDArray[np.float32],
+    top_k: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The best of n candidates that were rated.
+
+    places: int64[n], among all N; scores, ratings: float32[n]; affinities, wides: float32[N].
+    """
+    order = best_of(scores, min(top_k, len(scores)))
+    best, columns = places[order], np.empty((4, len(order)), np.float32)
+    for k in range(len(order)):
+        columns[0, k], columns[1, k] = scores[order[k]], ratings[order[k]]
+        columns[2, k], columns[3, k] = affinities[best[k]], wides[best[k]]
+    return best, columns
