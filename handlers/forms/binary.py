@@ -1,7 +1,9 @@
 """The compact binary form of a batch: queries one way, rankings and errors the other.
 
 Each batch is a set of arrays (`handlers.forms.tensors`); what has a length of its own in every
-query stands as one array of values and one of offsets. Errors are JSON, in an array of its bytes.
+query stands as one array of values and one of offsets, and is left out where it is empty in all of
+them. An array costs about 10 microseconds on its way, whatever it holds, so that they are few.
+Errors are JSON, in an array of its bytes, where there are any.
 """
 
 import json
@@ -18,8 +20,11 @@ from handlers.forms import tensors
 
 LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
 
-_QUERIES = "anirank.queries/1"
-_RANKINGS = "anirank.rankings/2"
+_QUERIES = "anirank.queries/2"
+_RANKINGS = "anirank.rankings/3"
+# The bits of a query's flags: what is there, and what is asked for.
+_USER_ID, _TOP_K, _CANDIDATES, _PROFILE = 1, 2, 4, 8
+_INCLUDE_SEEN, _INCLUDE_ADULT, _EXPLAIN, _ALL_FLAGS = 16, 32, 64, 127
 _Arrays = dict[str, NDArray[Any]]
 # What has a length of its own in every query or ranking, by the name of its offsets.
 _RAGGED: dict[str, dict[str, type[np.generic]]] = {
@@ -34,9 +39,9 @@ _RAGGED: dict[str, dict[str, type[np.generic]]] = {
         "ratings": np.float32,
         "affinities": np.float32,
         "wides": np.float32,
-        "reasons": np.int64,  # how many each has
-        "rests": np.float64,
     },
+    # As many as are ranked, or none where nobody asked for reasons.
+    "explained": {"reasons": np.int64, "rests": np.float64},  # how many each has
     "reason": {
         "ids": np.int64,
         "ratings": np.float32,
@@ -53,24 +58,14 @@ def is_binary(body: bytes | bytearray) -> bool:
 
 def write_queries(queries: Sequence[Query]) -> bytes:
     """The batch as bytes; every user_id and top_k must fit int64."""
-    candidates = [_given(query.candidate_ids, np.int64) for query in queries]
-    profiles = [_given(query.profile, np.float32) for query in queries]
     return tensors.write(
         {
             "user_id": np.array([query.user_id or 0 for query in queries], np.int64),
-            "has_user_id": np.array([query.user_id is not None for query in queries], np.bool_),
             "top_k": np.array([query.top_k or 0 for query in queries], np.int64),
-            "has_top_k": np.array([query.top_k is not None for query in queries], np.bool_),
-            "has_candidates": np.array(
-                [query.candidate_ids is not None for query in queries], np.bool_
-            ),
-            "has_profile": np.array([query.profile is not None for query in queries], np.bool_),
             "objective": np.array([query.objective for query in queries], np.uint8),
-            "include_seen": np.array([query.include_seen for query in queries], np.bool_),
-            "include_adult": np.array([query.include_adult for query in queries], np.bool_),
-            "explain": np.array([query.explain for query in queries], np.bool_),
-            **_ragged("candidate", [candidates]),
-            **_ragged("profile", [profiles]),
+            "flags": np.array([_flags(query) for query in queries], np.uint8),
+            **_ragged("candidate", [[_given(query.candidate_ids, np.int64) for query in queries]]),
+            **_ragged("profile", [[_given(query.profile, np.float32) for query in queries]]),
             **_ragged(
                 "history",
                 [
@@ -88,40 +83,35 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
     arrays = _read(body, _QUERIES)
     size = _size(arrays, "user_id", np.int64)
     user_id = _column(arrays, "user_id", np.int64, size)
-    has_user_id = _column(arrays, "has_user_id", np.bool_, size)
     top_k = _column(arrays, "top_k", np.int64, size)
-    has_top_k = _column(arrays, "has_top_k", np.bool_, size)
-    has_candidates = _column(arrays, "has_candidates", np.bool_, size)
-    has_profile = _column(arrays, "has_profile", np.bool_, size)
     objective = _choices(arrays, "objective", Objective, size)
-    include_seen = _column(arrays, "include_seen", np.bool_, size)
-    include_adult = _column(arrays, "include_adult", np.bool_, size)
-    explain = _column(arrays, "explain", np.bool_, size)
+    flags = _column(arrays, "flags", np.uint8, size)
+    if any(has > _ALL_FLAGS for has in flags):
+        raise WireError(f"flags has {max(flags)}, should be at most {_ALL_FLAGS}")
     (candidates,) = _split(arrays, "candidate", size)
     histories, ratings = _split(arrays, "history", size)
     (profiles,) = _split(arrays, "profile", size)
     return [
         Query(
-            user_id=user_id[i] if has_user_id[i] else None,
-            candidate_ids=candidates[i] if has_candidates[i] else None,
+            user_id=user_id[i] if has & _USER_ID else None,
+            candidate_ids=candidates[i] if has & _CANDIDATES else None,
             history_ids=histories[i],
             history_ratings=ratings[i],
-            profile=profiles[i] if has_profile[i] else None,
-            top_k=top_k[i] if has_top_k[i] else None,
+            profile=profiles[i] if has & _PROFILE else None,
+            top_k=top_k[i] if has & _TOP_K else None,
             objective=objective[i],
-            include_seen=include_seen[i],
-            include_adult=include_adult[i],
-            explain=explain[i],
+            include_seen=bool(has & _INCLUDE_SEEN),
+            include_adult=bool(has & _INCLUDE_ADULT),
+            explain=bool(has & _EXPLAIN),
         )
-        for i in range(size)
+        for i, has in enumerate(flags)
     ]
 
 
 def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
     """The answers as bytes, in order, the errors among them."""
     rankings = [answer if isinstance(answer, Ranking) else _NONE for answer in answers]
-    # Where nobody asked for reasons, those of no history stand in their place.
-    reasons = [ranking.reasons or no_reasons(ranking.wides) for ranking in rankings]
+    reasons = [ranking.reasons or _NO_REASONS for ranking in rankings]
     errors = [
         {"place": place, "faults": answer.faults}
         for place, answer in enumerate(answers)
@@ -145,9 +135,11 @@ def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
                     [ranking.ratings for ranking in rankings],
                     [ranking.affinities for ranking in rankings],
                     [ranking.wides for ranking in rankings],
-                    [np.diff(each.offsets) for each in reasons],
-                    [each.rests for each in reasons],
                 ],
+            ),
+            **_ragged(
+                "explained",
+                [[np.diff(each.offsets) for each in reasons], [each.rests for each in reasons]],
             ),
             **_ragged(
                 "reason",
@@ -158,7 +150,7 @@ def write_rankings(answers: Sequence[Ranking | InvalidQuery]) -> bytes:
                     [each.contributions for each in reasons],
                 ],
             ),
-            "errors": np.frombuffer(json.dumps(errors).encode(), np.uint8),
+            **({"errors": np.frombuffer(json.dumps(errors).encode(), np.uint8)} if errors else {}),
         },
         {"format": _RANKINGS},
     )
@@ -176,7 +168,8 @@ def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
     has_reasons = _column(arrays, "has_reasons", np.bool_, size)
     (unknown,) = _split(arrays, "unknown", size)
     (unknown_history,) = _split(arrays, "unknown_history", size)
-    ids, scores, ratings, affinities, wides, counts, rests = _split(arrays, "ranked", size)
+    ids, scores, ratings, affinities, wides = _split(arrays, "ranked", size)
+    counts, rests = _split(arrays, "explained", size)
     reason = _split(arrays, "reason", size)
     answers: list[Ranking | InvalidQuery] = [
         Ranking(
@@ -190,13 +183,13 @@ def read_rankings(body: bytes | bytearray) -> list[Ranking | InvalidQuery]:
             history_size[i],
             familiarity[i],
             compute_s[i],
-            _reasons(counts[i], [column[i] for column in reason], rests[i])
+            _reasons(counts[i], [column[i] for column in reason], rests[i], len(ids[i]))
             if has_reasons[i]
             else None,
         )
         for i in range(size)
     ]
-    for place, error in _errors(arrays, size):
+    for place, error in _errors(arrays, size) if "errors" in arrays else ():
         answers[place] = error
     return answers
 
@@ -213,6 +206,19 @@ _NONE = Ranking(
     history_size=0,
     familiarity=Familiarity.NEW,
 )
+_NO_REASONS = no_reasons(_NONE.wides)
+
+
+def _flags(query: Query) -> int:
+    return (
+        (_USER_ID if query.user_id is not None else 0)
+        | (_TOP_K if query.top_k is not None else 0)
+        | (_CANDIDATES if query.candidate_ids is not None else 0)
+        | (_PROFILE if query.profile is not None else 0)
+        | (_INCLUDE_SEEN if query.include_seen else 0)
+        | (_INCLUDE_ADULT if query.include_adult else 0)
+        | (_EXPLAIN if query.explain else 0)
+    )
 
 
 def _given(values: NDArray[Any] | None, dtype: type[np.generic]) -> NDArray[Any]:
@@ -220,12 +226,14 @@ def _given(values: NDArray[Any] | None, dtype: type[np.generic]) -> NDArray[Any]
 
 
 def _ragged(name: str, columns: list[list[NDArray[Any]]]) -> _Arrays:
-    """Columns of the same lengths as one array each, and the offsets they share."""
+    """Columns of the same lengths as one array each, and the offsets they share; none if empty."""
+    if not any(map(len, columns[0])):
+        return {}
     offsets = np.zeros(len(columns[0]) + 1, np.int64)
     np.cumsum([len(values) for values in columns[0]], out=offsets[1:])
     arrays: _Arrays = {f"{name}_offsets": offsets}
     for (column, dtype), parts in zip(_RAGGED[name].items(), columns, strict=True):
-        arrays[f"{name}_{column}"] = np.concatenate([np.empty(0, dtype), *parts], dtype=dtype)
+        arrays[f"{name}_{column}"] = np.concatenate(parts, dtype=dtype)
     return arrays
 
 
@@ -270,23 +278,32 @@ def _choices(arrays: _Arrays, name: str, kind: type[Any], size: int) -> list[Any
 
 def _split(arrays: _Arrays, name: str, size: int) -> tuple[list[NDArray[Any]], ...]:
     """What `_ragged` joined: for every column the entries' own values, as views."""
+    if not any(f"{name}_{column}" in arrays for column in ("offsets", *_RAGGED[name])):
+        return tuple([np.empty(0, dtype)] * size for dtype in _RAGGED[name].values())
     offsets = _array(arrays, f"{name}_offsets", np.int64)
     values = [_array(arrays, f"{name}_{column}", dtype) for column, dtype in _RAGGED[name].items()]
-    ends_well = len(offsets) == size + 1 and offsets[0] == 0
-    if not ends_well or any(offsets[-1] != len(column) for column in values):
-        raise WireError(f"{name}_offsets should be {size + 1} entries from 0 to the values' end")
-    if np.any(offsets[1:] < offsets[:-1]):
-        raise WireError(f"{name}_offsets should ascend")
     bounds = offsets.tolist()
+    ends_well = len(bounds) == size + 1 and bounds[0] == 0
+    if not ends_well or any(bounds[-1] != len(column) for column in values):
+        raise WireError(f"{name}_offsets should be {size + 1} entries from 0 to the values' end")
+    if bounds != sorted(bounds):
+        raise WireError(f"{name}_offsets should ascend")
     return tuple([column[bounds[i] : bounds[i + 1]] for i in range(size)] for column in values)
 
 
 def _reasons(
-    counts: NDArray[np.int64], columns: list[NDArray[Any]], rests: NDArray[np.float64]
+    counts: NDArray[np.int64],
+    columns: list[NDArray[Any]],
+    rests: NDArray[np.float64],
+    ranked: int,
 ) -> Reasons:
+    if len(counts) != ranked:
+        raise WireError(f"explained_reasons has {len(counts)} entries, should have {ranked}")
     offsets = np.append(0, np.cumsum(counts))
     if np.any(counts < 0) or offsets[-1] != len(columns[0]):
-        raise WireError(f"ranked_reasons should add up to the {len(columns[0])} reasons there are")
+        raise WireError(
+            f"explained_reasons should add up to the {len(columns[0])} reasons there are"
+        )
     ids, ratings, genres, contributions = columns
     return Reasons(offsets, ids, ratings, genres, contributions, rests)
 

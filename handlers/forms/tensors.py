@@ -27,6 +27,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def write(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
@@ -34,16 +35,15 @@ def write(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> by
     header: dict[str, Any] = {_METADATA: dict(metadata)}
     parts, place = [], 0
     for name in sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize):
-        array = arrays[name]
-        data = array.tobytes()
+        array = np.ascontiguousarray(arrays[name])
         header[name] = {
             "dtype": _NAMES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [place, place + len(data)],
+            "shape": array.shape,
+            "data_offsets": (place, place + array.nbytes),
         }
-        parts.append(data)
-        place += len(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
+        parts.append(array.data)
+        place += array.nbytes
+    text = _encode(header).encode()
     text += b" " * (-len(text) % 8)
     return b"".join((struct.pack("<Q", len(text)), text, *parts))
 
@@ -98,7 +98,7 @@ def _array(name: str, entry: object, data: memoryview) -> tuple[NDArray[Any], in
         raise WireError(
             f"{name}: {entry['dtype']}{shape} does not fit {begin}..{end} of {len(data)}"
         )
-    return np.frombuffer(data[begin:end], dtype).reshape(shape), begin, end
+    return np.ndarray(shape, dtype, data, begin), begin, end
 
 
 def _counts(values: object) -> bool:

@@ -211,6 +211,29 @@ def test_a_batch_of_more_queries_than_one_may_hold_is_refused():
         binary.read_queries(body)
 
 
+def test_what_is_empty_in_all_queries_is_left_out_and_comes_back_empty():
+    body = binary.write_queries([Query(profile=np.empty(0, np.float32)), Query()])
+    arrays, _ = tensors.read(body)
+    assert arrays.keys() == {"user_id", "top_k", "objective", "flags"}
+    stated, nothing = binary.read_queries(body)
+    assert stated.profile is not None
+    assert (len(stated.profile), nothing.profile, nothing.candidate_ids) == (0, None, None)
+
+
+def test_values_without_their_offsets_are_refused():
+    arrays, metadata = tensors.read(binary.write_queries([Query(candidate_ids=np.arange(3))]))
+    del arrays["candidate_offsets"]
+    with pytest.raises(WireError, match="candidate_offsets"):
+        binary.read_queries(tensors.write(arrays, metadata))
+
+
+def test_flags_that_mean_nothing_are_refused():
+    arrays, metadata = tensors.read(binary.write_queries([Query()]))
+    arrays["flags"] = np.array([128], np.uint8)
+    with pytest.raises(WireError, match="flags has 128"):
+        binary.read_queries(tensors.write(arrays, metadata))
+
+
 @pytest.mark.parametrize("offsets", [[0, 5, 3], [1, 2, 3], [0, 3, 4], [0, -1, 3], [0, 3]])
 def test_offsets_that_do_not_part_the_values_are_refused(offsets):
     one = Query(candidate_ids=np.arange(3))
@@ -235,8 +258,16 @@ def test_reasons_that_are_not_those_counted_are_refused(engine, counts):
         ),
     )
     arrays, metadata = tensors.read(binary.write_rankings([ranking]))
-    arrays["ranked_reasons"] = np.array(counts)
-    with pytest.raises(WireError, match="ranked_reasons"):
+    arrays["explained_reasons"] = np.array(counts)
+    with pytest.raises(WireError, match="explained_reasons"):
+        binary.read_rankings(tensors.write(arrays, metadata))
+
+
+def test_reasons_of_fewer_anime_than_are_ranked_are_refused(engine):
+    answers = engine.rank([Query(candidate_ids=np.array([3, 6]), explain=True)])
+    arrays, metadata = tensors.read(binary.write_rankings(answers))
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("explained")}
+    with pytest.raises(WireError, match="explained_reasons has 0 entries, should have 2"):
         binary.read_rankings(tensors.write(arrays, metadata))
 
 
@@ -270,11 +301,11 @@ def test_a_history_of_a_size_that_no_reply_could_hold_is_refused(engine, count):
         binary.read_rankings(body)
 
 
-@pytest.mark.parametrize("other", [0, 1, 3])
+@pytest.mark.parametrize("other", [0, 2, 4])
 def test_the_answers_of_another_version_are_refused_and_say_what_to_do(other):
     arrays, _ = tensors.read(binary.write_rankings([]))
     body = tensors.write(arrays, {"format": f"anirank.rankings/{other}"})
-    with pytest.raises(WireError, match=rf"rankings/{other}', this .*rankings/2'.* of one version"):
+    with pytest.raises(WireError, match=rf"rankings/{other}', this .*rankings/3'.* of one version"):
         binary.read_rankings(body)
 
 
