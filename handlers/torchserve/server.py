@@ -195,6 +195,7 @@ class TorchServe:
             "TEMP": str(temporary),
             "LOG_LOCATION": str(self.logs),
             "METRICS_LOCATION": str(self.logs),
+            "ANIRANK_MODEL_METRICS": "off",  # log4j2.xml throws them away
         }
         environment.pop("TS_CONFIG_FILE", None)  # would take the place of ours
         command = [str(self._python), "-m", "ts.model_server", "--start", "--foreground", "--ncs"]

@@ -21,9 +21,6 @@ from handlers.engine.onnx_graph import OnnxGraph
 from handlers.torchserve.server import TorchServe
 from tests.running.distributions import closure, lend
 
-# For all that tests start: a Java that compiles once starts a quarter sooner.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-
 # Fixtures that start one, train the larger model, export or read the real ratings.
 SLOW = {
     *("torchserve", "personal_torchserve", "victim", "personal", "personal_bundle"),

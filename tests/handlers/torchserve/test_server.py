@@ -15,6 +15,7 @@ from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
 from handlers.forms.json_form import write_error, write_ranking
 from handlers.torchserve.java import java_home
+from handlers.torchserve.keys import ask
 from handlers.torchserve.server import TorchServe
 
 
@@ -149,8 +150,13 @@ def test_models_cannot_be_added_even_with_the_key(torchserve):
 
 
 def test_a_request_that_goes_well_writes_no_log(torchserve):
+    url = f"{torchserve.management_address}/models/{torchserve.name}"
+    [model] = json.loads(ask(url, torchserve.keys.key("management")))
+    [worker] = model["workers"]
+
     def written():
-        return {path: path.stat().st_size for path in torchserve.logs.iterdir()}
+        logs = {path: path.stat().st_size for path in torchserve.logs.iterdir()}
+        return logs | {"printed": Path(f"/proc/{worker['pid']}/io").read_text().split()[3]}
 
     post(torchserve, {})
     before = written()
