@@ -20,6 +20,27 @@ def read_archive(mar: Path) -> tuple[str, str]:
     return name, version
 
 
+def without_batching(mar: Path) -> str:
+    """TorchServe's `model_snapshot` for a .mar of which it hands on each request at once.
+
+    That is JSON. Of what else its model-config.yaml says of workers, all holds; without a snapshot
+    its batchSize would as well, whatever config.properties says. Raises TorchServeError where it
+    cannot be read.
+    """
+    import yaml  # which TorchServe needs, and a façade without one does not
+
+    name, version = read_archive(mar)
+    try:
+        with zipfile.ZipFile(mar) as archive:
+            manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+            config = yaml.safe_load(archive.read(manifest["model"]["configFile"]))
+        model = {key: config[key] for key in ("minWorkers", "maxWorkers", "responseTimeout")}
+    except (OSError, KeyError, TypeError, yaml.YAMLError, zipfile.BadZipFile) as error:
+        raise TorchServeError(f"{mar}: its model-config.yaml cannot be read ({error})") from error
+    model |= {"defaultVersion": True, "marName": mar.name, "batchSize": 1, "maxBatchDelay": 1}
+    return json.dumps({"name": name, "modelCount": 1, "models": {name: {version: model}}})
+
+
 def check_archive(mar: Path, version: str) -> None:
     """Raise TorchServeError where a .mar does not hold this version."""
     _, held = read_archive(mar)

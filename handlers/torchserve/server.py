@@ -19,7 +19,7 @@ from types import TracebackType
 from anirank.errors import BackendUnavailable, TorchServeError
 from bundles import signature
 from bundles.files import write_text
-from handlers.torchserve.archive import read_archive
+from handlers.torchserve.archive import read_archive, without_batching
 from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import KeyFile, ask
 
@@ -50,16 +50,19 @@ class TorchServe:
         grpc_port: int = 0,
         python: Path = Path(sys.executable),
         start_s: float = START_S,
+        batching: bool = True,
         trust: Sequence[Path] = (),
         abandoned: threading.Event | None = None,
     ) -> None:
         """Start it with `python`'s torchserve and wait up to `start_s` seconds for the model.
 
-        Port 0 is a free one. trust: PEM files of public keys; unless there are none, one of them
-        must have signed the .mar, handler and all. abandoned: once set, nobody waits for the start
-        any more, and it is given up. Raises TorchServeError where it does not start or does not
-        load the model, with the last line it wrote, SignatureError, and ModuleNotFoundError where
-        this Python is to run it and has it not.
+        Port 0 is a free one. batching: whether requests wait for others, as the .mar says, and go
+        with them to the handler; they need not where each is a whole batch. trust: PEM files of
+        public keys; unless there are none, one of them must have signed the .mar, handler and all.
+        abandoned: once set, nobody waits for the start any more, and it is given up. Raises
+        TorchServeError where it does not start or does not load the model, with the last line it
+        wrote, SignatureError, and ModuleNotFoundError where this Python is to run it and has it
+        not.
         """
         # What another Python lacks, its last words will say.
         if python == Path(sys.executable) and importlib.util.find_spec("ts") is None:
@@ -67,6 +70,7 @@ class TorchServe:
         self._trust = trust
         self.name, self._version = self._check(mar)
         self._mar, self._python, self._start_s = mar.resolve(), python, start_s
+        self._batching = batching
         self._abandoned = abandoned
         self._stopping = threading.Event()
         self._changing = threading.Lock()  # held by who starts or ends the process
@@ -184,6 +188,8 @@ class TorchServe:
             folder.mkdir()
         lines = [config.read_text(encoding="utf-8"), "# Of this server alone."]
         lines += [f"{key}={value}" for key, value in self._settings.items()]
+        if not self._batching:
+            lines.append(f"model_snapshot={without_batching(self._mar)}")
         written = self._folder / "config.properties"
         write_text(written, "\n".join(lines) + "\n")
         home = java_home()
@@ -200,7 +206,9 @@ class TorchServe:
         environment.pop("TS_CONFIG_FILE", None)  # would take the place of ours
         command = [str(self._python), "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
         command += ["--ts-config", str(written), "--log-config", str(log_config)]
-        command += ["--model-store", str(self._mar.parent), "--models", self._mar.name]
+        command += ["--model-store", str(self._mar.parent)]
+        if self._batching:
+            command += ["--models", self._mar.name]
         with (self.logs / "console.log").open("wb") as console:
             return subprocess.Popen(
                 command,

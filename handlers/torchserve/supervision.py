@@ -25,7 +25,12 @@ log = logging.getLogger(__name__)
 
 
 async def start(
-    archive: Path, trust: Sequence[Path] = (), *, rest_port: int = 0, grpc_port: int = 0
+    archive: Path,
+    trust: Sequence[Path] = (),
+    *,
+    rest_port: int = 0,
+    grpc_port: int = 0,
+    batching: bool = True,
 ) -> TorchServe:
     """A TorchServe that serves a .mar, started in a thread; see `TorchServe` for the arguments.
 
@@ -38,6 +43,7 @@ async def start(
             archive,
             rest_port=rest_port,
             grpc_port=grpc_port,
+            batching=batching,
             trust=trust,
             abandoned=abandoned,
         )

@@ -258,7 +258,7 @@ class Opener:
         if self._settings.torchserve is not None:
             return self._running(self._settings.torchserve, version)
         check_archive(self._archive, version)
-        server = await start(self._archive, self._settings.trust)
+        server = await start(self._archive, self._settings.trust, batching=False)
         return OwnTorchServe(server, version, self._call_s)
 
     def _running(self, address: str, version: str) -> TorchServeBackend:

@@ -62,7 +62,8 @@ async def _with_torchserve(
     archive = settings.store / f"{settings.name}.mar"
     for version in settings.weights(versions(settings.store, settings.name)):
         check_archive(archive, version)
-    server = await shutdown.unless_requested(start(archive, settings.trust))
+    starting = start(archive, settings.trust, batching=False)  # what the façade sends are batches
+    server = await shutdown.unless_requested(starting)
     stack.push_async_callback(asyncio.to_thread, server.stop)
     keeping = asyncio.create_task(keep(server))
     stack.callback(keeping.cancel)

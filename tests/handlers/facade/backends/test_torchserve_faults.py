@@ -19,6 +19,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable, DeadlinePassed
+from export.archive import MODEL_CONFIG
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
@@ -282,7 +283,7 @@ def archive(mar_file, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def victim(archive, bare_python):
-    with TorchServe(archive, python=bare_python) as server:
+    with TorchServe(archive, python=bare_python, batching=False) as server:
         yield server
 
 
@@ -308,6 +309,18 @@ def process_of(server, word):
 
 
 JAVA, WORKER = "model_server_home", "model_service_worker.py"
+
+
+def described(server):
+    url = f"{server.management_address}/models/{server.name}"
+    [model] = json.loads(keys.ask(url, server.keys.key("management")))
+    names = ("batchSize", "minWorkers", "maxWorkers", "responseTimeout")
+    return {name: model[name] for name in names}
+
+
+def test_batches_wait_for_no_other_where_each_request_is_one(victim, torchserve):
+    assert described(torchserve)["batchSize"] == MODEL_CONFIG["batchSize"]
+    assert described(victim) == described(torchserve) | {"batchSize": 1}
 
 
 @pytest.mark.parametrize("word", [WORKER, JAVA])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -353,6 +354,11 @@ def test_a_new_archive_is_served_by_a_torchserve_beside_the_old(store, next_dir,
         children = psutil.Process(process.pid).children(recursive=True)
         with Client(address) as client:
             assert client.model_info().backend == "torchserve"
+        commands = [command for child in children if "--ts-config" in (command := child.cmdline())]
+        configurations = [command[command.index("--ts-config") + 1] for command in commands]
+        assert configurations
+        for configuration in configurations:  # TorchServe gathers no batches of batches
+            assert '"batchSize": 1' in Path(configuration).read_text()
         process.terminate()
         assert process.wait(60) == 0
     assert not any(child.is_running() for child in children)
