@@ -2,11 +2,12 @@
 
     python -m benchmarks.serving.graph model_store/anime/1
 
-The graph scores candidates for a history on one core, in ONNX Runtime; the engine recommends ten
-of the whole catalogue to known users, on `--threads` cores: by affinity, which leaves most of it
-unrated, with reasons as well, and by rating, which has to rate it all. At the end, where the time
-of the graph goes: microseconds by kind of node, as ONNX Runtime's profiler tells (it adds some to
-each).
+The graph scores candidates for a history on one core, in ONNX Runtime. Then each engine, called in
+turn with the other, ranks the same candidates, ten answered, and recommends ten of the whole
+catalogue to known users: by affinity, which leaves most of it unrated, with reasons as well, and by
+rating, which has to rate it all. ONNX Runtime has `--threads` cores for that, compiled code takes
+one for a request. At the end, where the time of the graph goes: microseconds by kind of node, as
+ONNX Runtime's profiler tells (it adds some to each).
 """
 
 import argparse
@@ -15,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ import onnxruntime as ort
 
 from bundles.bundle import ONNX, Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.graph_scorer import GraphScorer
+from handlers.engine.loading import can_compile, engine_of
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Objective, Query
 
@@ -34,14 +35,15 @@ UNTIMED = 3
 SHOWN = 10  # kinds of nodes, the dearest first
 
 
-def median_ms(call: Callable[[int], object], times: int) -> float:
-    """Median milliseconds of one call, which is told its number."""
-    spent = []
+def medians_ms(calls: Sequence[Callable[[int], object]], times: int) -> list[float]:
+    """Median milliseconds of each of some calls, made in turn and told their number."""
+    spent: list[list[float]] = [[] for _ in calls]
     for number in range(times + UNTIMED):
-        began = time.perf_counter()
-        call(number)
-        spent.append(time.perf_counter() - began)
-    return statistics.median(spent[UNTIMED:]) * 1e3
+        for call, taken in zip(calls, spent, strict=True):
+            began = time.perf_counter()
+            call(number)
+            taken.append(time.perf_counter() - began)
+    return [statistics.median(taken[UNTIMED:]) * 1e3 for taken in spent]
 
 
 def main() -> None:
@@ -63,22 +65,32 @@ def main() -> None:
         "candidate_ids": chosen[-options.candidates :][None],
     }
     graph = OnnxGraph(bundle)
-    alone = median_ms(lambda _: graph.run(inputs), 300)
-    engine = Engine(bundle, GraphScorer(bundle, OnnxGraph(bundle, threads=options.threads)))
+    [alone] = medians_ms([lambda _: graph.run(inputs)], 300)
+    engines = [engine_of(bundle, "onnxruntime", threads=options.threads)]
+    engines += [engine_of(bundle, "compiled")] if can_compile(bundle) else []
+    for engine in engines:
+        engine.warm_up()
+    ranked = Query(
+        candidate_ids=inputs["candidate_ids"][0],
+        history_ids=inputs["history_ids"][0],
+        history_ratings=inputs["history_ratings"][0],
+        top_k=10,
+    )
     users = bundle.histories.user_id[:USERS].tolist()
     print(
         f"{bundle.manifest.preset}, {len(ids):,} anime\n"
         f"graph, {options.candidates} candidates, history {options.history}, one core: "
         f"{alone:.2f} ms"
     )
-    for what, asked in (
-        ("recommendation", Query(top_k=10)),
-        ("the same with reasons", Query(top_k=10, explain=True)),
-        ("the same by rating", Query(top_k=10, objective=Objective.RATING)),
+    for what, queries in (
+        ("ranking them, ten answered", [ranked]),
+        ("recommendation", _of(users, Query(top_k=10))),
+        ("the same with reasons", _of(users, Query(top_k=10, explain=True))),
+        ("the same by rating", _of(users, Query(top_k=10, objective=Objective.RATING))),
     ):
-        asked_by = [replace(asked, user_id=user) for user in users]
-        spent = median_ms(partial(_recommend, engine, asked_by), 50)
-        print(f"{what}, {options.threads} cores: {spent:.1f} ms")
+        spent = medians_ms([partial(_rank, engine, queries) for engine in engines], 50)
+        told = ", ".join(f"{of.name} {ms:.2f} ms" for of, ms in zip(engines, spent, strict=True))
+        print(f"{what}: {told} ({spent[0] / spent[-1]:.1f} ×)")
 
     spent_us = by_node_us(path, inputs, 300)
     print(
@@ -105,7 +117,11 @@ def by_node_us(path: Path, inputs: Mapping[str, object], times: int) -> Counter[
     return spent
 
 
-def _recommend(engine: Engine, queries: list[Query], number: int) -> None:
+def _of(users: Sequence[int], asked: Query) -> list[Query]:
+    return [replace(asked, user_id=user) for user in users]
+
+
+def _rank(engine: Engine, queries: Sequence[Query], number: int) -> None:
     engine.rank([queries[number % len(queries)]])
 
 
