@@ -1,6 +1,7 @@
 """Ranking with a bundle in this process, through the messages of the façade."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from anirank.contract import ranking_pb2 as pb
@@ -18,7 +19,9 @@ class LocalRanker:
 
     def __init__(self, folder: Path, trust: Sequence[Path] = ()) -> None:
         """Open the bundle in `folder`; `trust` as in `Bundle.open`. Raises BundleError."""
-        self._engine = load(folder, trust=trust)
+        # For one answer a graph is loaded sooner than code is compiled for the first time.
+        engine = "auto" if find_spec("onnxruntime") is None else "onnxruntime"
+        self._engine = load(folder, engine=engine, trust=trust)
         self._bundle = self._engine.bundle
         self._replies = Replies(self._bundle)
 
