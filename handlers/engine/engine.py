@@ -59,6 +59,7 @@ class Engine:
         with a number that is not finite.
         """
         self._scorer.check(self._planner.plan(0, Query(include_seen=True, include_adult=True)))
+        # Of these, the small are quick and the others are not: all code is then compiled.
         few = Query(candidate_ids=self._catalogue.anime_id[:200])
         for size in (1, 1, 2, 2):  # TorchScript settles on a shape's code at its second call
             self.rank([few] * size)

@@ -35,21 +35,21 @@ class Replies:
     def __init__(self, bundle: Bundle) -> None:
         """Encode an anime of `bundle` when it is first answered."""
         self._bundle = bundle
-        self._heads: list[bytes | None] = [None] * len(bundle.catalogue)
+        self._heads: dict[int, bytes] = {}
         self._version = bundle.manifest.version
 
     def write(self, ranking: Ranking, queue_s: float) -> bytes:
         """The reply to a request that waited `queue_s` seconds for its batch."""
-        rows = self._bundle.catalogue.rows(ranking.anime_ids).tolist()
+        ids = ranking.anime_ids.tolist()
         packed, width = _scores(ranking), _SCORES.itemsize
         scores = [packed[at : at + width] for at in range(0, len(packed), width)]
         if ranking.reasons is None:
-            parts = [self._head(row) + of for row, of in zip(rows, scores, strict=True)]
+            parts = [self._head(anime) + of for anime, of in zip(ids, scores, strict=True)]
         else:
             explained = map(_explained, explanations(ranking, self._bundle))
             parts = [
-                _tagged(self._anime(row) + of + why)
-                for row, of, why in zip(rows, scores, explained, strict=True)
+                _tagged(self._anime(anime) + of + why)
+                for anime, of, why in zip(ids, scores, explained, strict=True)
             ]
         rest = pb.RankReply(
             unknown_candidates=ranking.unknown_candidates.tolist(),
@@ -63,21 +63,20 @@ class Replies:
         parts.append(rest.SerializeToString())
         return b"".join(parts)
 
-    def _head(self, row: int) -> bytes:
-        """An anime's entry up to its scores, which stand last in it."""
-        head = self._heads[row]
+    def _head(self, anime: int) -> bytes:
+        """The entry of an anime, by its id, up to its scores, which stand last in it."""
+        head = self._heads.get(anime)
         if head is None:
-            whole = _tagged(self._anime(row) + bytes(_SCORES.itemsize))
-            head = self._heads[row] = whole[: -_SCORES.itemsize]
+            whole = _tagged(self._anime(anime) + bytes(_SCORES.itemsize))
+            head = self._heads[anime] = whole[: -_SCORES.itemsize]
         return head
 
-    def _anime(self, row: int) -> bytes:
-        """What every reply says of an anime."""
+    def _anime(self, anime: int) -> bytes:
+        """What every reply says of an anime, by its id."""
         of = self._bundle.catalogue
-        anime = pb.RankedAnime(
-            anime_id=int(of.anime_id[row]), title=of.titles[row], genres=of.genres[row]
-        )
-        return bytes(anime.SerializeToString())
+        [row] = of.rows(np.array([anime])).tolist()
+        said = pb.RankedAnime(anime_id=anime, title=of.titles[row], genres=of.genres[row])
+        return bytes(said.SerializeToString())
 
 
 def _scores(ranking: Ranking) -> bytes:

@@ -1,4 +1,4 @@
-"""How functions here are compiled: without the interpreter's lock, and kept between processes."""
+"""How functions here are compiled, and kept between processes."""
 
 import hashlib
 import logging
@@ -24,13 +24,20 @@ log = logging.getLogger(__name__)
 
 
 def compiled(function: Kernel) -> Kernel:
-    """A function as machine code of this processor; its sums as above."""
-    return _kept(function, SUMS)
+    """A function as machine code of this processor; its sums as above.
+
+    Called from Python it leaves the interpreter's lock to others, for as long as it takes.
+    """
+    return _kept(function, SUMS, nogil=True)
 
 
 def compiled_to_the_letter(function: Kernel) -> Kernel:
-    """The same, each operation as it stands there: what has to agree with NumPy bit for bit."""
-    return _kept(function, frozenset())
+    """The same, each operation as it stands there: what has to agree with NumPy bit for bit.
+
+    It keeps the interpreter's lock, as what takes microseconds should: who lets go of it may wait
+    for milliseconds until another thread of Python lets go in turn.
+    """
+    return _kept(function, frozenset(), nogil=False)
 
 
 class Locator(UserWideCacheLocator):  # type: ignore[misc]  # Numba ships no types
@@ -56,8 +63,8 @@ def _sources() -> str:
     return digest.hexdigest()[:16]
 
 
-def _kept(function: Kernel, flags: frozenset[str]) -> Kernel:
-    options: dict[str, Any] = {"nogil": True, "fastmath": set(flags)}
+def _kept(function: Kernel, flags: frozenset[str], nogil: bool) -> Kernel:
+    options: dict[str, Any] = {"nogil": nogil, "fastmath": set(flags)}
     others = config.CACHE_LOCATOR_CLASSES
     config.CACHE_LOCATOR_CLASSES = f"{__name__}.{Locator.__name__}"
     try:

@@ -22,7 +22,11 @@ from handlers.engine.scorer import Best
 # What a plan costs on a core of 2.5 GHz, and what is less than a hand-over to a thread.
 CANDIDATE_US, WATCHED_US, RATED_US, QUICK_US = 0.2, 0.5, 2.5, 250.0
 
-_RANK: dict[str, Callable[..., Ranked]] = {"personal": personal.rank, "seed": seed.rank}
+# By kind of tables: for what takes long, and for what is quick.
+_RANK: dict[str, tuple[Callable[..., Ranked], Callable[..., Ranked]]] = {
+    "personal": (personal.rank, personal.rank_now),
+    "seed": (seed.rank, seed.rank_now),
+}
 
 
 class CompiledScorer:
@@ -39,7 +43,7 @@ class CompiledScorer:
             raise BundleError(f"{bundle.folder}: has no tables for compiled code; export it anew")
         self._folder = bundle.folder
         self._tables: Any = bundle.tables
-        self._rank = _RANK[kind_of(bundle.tables)]
+        self._rank, self._rank_now = _RANK[kind_of(bundle.tables)]
         self._anime_rows = dense_rows(bundle.catalogue.anime_id)
         self._beta, self._mean = np.float32(bundle.manifest.beta), np.float32(bundle.manifest.mean)
         self._nothing_stated = np.full(len(bundle.manifest.profile), np.nan, np.float32)
@@ -84,6 +88,7 @@ class CompiledScorer:
             history_ids, history_ratings = inputs["history_ids"][b], inputs["history_ratings"][b]
             need = Need(len(distinct), AFFINITY, self._beta, self._mean)
             places, columns, _ = self._ranked(
+                self._rank,
                 int(inputs["user_id"][b]),
                 history_ids,
                 history_ratings,
@@ -100,7 +105,9 @@ class CompiledScorer:
         query = plan.query
         top_k = query.top_k or len(plan.candidates)
         need = Need(top_k, int(query.objective), self._beta, self._mean)
+        quick = self.is_quick(query, len(plan.candidates), len(plan.history_ids))
         places, columns, finite = self._ranked(
+            self._rank_now if quick else self._rank,
             query.user_id or 0,
             plan.history_ids,
             plan.history_ratings,
@@ -112,6 +119,7 @@ class CompiledScorer:
 
     def _ranked(
         self,
+        rank: Callable[..., Ranked],
         user_id: int,
         history_ids: NDArray[np.int64],
         history_ratings: NDArray[np.float32],
@@ -129,7 +137,7 @@ class CompiledScorer:
             np.array(profile, np.float32),
             np.array(candidate_ids, np.int64),
         )
-        return self._rank(self._tables, self._anime_rows, asked, need, self._scratch())
+        return rank(self._tables, self._anime_rows, asked, need, self._scratch())
 
     def _scratch(self) -> NDArray[np.int32]:
         """int32[A], whatever it holds; each thread has its own."""

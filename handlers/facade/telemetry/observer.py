@@ -1,5 +1,6 @@
 """What observes every request, and hands it on to the log, the metrics and the traces."""
 
+import itertools
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,6 +18,8 @@ _METHODS = {method.name for method in _SERVICE.methods}
 SERVICE = _SERVICE.full_name
 REQUEST_ID = "x-request-id"  # in the metadata of a call and in the trailing metadata of its end
 LONGEST_ID = 128  # characters
+# Of the ids that are made here: chance once, and then a count.
+_PROCESS, _CALLS = secrets.token_hex(8), itertools.count()
 
 
 class Observer(Sink):
@@ -36,7 +39,7 @@ class Observer(Sink):
             if key == REQUEST_ID:
                 name = str(value)
         if not (0 < len(name) <= LONGEST_ID and name.isascii() and name.isprintable()):
-            name = secrets.token_hex(16)
+            name = f"{_PROCESS}{next(_CALLS):016x}"
         context.set_trailing_metadata(((REQUEST_ID, name),))
         return name
 
