@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anirank.client.requests import Request
 from anirank.contract import ranking_pb2 as pb
@@ -16,9 +17,8 @@ def listing(request: Request, reply: pb.RankReply) -> Group:
     Each stands with the reasons, where the request asks for them, or else its genres.
     """
     about = "reasons" if request.explain else "genres"
-    table = Table(title=escape(known_by(request, reply)), title_justify="left")
-    table.caption, table.caption_justify = f"ordered by score: {_score(request)}", "left"
-    for heading in ("rank", "anime", "title", about, "score", "predicted rating"):
+    table = Table()
+    for heading in ("rank", "anime", "title", about, "score", "predicted\nrating"):
         table.add_column(heading, justify="left" if heading in ("title", about) else "right")
     for place, anime in enumerate(reply.ranking, start=1):
         table.add_row(
@@ -27,7 +27,9 @@ def listing(request: Request, reply: pb.RankReply) -> Group:
             *(f"{anime.score:.2f}", f"{anime.rating:.2f}"),
         )
     return Group(
+        Text(known_by(request, reply), style="italic"),  # a table's title folds where it is narrow
         table,
+        f"ordered by score: {_score(request)}",
         *_unknown("not in the catalogue", reply.unknown_candidates),
         *_unknown("history not in the catalogue", reply.unknown_history),
     )

@@ -61,7 +61,7 @@ def test_the_order_can_be_seen_from_the_scores(ranker):
     ratings = [anime.rating for anime in reply.ranking]
     assert ratings != sorted(ratings, reverse=True)
     lines = shown(request, reply)
-    assert re.search("genres +┃ +score ┃ predicted rating", "\n".join(lines))
+    assert re.search("genres +┃ +score ┃ +rating ┃", "\n".join(lines))
     rows = [re.findall(r"│ +(\S+) │ +(\S+) │$", line) for line in lines if line.startswith("│")]
     numbers = [(float(score), float(rating)) for [(score, rating)] in rows]
     assert numbers == [

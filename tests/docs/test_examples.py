@@ -110,7 +110,7 @@ def test_make_demo_ends_with_two_lists_and_leaves_no_server_behind(workspace: Pa
     log.write_text("anime 1 on 127.0.0.1:9, of a demo before\n")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    one, other = done.stdout.split("For user 366396")[1].split("For user 1202590")
+    one, other = done.stdout.split("user 366396: known")[1].split("user 1202590: known")
     assert "because you rated" in one
     assert "because you rated" in other
     assert not set(re.findall(r"│ +\d+ │ +(\d+) │", one)) & set(
