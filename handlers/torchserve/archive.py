@@ -6,6 +6,8 @@ from pathlib import Path
 
 from anirank.errors import TorchServeError
 
+_OF_WORKERS = ("minWorkers", "maxWorkers", "responseTimeout", "startupTimeout")
+
 
 def read_archive(mar: Path) -> tuple[str, str]:
     """The name and the version of the model in a .mar; raises TorchServeError where it is none."""
@@ -23,9 +25,8 @@ def read_archive(mar: Path) -> tuple[str, str]:
 def without_batching(mar: Path) -> str:
     """TorchServe's `model_snapshot` for a .mar of which it hands on each request at once.
 
-    That is JSON. Of what else its model-config.yaml says of workers, all holds; without a snapshot
-    its batchSize would as well, whatever config.properties says. Raises TorchServeError where it
-    cannot be read.
+    That is JSON. What its model-config.yaml says of workers holds; without a snapshot its batchSize
+    would as well, whatever config.properties says. Raises TorchServeError where it cannot be read.
     """
     import yaml  # which TorchServe needs, and a façade without one does not
 
@@ -34,10 +35,12 @@ def without_batching(mar: Path) -> str:
         with zipfile.ZipFile(mar) as archive:
             manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
             config = yaml.safe_load(archive.read(manifest["model"]["configFile"]))
-        model = {key: config[key] for key in ("minWorkers", "maxWorkers", "responseTimeout")}
-    except (OSError, KeyError, TypeError, yaml.YAMLError, zipfile.BadZipFile) as error:
-        raise TorchServeError(f"{mar}: its model-config.yaml cannot be read ({error})") from error
-    model |= {"defaultVersion": True, "marName": mar.name, "batchSize": 1, "maxBatchDelay": 1}
+        given = {key: config[key] for key in _OF_WORKERS if key in config}
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise TorchServeError(f"{mar}: its model-config.yaml cannot be read ({reason})") from error
+    model = {"minWorkers": 1, "maxWorkers": 1, "batchSize": 1, "maxBatchDelay": 1, **given}
+    model |= {"defaultVersion": True, "marName": mar.name}
     return json.dumps({"name": name, "modelCount": 1, "models": {name: {version: model}}})
 
 

@@ -14,6 +14,7 @@ from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
 from handlers.forms.json_form import write_error, write_ranking
+from handlers.torchserve.archive import without_batching
 from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import ask
 from handlers.torchserve.server import TorchServe
@@ -182,6 +183,35 @@ def test_a_file_that_is_no_archive_is_an_error_that_names_it(tmp_path):
     (tmp_path / "broken.mar").write_bytes(b"no archive")
     with pytest.raises(TorchServeError, match=r"broken\.mar: not a model archive"):
         TorchServe(tmp_path / "broken.mar")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("maxWorkers: 2\nbatchSize: 9", {"minWorkers": 1, "maxWorkers": 2, "batchSize": 1}),
+        ("responseTimeout: 7\nranking: {}", {"maxWorkers": 1, "responseTimeout": 7}),
+        ("a: [", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_what_an_archive_says_of_workers_holds_where_it_is_not_to_gather_batches(
+    config, said, tmp_path
+):
+    mar = tmp_path / "x.mar"
+    with zipfile.ZipFile(mar, "w") as archive:
+        model = {"modelName": "x", "modelVersion": "3", "configFile": "model-config.yaml"}
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": model}))
+        if config is not None:
+            archive.writestr("model-config.yaml", config)
+    if said is None:
+        with pytest.raises(TorchServeError, match=r"^.*x\.mar: its model-config.yaml cannot .*\)$"):
+            without_batching(mar)
+    else:
+        found = json.loads(without_batching(mar))["models"]["x"]["3"]
+        assert found | said == found
+        assert found["marName"] == "x.mar"
+        assert "ranking" not in found
 
 
 def test_a_backend_that_is_not_there_is_unavailable(bundle, torchserve, tmp_path):
