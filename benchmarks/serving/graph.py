@@ -26,9 +26,10 @@ import onnxruntime as ort
 
 from bundles.bundle import ONNX, Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.loading import can_compile, engine_of
+from handlers.engine.loading import engine_of
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Objective, Query
+from handlers.engine.scorer import can_compile
 
 USERS = 50  # recommended to in turn
 UNTIMED = 3

@@ -1,7 +1,6 @@
 """A bundle as an engine in this process: what `anirank.load` is."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
 from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Limits
-from handlers.engine.scorer import Scorer
+from handlers.engine.scorer import Scorer, can_compile
 
 
 @naming_the_extra()
@@ -48,11 +47,6 @@ def engine_of(
     Raises BundleError and DeviceUnavailable.
     """
     return Engine(bundle, _scorer(bundle, engine, device, threads), limits)
-
-
-def can_compile(bundle: Bundle) -> bool:
-    """Whether compiled code can compute for a bundle here."""
-    return bundle.tables is not None and find_spec("numba") is not None
 
 
 def _scorer(bundle: Bundle, engine: str, device: str, threads: int) -> Scorer:

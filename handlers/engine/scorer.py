@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.bundle import Bundle
 from handlers.engine.planner import Plan
 from handlers.engine.query import Query
 
@@ -48,3 +49,14 @@ class Scorer(Protocol):
 
         Raises BundleError where one is not known, or its score is not finite.
         """
+
+
+def can_compile(bundle: Bundle) -> bool:
+    """Whether compiled code can compute for a bundle here."""
+    if bundle.tables is None:
+        return False
+    try:
+        import numba  # noqa: F401 - whether it is there is all that is asked
+    except ImportError:
+        return False
+    return True

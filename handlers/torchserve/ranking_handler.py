@@ -16,9 +16,8 @@ from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
 from handlers.engine.graph_scorer import GraphScorer
-from handlers.engine.loading import can_compile
 from handlers.engine.query import Query
-from handlers.engine.scorer import Scorer
+from handlers.engine.scorer import Scorer, can_compile
 from handlers.engine.torchscript_graph import TorchScriptGraph
 from handlers.torchserve.body import Body
 from handlers.torchserve.options import read_options

@@ -14,7 +14,7 @@ import yaml
 HANDLER = "ranking_handler"
 OURS = ("anirank", "bundles", "handlers")
 # Imported only where it is asked for: whoever names keys that a bundle is to be signed by.
-AT_NEED = {"cryptography"}
+AT_NEED = {"cryptography", "numba", "llvmlite"}
 
 
 def test_the_archive_holds_handler_and_bundle_but_not_what_torchserve_does_not_read(
