@@ -13,7 +13,7 @@ import yaml
 
 HANDLER = "ranking_handler"
 OURS = ("anirank", "bundles", "handlers")
-# Imported only where it is asked for: whoever names keys that a bundle is to be signed by.
+# Imported only where asked for, by who names keys, or where it is there: compiled code.
 AT_NEED = {"cryptography", "numba", "llvmlite"}
 
 
