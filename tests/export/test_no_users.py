@@ -222,7 +222,9 @@ def test_it_is_signed_served_and_described_as_any_other(pair: Pair, tmp_path: Pa
         assert client.model_info().parity["order"] == "identical"
         reply = client.recommend(user_id=int(known), history={5: 9}, top_k=3)
     assert len(reply.ranking) == 3
-    assert pb.Familiarity.Name(reply.familiarity).endswith("NEW_WITH_HISTORY")
+    uses_history = Bundle.open(pair.without.folder).manifest.uses_history
+    expected = "FAMILIARITY_NEW_WITH_HISTORY" if uses_history else "FAMILIARITY_NEW"
+    assert pb.Familiarity.Name(reply.familiarity) == expected
 
 
 def test_the_handler_of_its_archive_answers(pair: Pair, tmp_path: Path) -> None:

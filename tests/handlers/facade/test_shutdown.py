@@ -28,18 +28,18 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from anirank.cli.app import main
-from handlers.facade.backends import embedded
+from handlers.engine import onnx_graph
 
 held = Path(sys.argv.pop(1))
 
-class Held(embedded.OnnxGraph):
+class Held(onnx_graph.OnnxGraph):
     def run(self, inputs):
         while held.exists():
             held.with_suffix(".arrived").touch()
             time.sleep(0.01)
         return super().run(inputs)
 
-embedded.OnnxGraph = Held
+onnx_graph.OnnxGraph = Held
 main()
 """
 

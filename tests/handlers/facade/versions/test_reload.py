@@ -324,9 +324,9 @@ def no_graph(folder):
         (other_signature, r"manifest\.json: graph inputs are .*items; should be .*candidate_ids"),
         (other_version, r"manifest\.json: version is '7', the folder's name says '2'"),
         (other_graph, r"ranker\.onnx: .*inputs are .*watched.*should be .*history_ids"),
-        (other_profile, r"ranker\.onnx: cannot score the catalogue \(.*profile"),
+        (other_profile, r"2: cannot score the catalogue \(.*profile"),
         (other_catalogue, r"title\.npy: 59 entries, anime_id\.npy has 60"),
-        (unknown_anime, r"the graph does not know anime 181 of the catalogue"),
+        (unknown_anime, r"the graph does not know anime 181"),
         (no_graph, r"ranker\.onnx: ONNX Runtime cannot load it"),
     ],
 )

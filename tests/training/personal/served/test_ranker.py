@@ -43,7 +43,7 @@ def test_every_form_is_the_training_model_to_a_unit_in_the_last_place(
 ) -> None:
     difference = personal_bundle.parity.largest_difference
     assert difference.pop("training model, float32") <= TOLERANCE
-    assert set(difference) == {"folded", "TorchScript", "ONNX"}
+    assert set(difference) == {"folded", "TorchScript", "ONNX", "compiled"}
     assert max(difference.values()) <= np.spacing(np.float32(10))
 
 
