@@ -19,8 +19,8 @@ from handlers.engine.planner import Plan, distinct
 from handlers.engine.query import Objective, Query
 from handlers.engine.scorer import Best
 
-# What a plan costs on a core of 2.5 GHz, and what is less than a hand-over to a thread.
-CANDIDATE_US, WATCHED_US, RATED_US, QUICK_US = 0.2, 0.5, 2.5, 250.0
+# What a plan costs on a core of 2.5 GHz, and how long nobody else may be kept waiting for it.
+CANDIDATE_US, WATCHED_US, RATED_US, QUICK_US = 0.2, 0.5, 2.5, 600.0
 
 # By kind of tables: for what takes long, and for what is quick.
 _RANK: dict[str, tuple[Callable[..., Ranked], Callable[..., Ranked]]] = {
@@ -44,6 +44,8 @@ class CompiledScorer:
         self._folder = bundle.folder
         self._tables: Any = bundle.tables
         self._rank, self._rank_now = _RANK[kind_of(bundle.tables)]
+        # Where no history goes into the affinity, it is the rating.
+        self._knows_affinity_first = bundle.crosses is not None
         self._anime_rows = dense_rows(bundle.catalogue.anime_id)
         self._beta, self._mean = np.float32(bundle.manifest.beta), np.float32(bundle.manifest.mean)
         self._nothing_stated = np.full(len(bundle.manifest.profile), np.nan, np.float32)
@@ -63,9 +65,12 @@ class CompiledScorer:
         return known, unknown if len(unknown) < 2 else distinct(unknown)
 
     def is_quick(self, query: Query, candidates: int, history: int) -> bool:
-        """Whether a query of so many takes about a quarter of a millisecond at most."""
-        rated = candidates
-        if query.top_k is not None and query.objective is not Objective.RATING:
+        """Whether a query of so many takes about half a millisecond at most."""
+        rated = candidates  # at the worst: by how much the rating may move a score is not known yet
+        by_affinity = query.objective is Objective.AFFINITY or (
+            query.objective is Objective.BLENDED and not self._beta
+        )
+        if query.top_k is not None and by_affinity and self._knows_affinity_first:
             rated = min(candidates, query.top_k)
         return candidates * CANDIDATE_US + history * WATCHED_US + rated * RATED_US <= QUICK_US
 
@@ -84,16 +89,16 @@ class CompiledScorer:
         names = ("rating", "affinity", "wide")
         found = {name: np.empty(known.shape, np.float32) for name in names}
         for b, candidates in enumerate(inputs["candidate_ids"]):
-            distinct, place = np.unique(candidates, return_inverse=True)
+            once, place = np.unique(candidates, return_inverse=True)
             history_ids, history_ratings = inputs["history_ids"][b], inputs["history_ratings"][b]
-            need = Need(len(distinct), AFFINITY, self._beta, self._mean)
+            need = Need(len(once), AFFINITY, self._beta, self._mean)
             places, columns, _ = self._ranked(
                 self._rank,
                 int(inputs["user_id"][b]),
                 history_ids,
                 history_ratings,
                 inputs["profile"][b],
-                distinct,
+                once,
                 need,
             )
             in_order = np.argsort(places)[place]

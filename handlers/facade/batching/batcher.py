@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from anirank.errors import InvalidQuery, Overloaded
+from anirank.errors import DeadlinePassed, InvalidQuery, Overloaded
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.backend import Backend
 from handlers.facade.batching.queue import Answer, Queue, Waiting
@@ -44,6 +44,8 @@ class Batcher:
         that is cancelled while its query waits takes it out of the queue. Raises Overloaded,
         DeadlinePassed, or what the backend raises.
         """
+        if timeout_s is not None and timeout_s <= 0:
+            raise DeadlinePassed("the deadline passed before the request was read")
         if self._backend.is_quick(query):
             return Answer(self._rank_now(query, observed), 0.0)
         loop = asyncio.get_running_loop()

@@ -289,7 +289,8 @@ def test_a_whole_run_is_written_within_the_size_of_a_figure(tmp_path: Path) -> N
 def test_a_rate_is_held_only_without_a_fault() -> None:
     def run(p99_ms: float = 10.0, **given: object) -> Run:
         settings = {"seconds": 1.0, "asked": 100, "sent": 100} | given
-        outcome = Outcome(**settings, latencies=Latencies([p99_ms / 1e3] * 100))  # type: ignore[arg-type]
+        latencies = Latencies([p99_ms / 1e3] * 100)
+        outcome = Outcome(**settings, latencies=latencies)  # type: ignore[arg-type]  # of mixed types
         return Run(Plan(1, rate=100), outcome, 0.0)
 
     assert run().holds

@@ -31,7 +31,7 @@ FLAT = [(float(at), 300.0 + at % 7) for at in range(100)]
 
 
 def soaked(memory: list[tuple[float, float]] = FLAT, **given: object) -> Soak:
-    outcome = Outcome(**({"seconds": 100.0, "sent": 1000} | given))  # type: ignore[arg-type]
+    outcome = Outcome(**({"seconds": 100.0, "sent": 1000} | given))  # type: ignore[arg-type]  # of mixed types
     weights = [Weight(at, {"façade": mib}, 2 if mib > 200 else 1) for at, mib in memory]
     return Soak(Plan(100, rate=10), outcome, 14.0, weights)
 

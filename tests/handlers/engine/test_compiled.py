@@ -189,6 +189,17 @@ def test_whoever_is_among_the_best_is_in_the_running(rows, top_k, beta, objectiv
     assert running.tolist() == sorted(running.tolist())
 
 
+def test_what_may_have_to_rate_many_is_not_quick(weighed, exported):
+    scorer, seed = CompiledScorer(weighed), CompiledScorer(Bundle.open(exported.folder))
+    ten = Query(top_k=10)
+    assert scorer.is_quick(ten, 200, 100)
+    assert scorer.is_quick(ten, 1_000, 100) is (not weighed.manifest.beta)
+    assert scorer.is_quick(replace(ten, objective=Objective.AFFINITY), 1_000, 100)
+    for query in (Query(), replace(ten, objective=Objective.RATING)):
+        assert not scorer.is_quick(query, 1_000, 0)
+    assert not seed.is_quick(ten, 1_000, 0)
+
+
 def test_auto_is_compiled_code_where_it_can_be(bundle, toy, monkeypatch):
     assert engine_of(bundle).name == "compiled"
     assert engine_of(bundle, "onnxruntime").name == "onnxruntime"

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery, Overloaded
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
-from handlers.engine.query import Limits, Query
+from handlers.engine.loading import engine_of
+from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.batching.batcher import Batcher
 from handlers.facade.batching.queue import MOST_QUERIES
@@ -269,6 +271,28 @@ def test_who_left_or_ran_out_of_time_is_not_computed_and_frees_the_place(engine,
         with pytest.raises(DeadlinePassed):
             await late
         await gate.close()
+
+    asyncio.run(check())
+
+
+def test_a_quick_query_is_answered_without_a_batch_unless_its_time_is_over(personal_bundle):
+    bundle = Bundle.open(personal_bundle.folder)
+    engine = engine_of(bundle, "compiled")
+    query = Query(candidate_ids=bundle.catalogue.anime_id[:20], top_k=3)
+    assert engine.is_quick(query)
+
+    async def check():
+        backend = EmbeddedBackend(engine)
+        batcher = Batcher(backend, len(bundle.catalogue), Limits())
+        answer = await batcher.rank(query)
+        [expected] = engine.rank([query])
+        assert isinstance(answer.result, Ranking)
+        assert isinstance(expected, Ranking)
+        assert answer.result.scores.tobytes() == expected.scores.tobytes()
+        assert answer.queue_s == 0
+        with pytest.raises(DeadlinePassed):
+            await batcher.rank(query, timeout_s=0)
+        await backend.close()
 
     asyncio.run(check())
 

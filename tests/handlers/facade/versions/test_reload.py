@@ -336,7 +336,7 @@ def test_an_incompatible_version_is_refused_by_name(store, next_dir, caplog, cha
     with pytest.raises(BundleError, match=said):
         asyncio.run(Loader(Settings(store=store, name="toy")).load("2"))
     (folder / "manifest.json").rename(folder / "kept")
-    put = lambda: (folder / "kept").rename(folder / "manifest.json")  # noqa: E731
+    put = lambda: (folder / "kept").rename(folder / "manifest.json")  # noqa: E731 - named, and too short for more
     assert look_at(store, put) == [["1"]]
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert line.startswith("version 2 is refused, 1 serves on: ")
