@@ -20,7 +20,9 @@ class Catalogue:
     """The anime of a bundle, by ascending id.
 
     anime_id: int64[A], MyAnimeList ids; titles, types: A texts; genres: A texts, each the genres of
-    an anime, joined by ", "; adult: bool[A]. Raises ValueError where these do not fit each other.
+    an anime, joined by ", "; adult: bool[A]. by_id: int32[largest id + 2], by id the place of an
+    anime among them, counted from 1; 0 where there is none. Raises ValueError where these do not
+    fit each other.
     """
 
     FILES: ClassVar = ("anime_id.npy", "title.npy", "genres.npy", "type.npy", "adult.npy")
@@ -30,8 +32,7 @@ class Catalogue:
     genres: list[str]
     types: list[str]
     adult: NDArray[np.bool_]
-    # By id, -1 where there is none, the last as well: the graph's own way to find a row.
-    _rows: NDArray[np.int32] = field(init=False, repr=False)
+    by_id: NDArray[np.int32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         columns: tuple[Sized, ...] = (self.titles, self.genres, self.types, self.adult)
@@ -42,9 +43,9 @@ class Catalogue:
             raise ValueError("anime_id.npy: should be ascending ids above 0")
         if self.anime_id[-1] > HIGHEST_ID:
             raise ValueError(f"anime_id.npy: has {self.anime_id[-1]}, at most {HIGHEST_ID} is read")
-        rows = np.full(int(self.anime_id[-1]) + 2, -1, np.int32)
-        rows[self.anime_id] = np.arange(len(self))
-        object.__setattr__(self, "_rows", rows)
+        places = np.zeros(int(self.anime_id[-1]) + 2, np.int32)
+        places[self.anime_id] = np.arange(1, len(self) + 1)
+        object.__setattr__(self, "by_id", places)
 
     @classmethod
     def read(cls, folder: Path) -> "Catalogue":
@@ -75,5 +76,6 @@ class Catalogue:
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Where each id of int64[N] stands in the catalogue, -1 where it does not."""
         # An id below 0 is a very large one of those without a sign.
-        beyond = np.uint64(len(self._rows) - 1)
-        return self._rows[np.minimum(ids.astype(np.int64).view(np.uint64), beyond)].astype(np.intp)
+        beyond = np.uint64(len(self.by_id) - 1)
+        places = self.by_id[np.minimum(ids.astype(np.int64).view(np.uint64), beyond)]
+        return places.astype(np.intp) - 1

@@ -49,7 +49,7 @@ def rank(
     need: Need,
     place: NDArray[np.int32],
 ) -> Ranked:
-    """The best candidates; index: by `ids.dense_rows`; place: int32[A], scratch."""
+    """The best candidates; index: `Catalogue.by_id`; place: int32[A], scratch."""
     request = in_rows(index, asked)
     user = _user(tables, request)
     crossed, crossed_liked = _cross(tables, request, user.liked, place)

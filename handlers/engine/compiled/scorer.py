@@ -13,7 +13,7 @@ from bundles.bundle import Bundle
 from bundles.graph import Inputs, Outputs
 from bundles.tables import kind_of
 from handlers.engine.compiled import personal, seed
-from handlers.engine.compiled.ids import dense_rows, part, rows_of
+from handlers.engine.compiled.ids import part, rows_of
 from handlers.engine.compiled.selection import AFFINITY, Asked, Need, Ranked
 from handlers.engine.planner import Plan, distinct
 from handlers.engine.query import Objective, Query
@@ -46,7 +46,7 @@ class CompiledScorer:
         self._rank, self._rank_now = _RANK[kind_of(bundle.tables)]
         # Where no history goes into the affinity, it is the rating.
         self._knows_affinity_first = bundle.crosses is not None
-        self._anime_rows = dense_rows(bundle.catalogue.anime_id)
+        self._anime_rows = bundle.catalogue.by_id
         self._beta, self._mean = np.float32(bundle.manifest.beta), np.float32(bundle.manifest.mean)
         self._nothing_stated = np.full(len(bundle.manifest.profile), np.nan, np.float32)
         self._anime = len(bundle.catalogue)
