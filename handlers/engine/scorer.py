@@ -53,8 +53,11 @@ class Scorer(Protocol):
 
 def can_compile(bundle: Bundle) -> bool:
     """Whether compiled code can compute for a bundle here."""
-    if bundle.tables is None:
-        return False
+    return bundle.tables is not None and has_compiler()
+
+
+def has_compiler() -> bool:
+    """Whether Numba is installed, which compiles."""
     try:
         import numba  # noqa: F401 - whether it is there is all that is asked
     except ImportError:

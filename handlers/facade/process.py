@@ -7,10 +7,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from importlib.util import find_spec
 
 from anirank.client.addresses import with_port
 from anirank.errors import ServingError
+from handlers.engine.scorer import has_compiler
 from handlers.facade import server
 from handlers.facade.settings import Settings
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
@@ -117,7 +117,7 @@ async def _load_all(loader: Loader, names: list[str], shutdown: Shutdown) -> lis
 
 def _read_apart(settings: Settings) -> ReadApart | None:
     """Compiled code, where there is any; used once, so that no request pays for compiling it."""
-    if settings.engine == "onnxruntime" or find_spec("numba") is None:
+    if settings.engine == "onnxruntime" or not has_compiler():
         return None
     from handlers.forms.wire import read_apart
 
