@@ -1,8 +1,11 @@
 """How the parts of a `personal` model add up."""
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from bundles.files import write_json
 
@@ -28,5 +31,12 @@ class Mix:
 
     @classmethod
     def load(cls, file: Path) -> "Mix":
-        """Read what `save` wrote. Raises OSError, ValueError and TypeError."""
-        return cls(**json.loads(file.read_text("utf-8")))
+        """Read what `save` wrote. Raises OSError, and ValueError where it is something else."""
+        saved, names = json.loads(file.read_text("utf-8")), [field.name for field in fields(cls)]
+        if not isinstance(saved, dict) or set(saved) != set(names) or not _finite(saved.values()):
+            raise ValueError(f"{file.name} should hold {', '.join(names)}, a number each")
+        return cls(**saved)
+
+
+def _finite(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
