@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anirank.errors import RunError
-from bundles.files import write_json, write_text
+from bundles.files import whole, write_json, write_text
 from training.settings import Settings
 from training.tables.tables import Tables
 
@@ -50,8 +50,7 @@ class Run(Generic[AnySettings]):
     @classmethod
     def create(cls, folder: Path, settings: AnySettings, tables: Tables) -> Self:
         """Begin a run. Raises RunError where the folder already holds something."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder}: is not empty; name a new folder, or continue with --resume")
+        refuse_to_overwrite(folder)
         run = cls(folder, settings, tables.fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
         tables.save(run.tables_folder)
@@ -144,6 +143,14 @@ class Run(Generic[AnySettings]):
         return [json.loads(line) for line in self.metrics_file.read_text("utf-8").splitlines()]
 
 
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raises RunError where a folder for a new run already holds something."""
+    if (folder / CONFIG).exists():
+        raise RunError(f"{folder}: holds a run; continue it with --resume, or name a new folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: is not empty and holds no run to continue; name a new folder")
+
+
 def read_config(folder: Path) -> tuple[dict[str, Any], str]:
     """The settings that a run declares, as plain data, and its data's fingerprint.
 
@@ -161,11 +168,13 @@ def read_config(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def save_tensors(file: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
-    """Write tensors and texts to a safetensors file, whole or not at all."""
-    scratch = file.with_name(f".{file.name}.part")
+    """Write tensors and texts to a safetensors file, whole or not at all. Raises RunError."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(on_cpu, scratch, metadata)
-    scratch.replace(file)
+    try:
+        with whole(file) as scratch:
+            save_file(on_cpu, scratch, metadata)
+    except SafetensorError as error:  # as of a full disk
+        raise RunError(f"{file}: cannot be written: {error}") from None
 
 
 def load_tensors(file: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, str]]:

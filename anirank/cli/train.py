@@ -1,6 +1,8 @@
 """`anirank train`, `evaluate` and `report`: runs, whatever their preset."""
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +65,7 @@ def train(
 ) -> None:
     """Train a model; Ctrl-C leaves a run that can be used and continued."""
     from training.loop.device import choose
+    from training.loop.lock import locked
     from training.loop.progress import Stages
     from training.presets import preset_of
     from training.tables.preparation import load_or_prepare
@@ -83,20 +86,32 @@ def train(
     if resume and refit:
         raise RunError("--refit begins a run; --resume alone continues it")
     chosen_device = choose(device)
-    opened = _opened(run_dir, resume, refit, preset, given)
-    with Stages(stderr) as stages:
-        stages.begin("reading the data")
-        tables = load_or_prepare(data)
-    if not resume:
-        console.print(tables.refusals)
-    run = opened(tables)
-    its_preset = preset_of(run)
-    if not its_preset.train(run, tables, chosen_device, stderr, resume):
-        console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
-        raise typer.Exit(INTERRUPTED)
-    with Stages(stderr) as stages:
-        figures = its_preset.conclude(run, stages)
-    console.print(figures)
+    with locked(run_dir), _told_where_full(run_dir):
+        opened = _opened(run_dir, resume, refit, preset, given)
+        with Stages(stderr) as stages:
+            stages.begin("reading the data")
+            tables = load_or_prepare(data)
+        if not resume:
+            console.print(tables.refusals)
+        run = opened(tables)
+        its_preset = preset_of(run)
+        if not its_preset.train(run, tables, chosen_device, stderr, resume):
+            console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
+            raise typer.Exit(INTERRUPTED)
+        with Stages(stderr) as stages:
+            figures = its_preset.conclude(run, stages)
+        console.print(figures)
+
+
+@contextmanager
+def _told_where_full(run_dir: Path) -> Iterator[None]:
+    """Tell in one line that there is no room for what a run writes, which is no fault of code."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise RunError(f"{run_dir}: cannot be written: {error.strerror}") from None
 
 
 def _opened(
@@ -104,10 +119,12 @@ def _opened(
 ) -> "Callable[[Tables], Run[Any]]":
     """How the run begins, told before anything is read that takes long."""
     from training.presets import DEFAULT, named, open_run, preset_of
+    from training.run import refuse_to_overwrite
 
     if resume:
         begun = open_run(run_dir)
         return lambda tables: begun
+    refuse_to_overwrite(run_dir)
     if refit is not None:
         chosen = open_run(refit)
         return lambda tables: preset_of(chosen).refit(chosen, run_dir, tables)
@@ -130,7 +147,7 @@ def evaluate(
     from training.presets import open_run, preset_of
 
     run = open_run(run_dir)
-    with Stages(stderr) as stages:
+    with _told_where_full(run_dir), Stages(stderr) as stages:
         figures = preset_of(run).evaluate(run, ratings, stages)
     console.print(figures)
     if json is not None:
@@ -148,6 +165,6 @@ def report(
     from training.presets import open_run, preset_of
 
     run = open_run(run_dir)
-    with Stages(stderr) as stages:
+    with _told_where_full(run_dir), Stages(stderr) as stages:
         file = preset_of(run).report(run, output, stages)
     console.print(f"{file}", soft_wrap=True)

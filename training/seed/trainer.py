@@ -158,7 +158,12 @@ class SeedTrainer:
         save_tensors(self.run.state_file, tensors, place=json.dumps(place | {"best": self.best}))
 
     def resume(self) -> None:
-        """Take up the run where it stopped. Raises RunError where it cannot be read."""
+        """Take up the run where it stopped. Raises RunError where it cannot be read.
+
+        One that was killed before it had kept any state begins again.
+        """
+        if not self.run.state_file.exists():
+            return
         tensors, metadata = load_tensors(self.run.state_file, self.batches.device)
         try:
             self.model.load_state_dict(_under("model.", tensors))

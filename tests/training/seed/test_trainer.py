@@ -95,6 +95,15 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_weights(
         assert mine["validation_loss"] == other["validation_loss"]
 
 
+def test_a_run_killed_before_it_kept_any_state_begins_again(
+    tables: Tables, seed_settings: SeedSettings, tmp_path: Path
+) -> None:
+    killed = SeedRun.create(tmp_path / "run", seed_settings, tables)
+    trainer = SeedTrainer(killed, tables, torch.device("cpu"))
+    trainer.resume()
+    assert (trainer.epoch, trainer.batch) == (0, 0)
+
+
 def test_other_data_is_not_taken_for_the_runs_own(run: SeedRun, tmp_path: Path) -> None:
     synthesise(tmp_path, users=100, anime=100, ratings=1_000, seed=8)
     with pytest.raises(RunError, match="other data"):
