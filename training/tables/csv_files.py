@@ -21,6 +21,7 @@ import pyarrow.csv
 from anirank.errors import DataError
 
 BLOCK_BYTES = 8 << 20  # large enough to parse at full speed, small enough to hold several
+LONGEST_ROW = 1 << 20  # bytes; a hundred times the dump's longest
 _NEWLINE, _QUOTE = b"\n", b'"'
 
 
@@ -83,12 +84,15 @@ class CsvFile:
     """A CSV file with a header line, in UTF-8, with or without a byte order mark.
 
     ``columns``: the wanted columns and their types; others are skipped, and the order is free.
+    ``longest_row``: bytes that a row may have, its line end included. A quote that is never closed
+    makes one row of all that follows, and is told by that.
     ``width``: the number of fields in a record; ``sha256``: of the bytes read so far.
     """
 
     path: Path
     columns: Mapping[str, pa.DataType]
     block_bytes: int = BLOCK_BYTES
+    longest_row: int = LONGEST_ROW
     width: int = field(default=0, init=False)
     sha256: hashlib._Hash = field(default_factory=hashlib.sha256, init=False, repr=False)
 
@@ -96,7 +100,8 @@ class CsvFile:
         """Parse the file block by block, in its order.
 
         A block whose values do not fit the wanted types comes back with texts in place of them.
-        DataError if the file is missing or empty, lacks a column, or is not UTF-8.
+        DataError if the file is missing or empty, lacks a column, has a row that is too long, or is
+        not UTF-8.
         """
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such file")
@@ -108,7 +113,9 @@ class CsvFile:
             raise DataError(f"{self.path}: cannot be read: {fault.strerror or fault}") from fault
 
     def _header(self, stream: IO[bytes]) -> list[str]:
-        line = stream.readline()
+        line = stream.readline(self.longest_row + 1)
+        if len(line) > self.longest_row:
+            raise self._too_long(1)
         self.sha256.update(line)
         if not line:
             raise DataError(f"{self.path.name}: the file is empty; a header was expected")
@@ -116,7 +123,10 @@ class CsvFile:
             text = line.decode("utf-8-sig")
         except UnicodeDecodeError as fault:
             raise DataError(f"{self.path.name}, line 1: not UTF-8: {fault.reason}") from fault
-        names = [name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), [])]
+        try:
+            names = [name.strip() for name in next(csv.reader([text.rstrip("\r\n")]), [])]
+        except csv.Error as fault:  # a name of more than 128 KiB
+            raise DataError(f"{self.path.name}, line 1: not readable as CSV: {fault}") from fault
         for wanted in self.columns:
             if wanted not in names:
                 found = ", ".join(name for name in names if name)[:200] or "a blank line"
@@ -149,16 +159,32 @@ class CsvFile:
         while chunk := stream.read(self.block_bytes):
             self.sha256.update(chunk)
             text = rest + chunk
-            cut = _end_of_records(text)
+            cut = self._end_of_rows(text)
             rest = text[cut:]
             if cut:
                 yield Block(text[:cut], first_line)
                 newlines = np.frombuffer(text, np.uint8, cut) == ord(_NEWLINE)
                 first_line += int(np.count_nonzero(newlines))
+            if len(rest) > self.longest_row:
+                raise self._too_long(first_line)
         if rest.count(_QUOTE) % 2:
             raise DataError(f"{self.path.name}, line {first_line}: a quote is never closed")
         if rest:
             yield Block(rest, first_line)
+
+    def _end_of_rows(self, text: bytes) -> int:
+        """Where the last whole row of ``text`` ends, of those before one that is too long."""
+        end, step = 0, self.longest_row
+        # Row by row would be slow; a window of the longest row holds the end of one at least.
+        while (further := _end_of_records(text, end, end + step)) > end:
+            end = further
+        return end
+
+    def _too_long(self, line: int) -> DataError:
+        return DataError(
+            f"{self.path.name}, line {line}: a row of more than {self.longest_row:,} bytes; is a "
+            "quote never closed? `anirank prepare --longest-row` takes longer ones"
+        )
 
     def _parse(self, block: Block, names: list[str]) -> Piece:
         self._check_encoding(block)
@@ -213,13 +239,13 @@ class CsvFile:
         return Piece(block, table, malformed)
 
 
-def _end_of_records(text: bytes) -> int:
-    """Where the last whole record of ``text`` ends; 0 if none does."""
-    end = text.rfind(_NEWLINE) + 1
-    quotes = text.count(_QUOTE, 0, end)
+def _end_of_records(text: bytes, start: int, stop: int) -> int:
+    """Where the last whole record of ``text[start:stop]`` ends; ``start`` if none does."""
+    end = max(start, text.rfind(_NEWLINE, start, stop) + 1)
+    quotes = text.count(_QUOTE, start, end)
     # A newline after an odd number of quotes stands inside of a value.
     while quotes % 2:
-        earlier = text.rfind(_NEWLINE, 0, end - 1) + 1
+        earlier = max(start, text.rfind(_NEWLINE, start, end - 1) + 1)
         quotes -= text.count(_QUOTE, earlier, end)
         end = earlier
     return end
@@ -234,9 +260,9 @@ class Sheet:
     pieces: list[Piece]
 
     @classmethod
-    def read(cls, path: Path, columns: Sequence[str]) -> Sheet:
+    def read(cls, path: Path, columns: Sequence[str], longest_row: int = LONGEST_ROW) -> Sheet:
         """Read the wanted columns as texts; DataError as in ``CsvFile.pieces``."""
-        file = CsvFile(path, dict.fromkeys(columns, pa.string()))
+        file = CsvFile(path, dict.fromkeys(columns, pa.string()), longest_row=longest_row)
         pieces = list(file.pieces())
         return cls(file, pa.concat_tables([piece.table for piece in pieces]), pieces)
 

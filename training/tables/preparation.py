@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from anirank.errors import DataError
 from training.tables import parsers
-from training.tables.csv_files import Sheet
+from training.tables.csv_files import LONGEST_ROW, Sheet
 from training.tables.ratings_file import MOST_ID, RatingsReader, count_malformed
 from training.tables.refusals import EXAMPLES, Refusals
 from training.tables.tables import (
@@ -78,25 +78,26 @@ _USERS: dict[str, tuple[str, Reader]] = {
 }
 
 
-def prepare(data_dir: Path) -> Tables:
+def prepare(data_dir: Path, longest_row: int = LONGEST_ROW) -> Tables:
     """Read the dump's three CSV files in ``data_dir``.
 
     Rows and cells that cannot be used are counted in the result's ``refusals``. DataError if the
-    folder or a file is missing, a file is empty, not UTF-8 or lacks a column, or nothing usable
-    is left of it.
+    folder or a file is missing, a file is empty, not UTF-8, lacks a column or has a row of more
+    than ``longest_row`` bytes, or nothing usable is left of it.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such folder")
     refusals = Refusals()
     anime, anime_digest = _side_table(
-        data_dir / ANIME_FILE, "anime_id", _ANIME, ANIME_SCHEMA, refusals
+        data_dir / ANIME_FILE, "anime_id", _ANIME, ANIME_SCHEMA, refusals, longest_row
     )
     users, users_digest = _side_table(
-        data_dir / USERS_FILE, "Mal ID", _USERS, USERS_SCHEMA, refusals
+        data_dir / USERS_FILE, "Mal ID", _USERS, USERS_SCHEMA, refusals, longest_row
     )
     pa.default_memory_pool().release_unused()
     scores = _score_reader(users, anime)
+    scores.longest_row = longest_row
     ratings, ratings_digest = scores.read(data_dir / RATINGS_FILE)
     pa.default_memory_pool().release_unused()
     refusals.merge(scores.refusals)
@@ -151,10 +152,11 @@ def _side_table(
     readers: Mapping[str, tuple[str, Reader]],
     schema: pa.Schema,
     refusals: Refusals,
+    longest_row: int,
 ) -> tuple[pd.DataFrame, str]:
     """One table, sorted by id, and the SHA-256 of its file."""
     sources = dict.fromkeys(source for source, _ in readers.values())
-    sheet = Sheet.read(path, [id_column, *sources])
+    sheet = Sheet.read(path, [id_column, *sources], longest_row)
     count_malformed(refusals, sheet.file, sheet.pieces)
     side = _SideTable(sheet, id_column, refusals)
     ids = side.usable_ids()

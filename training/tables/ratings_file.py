@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from anirank.errors import DataError
 from training.tables import parsers
-from training.tables.csv_files import CsvFile, Piece
+from training.tables.csv_files import LONGEST_ROW, CsvFile, Piece
 from training.tables.refusals import EXAMPLES, Refusals
 from training.tables.tables import Ratings
 
@@ -48,6 +48,7 @@ class RatingsReader:
 
     user_ids: npt.NDArray[np.int32]
     anime_ids: npt.NDArray[np.int32]
+    longest_row: int = LONGEST_ROW
     refusals: Refusals = field(default_factory=Refusals)
 
     def read(self, path: Path) -> tuple[Ratings, str]:
@@ -56,7 +57,7 @@ class RatingsReader:
         Everything else is counted in ``refusals``. DataError as in ``CsvFile.pieces``, and where
         no rating is left.
         """
-        file = CsvFile(path, _COLUMNS)
+        file = CsvFile(path, _COLUMNS, longest_row=self.longest_row)
         user_rows, anime_rows = _row_of_id(self.user_ids), _row_of_id(self.anime_ids)
         kept = [self._usable(piece, file, user_rows, anime_rows) for piece in file.pieces()]
         arrays = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))

@@ -85,6 +85,40 @@ def test_a_quote_never_closed_is_named_by_its_line(tmp_path):
     assert "line 3: a quote is never closed" in error(path)
 
 
+def test_a_row_is_as_long_as_it_may_be_and_no_longer(tmp_path):
+    path = tmp_path / "file.csv"
+    long = "x" * 96
+    path.write_text(f'id,note\n1,a\n2,{long}\n3,"{long[:94]}"\n4,b\n')
+    for block_bytes in (1, 50, 1 << 20):
+        file = CsvFile(path, COLUMNS, block_bytes, longest_row=99)
+        assert len(rows(file.pieces())) == 4
+        with pytest.raises(DataError, match=r"file\.csv, line 3: a row of more than 98 bytes"):
+            list(CsvFile(path, COLUMNS, block_bytes, longest_row=98).pieces())
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x" * 3_000_000, 1),
+        (f"id,note\n1,{'x' * 3_000_000}", 2),
+        ('id,note\n1,a\n2,"b\n' + "3,c\n" * 1_000_000, 3),
+    ],
+)
+def test_what_has_no_end_is_named_by_its_line_before_all_is_read(tmp_path, text, line):
+    path = tmp_path / "file.csv"
+    path.write_text(text)
+    file = CsvFile(path, COLUMNS, block_bytes=1 << 19)
+    with pytest.raises(DataError, match=rf"^file\.csv, line {line}: a row of more than 1,048,576"):
+        list(file.pieces())
+    assert file.sha256.hexdigest() != hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_column_name_of_enormous_length_is_an_error_of_its_file(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text(f"id,note,{'x' * 140_000}\n1,a,b\n")
+    assert "line 1: not readable as CSV" in error(path)
+
+
 def test_values_of_another_type_come_back_as_texts(tmp_path):
     path = tmp_path / "file.csv"
     path.write_text("id,note\n1,a\nx,b\n")
