@@ -23,18 +23,20 @@ def synth(
 
 
 def prepare(
-    data_dir: Annotated[Path, typer.Argument(help="Folder of the three CSV files.")],
+    data_dir: Annotated[Path, typer.Argument(help="Folder of the CSV files.")],
     out_dir: Annotated[Path, typer.Argument(help="Where to write typed Parquet tables.")],
     longest_row: Annotated[
         int, typer.Option(min=1, help="Bytes that a row may have; a quote never closed has more.")
     ] = 1 << 20,
 ) -> None:
     """Read the CSV files into typed tables, and report every row refused."""
+    from training.tables.orphans import Orphans
     from training.tables.preparation import prepare
 
     tables = prepare(data_dir, longest_row)
     tables.save(out_dir)
     console.print(tables.refusals)
+    console.print(str(Orphans.of(tables)))
     console.print(
         f"{out_dir}: {len(tables.users):,} users, {len(tables.anime):,} anime, "
         f"{len(tables.ratings):,} ratings"

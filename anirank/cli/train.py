@@ -68,6 +68,7 @@ def train(
     from training.loop.lock import locked
     from training.loop.progress import Stages
     from training.presets import preset_of
+    from training.tables.orphans import Orphans
     from training.tables.preparation import load_or_prepare
 
     given = {
@@ -93,6 +94,7 @@ def train(
             tables = load_or_prepare(data)
         if not resume:
             console.print(tables.refusals)
+            console.print(str(Orphans.of(tables)))
         run = opened(tables)
         its_preset = preset_of(run)
         if not its_preset.train(run, tables, chosen_device, stderr, resume):

@@ -1,1 +1,1 @@
-"""From the three CSV files of the dump to typed tables."""
+"""From the CSV files of the dump to typed tables."""

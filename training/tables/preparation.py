@@ -1,16 +1,16 @@
-"""From the three CSV files of the dump to typed tables."""
+"""From the CSV files of the dump to typed tables."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from anirank.errors import DataError
@@ -79,32 +79,45 @@ _USERS: dict[str, tuple[str, Reader]] = {
 
 
 def prepare(data_dir: Path, longest_row: int = LONGEST_ROW) -> Tables:
-    """Read the dump's three CSV files in ``data_dir``.
+    """Read the dump's CSV files in ``data_dir``; that of the users' details may be absent.
 
-    Rows and cells that cannot be used are counted in the result's ``refusals``. DataError if the
-    folder or a file is missing, a file is empty, not UTF-8, lacks a column or has a row of more
-    than ``longest_row`` bytes, or nothing usable is left of it.
+    A rater of whom there are no details is a user of whom nothing is stated. Rows and cells that
+    cannot be used are counted in the result's ``refusals``. DataError if the folder or another
+    file is missing, a file is empty, not UTF-8, lacks a column or has a row of more than
+    ``longest_row`` bytes, or nothing usable is left of it.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such folder")
     refusals = Refusals()
-    anime, anime_digest = _side_table(
-        data_dir / ANIME_FILE, "anime_id", _ANIME, ANIME_SCHEMA, refusals, longest_row
-    )
-    users, users_digest = _side_table(
-        data_dir / USERS_FILE, "Mal ID", _USERS, USERS_SCHEMA, refusals, longest_row
-    )
+    read = partial(_side_table, refusals=refusals, longest_row=longest_row)
+    anime, anime_digest = read(data_dir / ANIME_FILE, "anime_id", _ANIME, ANIME_SCHEMA)
+    users, digests = USERS_SCHEMA.empty_table(), [anime_digest]
+    if (data_dir / USERS_FILE).exists():
+        users, users_digest = read(data_dir / USERS_FILE, "Mal ID", _USERS, USERS_SCHEMA)
+        digests.append(users_digest)
     pa.default_memory_pool().release_unused()
-    scores = _score_reader(users, anime)
-    scores.longest_row = longest_row
+    listed, catalogue = users["user_id"].to_numpy(), anime["anime_id"].to_numpy()
+    scores = RatingsReader(listed, catalogue, orphans=True, longest_row=longest_row)
     ratings, ratings_digest = scores.read(data_dir / RATINGS_FILE)
     pa.default_memory_pool().release_unused()
     refusals.merge(scores.refusals)
-    digests = (anime_digest, users_digest, ratings_digest)
-    fingerprint = hashlib.sha256("".join(digests).encode()).hexdigest()
-    source = Source(data_dir.resolve().name, _is_synthetic(data_dir, digests))
-    return Tables(anime, users, ratings, fingerprint, refusals, source)
+    digests.append(ratings_digest)
+    return Tables(
+        frame(anime, ANIME_SCHEMA),
+        frame(_with_orphans(users, scores.user_ids), USERS_SCHEMA),
+        ratings,
+        hashlib.sha256("".join(digests).encode()).hexdigest(),
+        refusals,
+        Source(data_dir.resolve().name, _is_synthetic(data_dir, digests)),
+    )
+
+
+def _with_orphans(users: pa.Table, ids: npt.NDArray[np.int32]) -> pa.Table:
+    """The users of these ids, all of the table's and others, of whom nothing is stated."""
+    others = np.setdiff1d(ids, users["user_id"].to_numpy(), assume_unique=True)
+    orphans = pa.table({"user_id": others})
+    return pa.concat_tables([users, orphans], promote_options="default").sort_by("user_id")
 
 
 def _is_synthetic(data_dir: Path, digests: Iterable[str]) -> bool:
@@ -137,13 +150,9 @@ def read_ratings(file: Path, tables: Tables) -> tuple[Ratings, Refusals]:
     It needs the columns ``user_id``, ``anime_id`` and ``rating``; users and anime that are not
     in ``tables`` are refused. DataError as in ``prepare``.
     """
-    scores = _score_reader(tables.users, tables.anime)
+    scores = RatingsReader(tables.users["user_id"].to_numpy(), tables.anime["anime_id"].to_numpy())
     ratings, _ = scores.read(Path(file))
     return ratings, scores.refusals
-
-
-def _score_reader(users: pd.DataFrame, anime: pd.DataFrame) -> RatingsReader:
-    return RatingsReader(users["user_id"].to_numpy(), anime["anime_id"].to_numpy())
 
 
 def _side_table(
@@ -153,7 +162,7 @@ def _side_table(
     schema: pa.Schema,
     refusals: Refusals,
     longest_row: int,
-) -> tuple[pd.DataFrame, str]:
+) -> tuple[pa.Table, str]:
     """One table, sorted by id, and the SHA-256 of its file."""
     sources = dict.fromkeys(source for source, _ in readers.values())
     sheet = Sheet.read(path, [id_column, *sources], longest_row)
@@ -167,7 +176,7 @@ def _side_table(
         for name, (source, reader) in readers.items()
     ]
     table = pa.table([pa.array(ids, pa.int32()), *values], schema=schema)
-    return frame(table, schema), sheet.file.sha256.hexdigest()
+    return table, sheet.file.sha256.hexdigest()
 
 
 @dataclass

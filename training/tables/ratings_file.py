@@ -21,7 +21,7 @@ MOST_ID = 2**26 - 1  # the served graph holds a dense table over the ids
 LOWEST, HIGHEST = 1, 10
 
 _COLUMNS = {"user_id": pa.int32(), "anime_id": pa.int32(), "rating": pa.int8()}
-_NO_ROW = -1
+_NOWHERE = -1
 
 # Why a row is refused, first reason first, and how an example of it reads.
 _REASONS: dict[str, Callable[[Any, Any, Any], str]] = {
@@ -33,7 +33,7 @@ _REASONS: dict[str, Callable[[Any, Any, Any], str]] = {
     ),
     "unreadable rating": lambda _u, _a, rating: f"rating {rating!r} is not a whole number",
     "rating outside 1..10": lambda _u, _a, rating: f"rating {rating} is outside 1..10",
-    "orphan user": lambda user, _a, _r: f"user_id {user} is not in the users file",
+    "orphan user": lambda user, _a, _r: f"user_id {user} is not among the users",
     "orphan anime": lambda _u, anime, _r: f"anime_id {anime} is not in the anime file",
 }
 
@@ -43,11 +43,13 @@ class RatingsReader:
     """Reads a ratings file against a catalogue and its users.
 
     ``user_ids``: int32[U] and ``anime_ids``: int32[A], each increasing; a row of the result
-    points into them.
+    points into them. ``orphans``: whether a rater who is not among the users becomes one, and
+    ``user_ids`` then holds them too once the file is read.
     """
 
     user_ids: npt.NDArray[np.int32]
     anime_ids: npt.NDArray[np.int32]
+    orphans: bool = False
     longest_row: int = LONGEST_ROW
     refusals: Refusals = field(default_factory=Refusals)
 
@@ -58,8 +60,12 @@ class RatingsReader:
         no rating is left.
         """
         file = CsvFile(path, _COLUMNS, longest_row=self.longest_row)
-        user_rows, anime_rows = _row_of_id(self.user_ids), _row_of_id(self.anime_ids)
-        kept = [self._usable(piece, file, user_rows, anime_rows) for piece in file.pieces()]
+        users, anime = _Places(self.user_ids), _Places(self.anime_ids)
+        kept = [self._usable(piece, file, users, anime) for piece in file.pieces()]
+        ids, rows = users.sorted()
+        # Only now is it known which raters there are, and so where in the order of ids each stands.
+        kept = [(rows[user], anime_row, rating) for user, anime_row, rating in kept]
+        self.user_ids = ids
         arrays = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
         ratings = self._distinct(Ratings(*arrays), path.name)
         if not len(ratings):
@@ -75,30 +81,32 @@ class RatingsReader:
         self,
         piece: Piece,
         file: CsvFile,
-        user_rows: npt.NDArray[np.int32],
-        anime_rows: npt.NDArray[np.int32],
+        known_users: _Places,
+        known_anime: _Places,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int8]]:
         count_malformed(self.refusals, file, [piece])
         users, users_read = parsers.whole_numbers(piece.table.column("user_id"))
         anime, anime_read = parsers.whole_numbers(piece.table.column("anime_id"))
         rating, rating_read = parsers.whole_numbers(piece.table.column("rating"))
-        # An id outside the table meets its first or last entry, which point nowhere.
-        user_row = user_rows.take(users, mode="clip")
-        anime_row = anime_rows.take(anime, mode="clip")
+        user_row, anime_row = known_users.of(users), known_anime.of(anime)
         kept = np.ones(len(rating), dtype=np.bool_)
         faults = (
             ~(users_read & anime_read),
             ~(_in_range(users) & _in_range(anime)),
             ~rating_read,
             (rating < LOWEST) | (rating > HIGHEST),
-            user_row == _NO_ROW,
-            anime_row == _NO_ROW,
+            (user_row == _NOWHERE) & (not self.orphans),
+            anime_row == _NOWHERE,
         )
         for reason, fault in zip(_REASONS, faults, strict=True):
             refused = np.flatnonzero(fault & kept)
             if len(refused):
                 self._refuse(piece, file.path.name, reason, refused)
                 kept[refused] = False
+        new = kept & (user_row == _NOWHERE)
+        if new.any():
+            known_users.add(users[new])
+            user_row = known_users.of(users)
         return user_row[kept], anime_row[kept], rating[kept].astype(np.int8)
 
     def _refuse(self, piece: Piece, file: str, reason: str, refused: npt.NDArray[np.int64]) -> None:
@@ -154,7 +162,30 @@ def _in_range(ids: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return (ids >= 1) & (ids <= MOST_ID)
 
 
-def _row_of_id(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    rows = np.full(int(ids[-1]) + 2, _NO_ROW, dtype=np.int32)
-    rows[ids] = np.arange(len(ids), dtype=np.int32)
-    return rows
+class _Places:
+    """The place of each id in the order in which they were added."""
+
+    def __init__(self, ids: npt.NDArray[np.int32]) -> None:
+        # One entry for every id there may be, and one on either side that is never taken. Pages of
+        # zeros that nothing is written to take no memory.
+        self._place_from_1 = np.zeros(MOST_ID + 2, dtype=np.int32)
+        self._ids = np.empty(0, dtype=np.int32)
+        self.add(ids)
+
+    def add(self, ids: npt.NDArray[Any]) -> None:
+        """Give a place to ids that have none, in any order, repeated or not; all in 1..MOST_ID."""
+        new = np.unique(ids).astype(np.int32)
+        first = len(self._ids) + 1
+        self._place_from_1[new] = np.arange(first, first + len(new), dtype=np.int32)
+        self._ids = np.concatenate([self._ids, new])
+
+    def of(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """The place of each id, whatever it is; ``_NOWHERE`` where it has none."""
+        return self._place_from_1.take(ids, mode="clip") - np.int32(1)
+
+    def sorted(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The ids in increasing order, and of each place where in that order its id stands."""
+        order = np.argsort(self._ids)
+        ranks = np.empty_like(self._ids)
+        ranks[order] = np.arange(len(order), dtype=np.int32)
+        return self._ids[order], ranks

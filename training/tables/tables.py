@@ -1,4 +1,4 @@
-"""The typed tables made from the three CSV files, and the folder that keeps them."""
+"""The typed tables made from the CSV files, and the folder that keeps them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Tables:
     ``anime`` has the columns of ``ANIME_SCHEMA``, sorted by ``anime_id``; ``users`` those of
     ``USERS_SCHEMA``, sorted by ``user_id``; both have a RangeIndex. Unknown is NaN in numbers,
     NaT in dates, None in texts and [] in lists. ``fingerprint`` is the SHA-256, in hexadecimal,
-    of the three source files.
+    of the source files.
     """
 
     anime: pd.DataFrame
@@ -195,6 +195,12 @@ def adult(anime: pd.DataFrame) -> npt.NDArray[np.bool_]:
     of_genre = anime["genres"].map(lambda genres: "Hentai" in genres).to_numpy(np.bool_)
     marked: npt.NDArray[np.bool_] = rated | of_genre
     return marked
+
+
+def detailed(users: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Of which users anything is stated, bool[U]; of those without details nothing is."""
+    stated: npt.NDArray[np.bool_] = users.drop(columns="user_id").notna().any(axis=1).to_numpy()
+    return stated
 
 
 def is_prepared(folder: Path) -> bool:

@@ -7,9 +7,10 @@ import pytest
 
 from anirank.errors import DataError
 from training.synthesis.dataset import synthesise
+from training.tables.orphans import Orphans
 from training.tables.preparation import load_or_prepare, prepare, read_ratings
 from training.tables.refusals import Refusals
-from training.tables.tables import Source, Tables, adult
+from training.tables.tables import Source, Tables, adult, detailed
 
 ANIME = "anime-dataset-2023.csv"
 USERS = "users-details-2023.csv"
@@ -36,8 +37,8 @@ def test_a_row_of_each_fault_is_counted_by_its_reason(data: Path) -> None:
         f"{user},x,{anime},y,11",
         f"{user},x,{anime},y,9.5",
         f"{user},x,{anime},y",
-        f"66999999,x,{anime},y,7",
-        f"{user},x,66999999,y,7",
+        "66999999,x,66999999,y,7",
+        f"{user},x,66999998,y,7",
         f"{user},null,{anime},y,7",
         f"x,x,{anime},y,7",
     )
@@ -45,9 +46,51 @@ def test_a_row_of_each_fault_is_counted_by_its_reason(data: Path) -> None:
     assert len(after.ratings) == len(before.ratings)
     added = after.refusals.total(SCORES) - before.refusals.total(SCORES)
     assert added == 7
-    for reason in ("malformed line", "orphan user", "orphan anime", "duplicate pair"):
+    for reason, count in (("malformed line", 1), ("orphan anime", 2), ("duplicate pair", 1)):
         grown = after.refusals.count(SCORES, reason) - before.refusals.count(SCORES, reason)
-        assert grown == 1, reason
+        assert grown == count, reason
+    assert len(after.users) == len(before.users)  # no usable rating makes nobody a rater
+
+
+def test_a_rater_without_details_is_a_user_of_whom_nothing_is_stated(data: Path) -> None:
+    before = prepare(data)
+    anime = before.anime["anime_id"][:3].tolist()
+    new = [66_999_999, 1, 66_999_999]  # the lowest id comes before all users there are
+    assert 1 not in before.users["user_id"].to_numpy()
+    append(data / SCORES, *(f"{u},x,{a},y,7" for u, a in zip(new, anime, strict=True)))
+    after = prepare(data)
+    assert after.users["user_id"].is_monotonic_increasing
+    assert len(after.users) == len(before.users) + 2
+    assert triples(after) == [
+        *triples(before),
+        *((u, a, 7) for u, a in zip(new, anime, strict=True)),
+    ]
+    assert not detailed(after.users)[[0, -1]].any()
+    listed = after.users[after.users["user_id"].isin(before.users["user_id"])]
+    assert listed.reset_index(drop=True).equals(before.users)
+    one, two = Orphans.of(before), Orphans.of(after)
+    assert (two.users, two.ratings) == (one.users + 2, one.ratings + 3)
+    assert not two.everybody
+
+
+def test_ratings_need_no_users_file(data: Path, tmp_path: Path) -> None:
+    whole = prepare(data)
+    (data / USERS).unlink()
+    tables = prepare(data)
+    assert triples(tables) == triples(whole)
+    assert tables.users["user_id"].tolist() == sorted({user for user, _, _ in triples(whole)})
+    assert tables.fingerprint != whole.fingerprint
+    assert tables.source.synthetic
+    assert Orphans.of(tables) == Orphans(len(tables.users), len(tables.ratings), everybody=True)
+    tables.save(tmp_path / "prepared")
+    assert Tables.load(tmp_path / "prepared").users.equals(tables.users)
+
+
+def triples(tables: Tables) -> list[tuple[int, int, int]]:
+    """User, anime and rating of each rating, by their ids."""
+    users = tables.users["user_id"].to_numpy()[tables.ratings.user_row]
+    anime = tables.anime["anime_id"].to_numpy()[tables.ratings.anime_row]
+    return list(zip(users.tolist(), anime.tolist(), tables.ratings.rating.tolist(), strict=True))
 
 
 def test_a_whole_rating_written_with_a_point_is_a_rating(data: Path) -> None:
@@ -57,7 +100,7 @@ def test_a_whole_rating_written_with_a_point_is_a_rating(data: Path) -> None:
     assert prepare(data).ratings.rating[0] == 9
 
 
-@pytest.mark.parametrize("name", [ANIME, USERS, SCORES])
+@pytest.mark.parametrize("name", [ANIME, SCORES])
 def test_a_missing_file_is_named(data: Path, name: str) -> None:
     (data / name).unlink()
     with pytest.raises(DataError, match=name):
@@ -164,8 +207,8 @@ def test_synthetic_files_have_the_quirks(synthetic: Path, tables: Tables) -> Non
         assert quirk in anime, quirk
     with (synthetic / ANIME).open(encoding="utf-8", newline="") as file:
         assert any("\n" in row["Synopsis"] for row in csv.DictReader(file))
-    for reason in ("orphan user", "orphan anime"):
-        assert tables.refusals.count(SCORES, reason) > 0, reason
+    assert tables.refusals.count(SCORES, "orphan anime") > 0
+    assert Orphans.of(tables).users > 0
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -187,7 +230,7 @@ def test_synthetic_data_of_any_size_holds_what_the_examples_ask_for(
         assert (
             tables.ratings.user_row == row
         ).sum() > 15  # of 20 or more, less those of orphan anime
-    assert len(tables.users) == users
+    assert len(tables.users) == users + Orphans.of(tables).users
 
 
 def test_synthetic_ratings_can_be_learnt(tables: Tables) -> None:
