@@ -100,12 +100,13 @@ def prepare(data_dir: Path, longest_row: int = LONGEST_ROW) -> Tables:
     listed, catalogue = users["user_id"].to_numpy(), anime["anime_id"].to_numpy()
     scores = RatingsReader(listed, catalogue, orphans=True, longest_row=longest_row)
     ratings, ratings_digest = scores.read(data_dir / RATINGS_FILE)
+    users = _with_orphans(users, scores.user_ids)
     pa.default_memory_pool().release_unused()
     refusals.merge(scores.refusals)
     digests.append(ratings_digest)
     return Tables(
         frame(anime, ANIME_SCHEMA),
-        frame(_with_orphans(users, scores.user_ids), USERS_SCHEMA),
+        frame(users, USERS_SCHEMA),
         ratings,
         hashlib.sha256("".join(digests).encode()).hexdigest(),
         refusals,

@@ -62,12 +62,13 @@ class RatingsReader:
         file = CsvFile(path, _COLUMNS, longest_row=self.longest_row)
         users, anime = _Places(self.user_ids), _Places(self.anime_ids)
         kept = [self._usable(piece, file, users, anime) for piece in file.pieces()]
-        ids, rows = users.sorted()
         # Only now is it known which raters there are, and so where in the order of ids each stands.
-        kept = [(rows[user], anime_row, rating) for user, anime_row, rating in kept]
-        self.user_ids = ids
-        arrays = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
-        ratings = self._distinct(Ratings(*arrays), path.name)
+        self.user_ids, rows = users.sorted()
+        for place, _, _ in kept:
+            place[:] = rows[place]
+        ratings = Ratings(*(np.concatenate(arrays) for arrays in zip(*kept, strict=True)))
+        del kept  # as large as what was made of it
+        ratings = self._distinct(ratings, path.name)
         if not len(ratings):
             seen = self.refusals.by_file[path.name]
             reason = max(seen, key=lambda reason: seen[reason].count)
@@ -106,7 +107,7 @@ class RatingsReader:
         new = kept & (user_row == _NOWHERE)
         if new.any():
             known_users.add(users[new])
-            user_row = known_users.of(users)
+            user_row[new] = known_users.of(users[new])
         return user_row[kept], anime_row[kept], rating[kept].astype(np.int8)
 
     def _refuse(self, piece: Piece, file: str, reason: str, refused: npt.NDArray[np.int64]) -> None:
