@@ -19,6 +19,7 @@
         ├── BackendUnavailable   what computes the scores does not answer
         ├── TorchServeError      a TorchServe that does not start
         ├── WorkerError          a process of several that does not start
+        ├── ListsError           a folder of lists that cannot be made or gone on with
         ├── SettingsError        settings that do not hold together
         ├── AddressUnavailable   an address the façade cannot listen on
         ├── AddressRefused       an address open to more than what protects it allows
@@ -144,6 +145,10 @@ class TorchServeError(ServingError):
     """TorchServe, or the Java it needs, cannot be started."""
 
 
+class ListsError(ServingError):
+    """A folder of lists that holds something else, or cannot be written, or who is to make them."""
+
+
 class SettingsError(ServingError):
     """Settings of a façade of which one is not what it should be, or does not go with another."""
 
@@ -187,16 +192,17 @@ MODULES = {
 
 
 @contextmanager
-def naming_the_extra() -> Iterator[None]:
+def naming_the_extra(preferred: str = "") -> Iterator[None]:
     """Turn a module that is not found into an ExtraMissing, where an extra would bring it.
 
-    The package's own metadata says which: the first extra, in the order of pyproject.toml, that
-    requires it. Any other missing module is a fault of the code, and its error stays as it is.
+    The package's own metadata says which: the `preferred` extra, else the first in the order of
+    pyproject.toml, that requires it. Any other missing module is a fault of the code, and its error
+    stays as it is.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        for package, extra in _packages_of_extras():
+        for package, extra in sorted(_packages_of_extras(), key=lambda each: each[1] != preferred):
             if _holds(package, error.name or "") and not _installed(package):
                 raise ExtraMissing(
                     f"{package} is not installed: pip install 'anirank[{extra}]'"

@@ -33,12 +33,13 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
+def whole(file: Path, writer: str = "") -> Iterator[Path]:
     """Where to write what becomes `file` at the end; until then, and on an error, nothing does.
 
-    Who reads `file` meanwhile finds the one before, or this one.
+    Who reads `file` meanwhile finds the one before, or this one. writer: tells apart those who may
+    write the same file at once.
     """
-    scratch = file.with_name(f".{file.name}.part")
+    scratch = file.with_name(f".{file.name}{writer and '.'}{writer}.part")
     try:
         yield scratch
         scratch.replace(file)

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperOption
 
 import anirank
-from anirank.cli import bench, bundles, data, rank, serve, train
+from anirank.cli import bench, bundles, data, lists, rank, serve, train
 from anirank.cli.console import INTERRUPTED
 from anirank.errors import AnirankError, naming_the_extra
 
@@ -33,6 +33,7 @@ for command in (
     serve.serve,
     serve.torchserve,
     rank.rank,
+    lists.lists,
     bench.bench,
 ):
     app.command()(command)
