@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from handlers.lists.lister import Lister
 OBJECTS_BYTES = 128 * 1024 * 1024  # of Ray's memory; the numbers of blocks are all that goes there
 # Blocks that an actor has at most: one to make, and one so that it need not wait for the next.
 IN_FLIGHT = 2
+KNOCK_S = 10.0  # for a cluster to take a connection
 
 
 class Worker:
@@ -75,8 +77,9 @@ class Cluster:
                     **quiet,
                 )
             else:
+                _knock(self._address)
                 ray.init(address=self._address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise ListsError(f"{where}: Ray cannot be reached ({error})") from error
         return self
@@ -108,6 +111,13 @@ class Cluster:
             if row["fault"]:
                 raise ListsError(row["fault"])
             yield int(row["users"])
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing answers at HOST:PORT; Ray would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def _quiet() -> None:

@@ -124,7 +124,7 @@ class Job:
     def write(self, block: int, lists: pa.Table) -> None:
         """Write the lists of a block, whole or not at all; raises ListsError where it cannot."""
         with _written(self.folder), files.whole(self.file(block), _WRITER) as scratch:
-            # Of scores hardly two are the same; a dictionary of them makes the file half as large again.
+            # Hardly two scores are the same: a dictionary makes the file half as large again.
             repeated = ["anime_id.list.element"]
             pq.write_table(lists, scratch, compression="zstd", use_dictionary=repeated)
 

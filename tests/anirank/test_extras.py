@@ -39,6 +39,8 @@ def assert_names(extra: str, installed: Installed, extras: tuple[str, ...], *com
         ("train", ("report", "run")),
         ("train", ("export", "run")),
         ("bench", ("bench", "--address", "127.0.0.1:1")),
+        ("lists", ("lists", "bundle", "out")),
+        ("lists", ("lists", "bundle", "out", "--local")),
         ("signing", SIGN),
         ("torchserve", ("torchserve",)),
     ],
@@ -76,6 +78,17 @@ def test_with_cpu_and_train_there_is_a_way_to_a_bundle_and_its_archive(
     done = installed("cpu", "train").anirank("export", run.folder, "--store", tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"anime", "anime.mar"}
+
+
+def test_lists_are_made_in_one_process_without_ray(
+    installed: Installed, toy_dir: Path, tmp_path: Path
+) -> None:
+    environment = installed("cpu", "train")
+    looked = environment.python("-c", "import ray")
+    assert "No module named 'ray'" in looked.stderr
+    done = environment.anirank("lists", toy_dir, tmp_path / "lists", "--local")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lists" / "_SUCCESS").is_file()
 
 
 @pytest.mark.parametrize("module", ["handlers.absent", "absent", "numpy.absent", "torch.absent"])
