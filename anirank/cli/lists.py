@@ -1,6 +1,6 @@
 """`anirank lists`: lists for many users in bulk, as Parquet files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,9 @@ from anirank.cli.console import console, stderr
 from anirank.errors import naming_the_extra
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from handlers.lists.job import Job
 
 NAMED = 10  # unknown users that are named; of more, how many there are
@@ -86,15 +89,15 @@ def lists(
         for ranked in made:
             stages.step(ranked)
         job.finish()
-    console.print(_told(job, len(missing), asked.unknown.tolist(), skip_unknown), soft_wrap=True)
+    console.print(_told(job, len(missing), asked.unknown, skip_unknown), soft_wrap=True)
 
 
-def _told(job: "Job", made: int, unknown: Sequence[int], skipped: bool) -> str:
+def _told(job: "Job", made: int, unknown: "NDArray[np.int64]", skipped: bool) -> str:
     there = f", {job.blocks - made} of them there before" if made < job.blocks else ""
     files = f"{job.blocks:,} file{'s' * (job.blocks > 1)}"
-    lines = [f"{job.folder}: lists of {len(job.users):,} users in {files}{there}"]
-    if unknown:
-        named = ", ".join(map(str, unknown[:NAMED])) + ", …" * (len(unknown) > NAMED)
+    lines = [f"{job.folder}: {len(job.users):,} user{'s' * (len(job.users) > 1)} in {files}{there}"]
+    if len(unknown):
+        named = ", ".join(map(str, unknown[:NAMED].tolist())) + ", …" * (len(unknown) > NAMED)
         done = "left out" if skipped else "ranked for as visitors"
         lines.append(f"not known to the bundle, {done}: {len(unknown):,} ({named})")
     return "\n".join(lines)

@@ -102,7 +102,11 @@ class Cluster:
             Worker,
             batch_size=1,
             num_cpus=1,
-            fn_constructor_args=(job.folder.resolve(), bundle.resolve(), tuple(trust)),
+            fn_constructor_args=(
+                job.folder.resolve(),
+                bundle.resolve(),
+                [key.resolve() for key in trust],
+            ),
             compute=ray.data.ActorPoolStrategy(
                 size=actors, max_tasks_in_flight_per_actor=IN_FLIGHT
             ),

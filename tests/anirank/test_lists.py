@@ -18,12 +18,12 @@ def test_unknown_users_are_ranked_for_as_visitors_and_told(toy_dir, users, tmp_p
     assert done.returncode == 0, done.stderr
     named = ", ".join(map(str, range(1001, 1011)))
     assert done.stdout == (
-        f"{tmp_path}/lists: lists of 14 users in 3 files\n"
+        f"{tmp_path}/lists: 14 users in 3 files\n"
         f"not known to the bundle, ranked for as visitors: 12 ({named}, …)\n"
     )
     again = anirank(*asked)
     assert again.stdout.startswith(
-        f"{tmp_path}/lists: lists of 14 users in 3 files, 3 of them there before\n"
+        f"{tmp_path}/lists: 14 users in 3 files, 3 of them there before\n"
     )
 
 
@@ -32,8 +32,7 @@ def test_unknown_users_are_left_out_on_request(toy_dir, users, tmp_path):
         *("lists", toy_dir, tmp_path / "lists", "--users", users, "--local", "--skip-unknown")
     )
     assert done.stdout.startswith(
-        f"{tmp_path}/lists: lists of 2 users in 1 file\n"
-        "not known to the bundle, left out: 12 (1001, "
+        f"{tmp_path}/lists: 2 users in 1 file\nnot known to the bundle, left out: 12 (1001, "
     )
 
 
@@ -44,6 +43,7 @@ def test_unknown_users_are_left_out_on_request(toy_dir, users, tmp_path):
         (("absent", "lists"), "absent/manifest.json: cannot be read"),
         (("TOY", "lists", "--users", "absent.csv"), "absent.csv: cannot be read"),
         (("TOY", "TOY"), "holds "),
+        (("TOY", "lists", "--trust", "absent.pem"), "absent.pem: "),
         (("TOY", "lists", "--workers", "2"), "--local takes neither"),
     ],
 )

@@ -106,7 +106,7 @@ def test_a_killed_worker_loses_nothing_and_every_user_has_one_row(
         assert made < USERS // BLOCK
         said, errors = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 0, errors
-    assert f"lists of {USERS:,} users in {USERS // BLOCK} files\n" in said
+    assert f": {USERS:,} users in {USERS // BLOCK} files\n" in said
     assert contents(folder) == alone
     assert pq.read_table(folder)["user_id"].to_pylist() == list(range(1, USERS + 1))
 
