@@ -19,7 +19,7 @@
         ├── BackendUnavailable   what computes the scores does not answer
         ├── TorchServeError      a TorchServe that does not start
         ├── WorkerError          a process of several that does not start
-        ├── ListsError           a folder of lists that cannot be made or gone on with
+        ├── ListsError           lists in bulk that cannot be made, or not in that folder
         ├── SettingsError        settings that do not hold together
         ├── AddressUnavailable   an address the façade cannot listen on
         ├── AddressRefused       an address open to more than what protects it allows
@@ -146,7 +146,7 @@ class TorchServeError(ServingError):
 
 
 class ListsError(ServingError):
-    """A folder of lists that holds something else, or cannot be written, or who is to make them."""
+    """A folder that holds other lists or cannot be written, or workers that cannot make them."""
 
 
 class SettingsError(ServingError):

@@ -13,7 +13,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -56,7 +56,7 @@ class Job:
 
     users: int64[U], ascending. top: entries of a list at most. block_users: users of a file.
 
-    job = Job(Path("lists"), Source.of(bundle), known_users(bundle), top=100, block_users=1000)
+    job = Job(Path("lists"), Source.of(bundle), bundle.histories.user_id, top=100, block_users=1000)
     job.begin()
     """
 
@@ -94,6 +94,8 @@ class Job:
         with _written(self.folder):
             if (self.folder / MANIFEST).exists():
                 self._check_same()
+                if self.missing():
+                    (self.folder / DONE).unlink(missing_ok=True)  # of a block that was removed
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
             # Of a job that ended before it had a manifest there may be its users.
@@ -139,11 +141,10 @@ class Job:
 
     @cached_property
     def _content(self) -> dict[str, Any]:
-        bundle = {name: getattr(self.source, name) for name in Source.__dataclass_fields__}
         digest = hashlib.sha256(self.users.astype("<i8").tobytes()).hexdigest()
         return {
             "format": FORMAT,
-            "bundle": bundle,
+            "bundle": asdict(self.source),
             "users": {"count": len(self.users), "sha256": digest},
             "top": self.top,
             "block_users": self.block_users,

@@ -87,13 +87,13 @@ def test_a_job_goes_on_with_what_is_missing_and_leaves_the_rest(whole, toy):
     before = {path.name: path.read_bytes() for path in whole.folder.iterdir()}
     for number in (1, 5):
         whole.file(number).unlink()
-    (whole.folder / DONE).unlink()
     half = whole.folder / ".block-000001.parquet.00ff00ff.part"  # of a worker that was killed
     half.write_bytes(before["block-000001.parquet"][:100])
     kept = {number: stamp_of(whole.file(number)) for number in (0, 2, 3, 4)}
     again = replace(whole)
     again.begin()
     assert again.missing() == [1, 5]
+    assert not (whole.folder / DONE).exists()
     with pytest.raises(ListsError, match=r"block-000001\.parquet: is missing"):
         again.finish()
     assert list(Lister(again, toy).make_all(again.missing())) == [7, 7]

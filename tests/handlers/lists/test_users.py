@@ -1,10 +1,14 @@
 """Whose lists are asked for."""
 
+from dataclasses import replace
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from anirank.errors import DataError
+from bundles.histories import Histories
 from handlers.lists.users import asked_for, read_users
 
 
@@ -78,3 +82,11 @@ def test_unknown_users_are_told_and_left_out_on_request(toy, tmp_path):
     file.write_text("7\n8\n")
     with pytest.raises(DataError, match="names no user whom"):
         asked_for(toy, file, skip_unknown=True)
+
+
+def test_a_bundle_that_knows_nobody_needs_a_file(toy, tmp_path):
+    nobody = replace(toy, histories=Histories(*(np.array(of) for of in ([], [0], [], []))))
+    with pytest.raises(DataError, match="knows no users; name some in a file"):
+        asked_for(nobody, None, skip_unknown=False)
+    (tmp_path / "users.txt").write_text("7\n")
+    assert asked_for(nobody, tmp_path / "users.txt", skip_unknown=False).unknown.tolist() == [7]
