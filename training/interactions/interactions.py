@@ -89,14 +89,15 @@ class Interactions(NamedTuple):
         return History(
             dense(count),
             dense(offset),
-            _sparse(self.watched).to(device),
-            _sparse(liked).to(device),
+            sparse_tensor(self.watched).to(device),
+            sparse_tensor(liked).to(device),
             dense((self.watched @ crosses).toarray()),
             dense((liked @ crosses).toarray()),
         )
 
 
-def _sparse(matrix: sp.csr_array) -> torch.Tensor:
+def sparse_tensor(matrix: sp.csr_array) -> torch.Tensor:
+    """The same as a tensor, in the type of its data."""
     ends, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
     with warnings.catch_warnings():
         # PyTorch calls the format beta; products with dense matrices are all that is asked of it.

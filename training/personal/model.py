@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from anirank.errors import RunError
 from training.comparison.ranking_metrics import top
-from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
+from training.interactions.interactions import (
+    USERS_AT_ONCE,
+    History,
+    Interactions,
+    sparse_tensor,
+)
 from training.personal.features.content import Content
 from training.personal.features.profiles import Profiles
 from training.personal.mix import Mix
@@ -173,13 +179,20 @@ def new_network(
     )
 
 
-def catalogue(fitted: Fitted, content: np.ndarray, device: torch.device) -> Anime:
-    """The whole catalogue for the network; `content`: float32[A, F]."""
+def catalogue(
+    fitted: Fitted, content: np.ndarray, device: torch.device, rows: np.ndarray | None = None
+) -> Anime:
+    """The catalogue for the network, or its anime at `rows`, int64[M]; `content`: float32[A, F]."""
     # Row of each anime in the tables of ids: 0, "unknown", where it was never trained on.
     trained = fitted.trained_anime
-    ids = torch.from_numpy(np.where(trained, np.arange(1, len(trained) + 1), 0))
+    ids = np.where(trained, np.arange(1, len(trained) + 1), 0)
     expectation = fitted.expectation
     expected = (expectation.mean + expectation.anime).astype(np.float32)
     usual = float(expected.mean(dtype=np.float64))
-    features = torch.from_numpy(content).to(device)
-    return Anime(ids.to(device), features, torch.from_numpy(expected).to(device), usual)
+    chosen = slice(None) if rows is None else rows
+    return Anime(
+        torch.from_numpy(ids[chosen]).to(device),
+        sparse_tensor(sp.csr_array(content[chosen])).to(device),
+        torch.from_numpy(expected[chosen]).to(device),
+        usual,
+    )

@@ -22,8 +22,8 @@ SIGNALS = 5  # numbers the rating head takes beside the vectors; see `PersonalNe
 class Anime(NamedTuple):
     """The anime a batch is about: the catalogue, or what of it was trained on.
 
-    `ids`: int64[A], rows of the id tables, 0 where hidden; `content`: float32[A, F];
-    `expected`: float32[A], mean rating of each, damped; `usual`: that of the mean anime.
+    `ids`: int64[A], rows of the id tables, 0 where hidden; `content`: sparse
+    float32[A, F]; `expected`: float32[A], mean rating of each, damped; `usual`: that of the mean anime.
     """
 
     ids: Tensor
@@ -88,7 +88,8 @@ class PersonalNetwork(nn.Module):
     def encode(self, history: History, user: Tensor, profiles: Tensor, anime: Anime) -> Encoded:
         """`user`: int64[B], rows of its id table, 0 where hidden; `profiles`: float32[B, T]; the
         history is of `anime`."""
-        watched = self.watched_id(anime.ids) + self.watched_content(anime.content)
+        of_watched, of_anime, of_appeal = self._of_content(anime.content)
+        watched = self.watched_id(anime.ids) + of_watched
         size = (history.length + 1).sqrt().unsqueeze(1)
         known = torch.stack(
             [history.length.log1p() - 4, history.offset, (history.length == 0).to(size.dtype)], 1
@@ -96,9 +97,17 @@ class PersonalNetwork(nn.Module):
         pooled = [history.watched @ watched / size, history.liked @ watched / size]
         both = self.tower(torch.cat([*pooled, self.user_id(user), known, profiles], 1))
         affine, rater = both.chunk(2, 1)
-        vectors = self.anime_id(anime.ids) + self.anime_content(anime.content)
-        appeal = (self.appeal_id(anime.ids) + self.appeal_content(anime.content)).squeeze(1)
+        vectors = self.anime_id(anime.ids) + of_anime
+        appeal = (self.appeal_id(anime.ids) + of_appeal).squeeze(1)
         return Encoded(affine, rater, F.dropout(vectors, self.dropout / 2, self.training), appeal)
+
+    def _of_content(self, content: Tensor) -> tuple[Tensor, ...]:
+        """What content says of each anime, by layer, [A, n]; a sparse matrix is gone through once
+        for all of them."""
+        layers = (self.watched_content, self.anime_content, self.appeal_content)
+        weight = torch.cat([layer.weight for layer in layers])
+        said = content @ weight.T + torch.cat([layer.bias for layer in layers])
+        return said.split([layer.out_features for layer in layers], dim=1)
 
     def logits(self, encoded: Encoded) -> Tensor:
         """Log-probability of being the next to be watched, [B, A]; not above 0."""

@@ -62,16 +62,20 @@ class PersonalTrainer:
         fitted.save(run.crosses_file)
         torch.manual_seed(self.settings.seed)
         self.network = new_network(self.settings, tables, content, profiles).to(device)
-        whole = catalogue(fitted, content.matrix(tables.anime), device)
+        features = content.matrix(tables.anime)
+        whole = catalogue(fitted, features, device)
         stated = torch.from_numpy(profiles.matrix(profiles.stated(tables.users))).float()
         mix = Mix(mean=fitted.expectation.mean)
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
-        self.trained = _Trained.of(self.closed, whole)
+        self.trained = _Trained.of(self.closed, features, device)
         self._start_from_popularity()
-        self.steps = sum(
-            math.ceil(np.sum(self.closed.fold == fold) / self.settings.optimisation.batch_size)
+        # Of each fold, the users who have rated: a step learns nothing of others.
+        self.raters = [
+            np.flatnonzero(fitted.trained_users & (self.closed.fold == fold))
             for fold in range(self.settings.folds)
-        )
+        ]
+        size = self.settings.optimisation.batch_size
+        self.steps = sum(math.ceil(len(users) / size) for users in self.raters)
         self.rates = learning_rates(self.settings.optimisation, self.steps)
         self.adam = torch.optim.Adam(self._groups(), fused=True)
         self.epoch = 0
@@ -109,7 +113,7 @@ class PersonalTrainer:
                 rng = np.random.default_rng(seed)
                 torch.manual_seed(seed)
                 batches = self._batches(rng)
-                progress.start_epoch(self.epoch + 1, len(self.closed.fold), 0)
+                progress.start_epoch(self.epoch + 1, sum(map(len, self.raters)), 0)
                 squares = asked = 0.0
                 for step, (fold, users) in enumerate(batches):
                     loss, count = self._step(fold, users, self.epoch * self.steps + step, rng)
@@ -125,8 +129,8 @@ class PersonalTrainer:
 
     def _batches(self, rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
         size, batches = self.settings.optimisation.batch_size, []
-        for fold in range(self.settings.folds):
-            users = rng.permutation(np.flatnonzero(self.closed.fold == fold))
+        for fold, raters in enumerate(self.raters):
+            users = rng.permutation(raters)
             batches += [(fold, users[at : at + size]) for at in range(0, len(users), size)]
         return [batches[at] for at in rng.permutation(len(batches))]
 
@@ -253,11 +257,10 @@ class _Trained(NamedTuple):
     without: list[sp.csr_array]
 
     @classmethod
-    def of(cls, closed: Fit, whole: Anime) -> "_Trained":
+    def of(cls, closed: Fit, content: np.ndarray, device: torch.device) -> "_Trained":
         columns = np.flatnonzero(closed.fitted.trained_anime)
-        at = torch.from_numpy(columns).to(whole.ids.device)
         return cls(
-            Anime(whole.ids[at], whole.content[at], whole.expected[at], whole.usual),
+            catalogue(closed.fitted, content, device, columns),
             Interactions(*(each[:, columns] for each in closed.interactions)),
             [crosses[columns][:, columns] for crosses in closed.without],
         )
