@@ -23,14 +23,15 @@ class PersonalTables(NamedTuple):
     """Of the preset `personal`; the last three stand in `crosses/`.
 
     A anime, U users, D dimensions of a vector, P fields of a profile, T units of the tower, R and S
-    of the rating's hidden layers, G genres, K crosses.
+    of the rating's hidden layers, G genres, K crosses. V is 0, or D in a bundle of before, of a
+    model that had a vector for each user.
     """
 
     user_rows: NDArray[np.int32]  # [largest id + 1]: the row of a user's id, 0 where there is none
-    user: NDArray[np.float32]  # [U + 1, D + P]: vector, profile
+    user: NDArray[np.float32]  # [U + 1, V + P]: vector, profile
     watched: NDArray[np.float64]  # [A + 1, D + 1]: vector, expected rating
     anime: NDArray[np.float64]  # [A + 1, D + 4]: vector, expected rating, appeal, popularity, bias
-    tower_in: NDArray[np.float32]  # [T, 3 D + 4]: of what was seen, liked, of the user, 3 numbers
+    tower_in: NDArray[np.float32]  # [T, 2 D + V + 4]: of what was seen, liked, vector, 3 numbers
     tower_out: NDArray[np.float32]  # [2 D, T + 1]
     genders: NDArray[np.float64]  # [genders + 1, T]: what each adds behind `tower_in`
     numbers: NDArray[np.float64]  # [P - 1, T + 2]: the same of a profile's number, mean, deviation
@@ -48,13 +49,14 @@ class PersonalTables(NamedTuple):
     def shapes(self, anime: int, profile: int) -> Shapes:
         """What the shape of each table should be, of so many anime and fields of a profile."""
         dim, tower = self.watched.shape[1] - 1, len(self.tower_in)
+        vector = dim if self.user.shape[1] > profile else 0
         first, second = len(self.from_user), len(self.hidden)
         return {
             "user_rows": self.user_rows.shape,
-            "user": (len(self.user), dim + profile),
+            "user": (len(self.user), vector + profile),
             "watched": (anime + 1, dim + 1),
             "anime": (anime + 1, dim + 4),
-            "tower_in": (tower, 3 * dim + 4),
+            "tower_in": (tower, 2 * dim + vector + 4),
             "tower_out": (2 * dim, tower + 1),
             "genders": (len(self.genders), tower),
             "numbers": (profile - 1, tower + 2),

@@ -125,8 +125,9 @@ def _write(
 def _users(made: Served, watched: Histories) -> Users:
     """Of whom the graph or the histories hold anything, and what."""
     count = len(np.union1d(made.users, watched.user_id))
-    stored = [field.name for field in made.profile]
-    return Users(count, ("user_id", *stored, "embedding", "history") if count else ())
+    learnt = ["embedding"] if made.embeds_users else []
+    stored = [field.name for field in made.profile] + learnt
+    return Users(count, ("user_id", *stored, "history") if count else ())
 
 
 def _manifest(run: Run[Any], made: Served, name: str, version: str, users: Users) -> Manifest:

@@ -27,7 +27,8 @@ class Served:
     `profile`: the fields a request may state; `users`: int64[K], ids of those whom the graph knows;
     `profiles`: float32[U, P], those of all users of the data; `exact`, `trained`: the training
     model in float64 and as trained; `beta`, `mean`: of the ranking score; `crosses`: None where the
-    graph does not look at the history; `vocabularies`: values by column; `tables`: what compiled
+    graph does not look at the history; `embeds_users`: whether the graph holds something learnt of
+    each user's id; `vocabularies`: values by column; `tables`: what compiled
     code computes with, None where there is no such code for this graph.
     """
 
@@ -40,6 +41,7 @@ class Served:
     beta: float
     mean: float
     crosses: Crosses | None
+    embeds_users: bool
     vocabularies: dict[str, list[Any]]
     metrics: dict[str, Any]
     tables: ServedTables | None

@@ -57,9 +57,7 @@ class PersonalModel:
         self.crosses, self.genres = fitted.crosses.matrix(), fitted.genres
         self.expectation, self.device = fitted.expectation, anime.ids.device
         self.share = torch.from_numpy(fitted.share.astype(np.float32)).to(self.device)
-        # Row of each user in the table of ids: 0, "unknown", where it was never trained on.
-        rows = np.arange(1, len(fitted.trained_users) + 1)
-        self.users = np.where(fitted.trained_users, rows, 0)
+        self.users = fitted.trained_users  # bool[U], whom a served graph knows
 
     @classmethod
     def load(cls, run: PersonalRun, tables: Tables) -> "PersonalModel":
@@ -114,7 +112,7 @@ class PersonalModel:
     ) -> Iterator[Scores]:
         """Every anime for the users at int64[n], from these interactions, batch by batch.
 
-        `strangers`: as if nothing but the interactions were known of the users. Behind the `RATED`
+        `strangers`: as if nothing but the interactions were known of the users, no profile. Behind the `RATED`
         highest affinities the score is the affinity alone.
         """
         self.network.eval()
@@ -156,9 +154,8 @@ class PersonalModel:
     ) -> tuple[History, Encoded]:
         """The users at int64[B] as the network takes them, and both sides behind it."""
         history = interactions.at(users).history(self.crosses, self.device)
-        rows = torch.from_numpy(np.where(strangers, 0, self.users[users])).to(self.device)
         profiles = self.profiles[users].to(self.device) * (not strangers)
-        return history, self.network.encode(history, rows, profiles, self.anime)
+        return history, self.network.encode(history, profiles, self.anime)
 
     def _rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
         return self.network.rating(history, encoded, self.anime, row, column).clamp(1, 10)
@@ -169,7 +166,6 @@ def new_network(
 ) -> PersonalNetwork:
     """The preset's network with fresh weights."""
     return PersonalNetwork(
-        len(tables.users),
         len(tables.anime),
         content.size,
         profiles.size,

@@ -1,5 +1,8 @@
 """The deep part of the `personal` preset: one trunk for the user and the anime, two heads.
 
+A user is a history and a profile: a vector for each user's id, beside a history that says the
+same, was worth nothing on validation.
+
 Watch affinity is a dot product over the whole catalogue, trained so that exp(logit) is a
 probability without being divided by a sum over the catalogue (self-normalised, Devlin et al.
 2014, section 2.2), which a request that names its candidates could not compute. Rating is a dot
@@ -47,7 +50,6 @@ class PersonalNetwork(nn.Module):
 
     def __init__(
         self,
-        users: int,
         anime: int,
         features: int,
         profiles: int,
@@ -57,7 +59,6 @@ class PersonalNetwork(nn.Module):
     ) -> None:
         super().__init__()
         # Row 0 of each table of ids is "unknown".
-        self.user_id = _small(nn.Embedding(users + 1, dim))
         self.anime_id = _small(nn.Embedding(anime + 1, dim))
         self.watched_id = _small(nn.Embedding(anime + 1, dim))
         self.anime_content = nn.Linear(features, dim)
@@ -68,7 +69,7 @@ class PersonalNetwork(nn.Module):
         nn.init.zeros_(self.appeal_id.weight)
         nn.init.zeros_(self.rated_id.weight)
         self.tower = nn.Sequential(
-            nn.Linear(3 * dim + 3 + profiles, hidden[0]),
+            nn.Linear(2 * dim + 3 + profiles, hidden[0]),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden[0], 2 * dim),
@@ -85,9 +86,8 @@ class PersonalNetwork(nn.Module):
         )
         self.dropout = dropout
 
-    def encode(self, history: History, user: Tensor, profiles: Tensor, anime: Anime) -> Encoded:
-        """`user`: int64[B], rows of its id table, 0 where hidden; `profiles`: float32[B, T]; the
-        history is of `anime`."""
+    def encode(self, history: History, profiles: Tensor, anime: Anime) -> Encoded:
+        """`profiles`: float32[B, T]; the history is of `anime`."""
         of_watched, of_anime, of_appeal = self._of_content(anime.content)
         watched = self.watched_id(anime.ids) + of_watched
         size = (history.length + 1).sqrt().unsqueeze(1)
@@ -95,7 +95,7 @@ class PersonalNetwork(nn.Module):
             [history.length.log1p() - 4, history.offset, (history.length == 0).to(size.dtype)], 1
         )
         pooled = [history.watched @ watched / size, history.liked @ watched / size]
-        both = self.tower(torch.cat([*pooled, self.user_id(user), known, profiles], 1))
+        both = self.tower(torch.cat([*pooled, known, profiles], 1))
         affine, rater = both.chunk(2, 1)
         vectors = self.anime_id(anime.ids) + of_anime
         appeal = (self.appeal_id(anime.ids) + of_appeal).squeeze(1)

@@ -36,8 +36,8 @@ MODELS = {
     "deep alone": "the deep part: the network's watch affinity",
     "wide and deep": "both, added up by the mix chosen on validation",
     WHOLE: "the same and β times the predicted rating: the model as it is served",
-    HISTORY: "the same users without id and profile: the history alone",
-    NOTHING: "neither id nor profile nor history: one list for everybody",
+    HISTORY: "the same users without a profile: the history alone",
+    NOTHING: "neither profile nor history: one list for everybody",
 }
 
 
@@ -124,7 +124,7 @@ class PersonalPreset(Preset[PersonalRun]):
         if not users:
             model = model.without_users()
         ranker = PersonalRanker(model, profiles, tables)
-        known = tables.users["user_id"].to_numpy(np.int64)[model.users > 0]
+        known = tables.users["user_id"].to_numpy(np.int64)[model.users]
         crosses = served_crosses(model, ranker)
         return Served(
             ranker=ranker,
@@ -136,6 +136,7 @@ class PersonalPreset(Preset[PersonalRun]):
             beta=model.mix.beta,
             mean=model.mix.mean,
             crosses=crosses,
+            embeds_users=False,
             vocabularies=dict(Content.load(run.folder).values),
             metrics=measured,
             tables=served_tables(ranker, crosses),
@@ -165,7 +166,7 @@ def _errors(settings: PersonalSettings) -> str:
         "measured alike. The training error is the mean over an epoch in which the weights still "
         f"change, and of a harder task: {fewest:.0%} to {most:.0%} of each user's history is "
         f"hidden and asked for from the rest, {NO_HISTORY:.0%} of users bring no history at all, "
-        f"ids and profiles of users are each hidden {settings.id_dropout:.0%} of the time, "
+        f"profiles of users are hidden {settings.id_dropout:.0%} of the time, "
         f"{settings.dropout:.0%} of hidden units are dropped out, and the crosses were fitted "
         "without the user. The validation error is that of the whole model at the end of the epoch"
         ", told the whole history."

@@ -147,8 +147,6 @@ class PersonalTrainer:
             return 0.0, 0
         history = rest.history(self.trained.without[fold], self.device)
         chance = self.settings.id_dropout
-        hidden = (rng.random(len(users)) < chance) | (share == 1.0)
-        ids = torch.from_numpy(np.where(hidden, 0, self.model.users[users])).to(self.device)
         stated = torch.rand(len(users), 1, device=self.device) >= chance
         profiles = self.model.profiles[users].to(self.device) * stated
         every = self.trained.anime
@@ -157,7 +155,7 @@ class PersonalTrainer:
         row, column = (torch.from_numpy(each).to(self.device) for each in (user, anime))
         residual = torch.from_numpy(whole.residual.data[~kept]).to(self.device)
         self.network.train()
-        encoded = self.network.encode(history, ids, profiles, batch)
+        encoded = self.network.encode(history, profiles, batch)
         logits = self.network.logits(encoded)
         watching = self._watching(logits, rest, row, column)
         rated = self.network.rating(history, encoded, batch, row, column)

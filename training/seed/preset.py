@@ -62,6 +62,7 @@ class SeedPreset(Preset[SeedRun]):
             beta=0.0,
             mean=float(labels(tables, run.settings, tables.ratings).mean(dtype=np.float64)),
             crosses=None,
+            embeds_users=True,
             vocabularies=vocabularies,
             metrics=json.loads(evaluate(run).to_json()),
             tables=served_tables(ranker),

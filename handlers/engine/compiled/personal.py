@@ -87,7 +87,8 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
             total += liked[h]
             rated += 1
     offset = total / (rated + tables.scalars[USER_DAMPING])
-    units = np.zeros(3 * dim + 3)
+    stored = _vector(tables)
+    units = np.zeros(2 * dim + stored + 3)
     for h in range(length):
         if not math.isnan(asked.ratings[h]):
             liked[h] -= offset
@@ -100,10 +101,11 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
     for d in range(dim):
         units[d] /= root
         units[dim + d] /= root
+    for d in range(stored):
         units[2 * dim + d] = tables.user[asked.user, d]
-    units[3 * dim] = math.log1p(length) - 4
-    units[3 * dim + 1] = offset
-    units[3 * dim + 2] = 1.0 if length == 0 else 0.0
+    units[-3] = math.log1p(length) - 4
+    units[-2] = offset
+    units[-1] = 1.0 if length == 0 else 0.0
     hidden, stated = np.empty(len(tables.tower_in)), _stated(tables, asked)
     dense(tables.tower_in, units, hidden)
     for t in range(len(hidden)):
@@ -114,10 +116,15 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
 
 
 @compiled
+def _vector(tables: PersonalTables) -> int:
+    """Dimensions of a user's own vector: none, but in a bundle of before."""
+    return int(tables.tower_in.shape[1] - 2 * (tables.watched.shape[1] - 1) - 4)
+
+
+@compiled
 def _stated(tables: PersonalTables, asked: Asked) -> NDArray[np.float64]:
     """float64[T], what the profile adds to the tower's first layer."""
-    dim, far = tables.watched.shape[1] - 1, tables.scalars[FAR]
-    stored = tables.user[asked.user, dim:]
+    far, stored = tables.scalars[FAR], tables.user[asked.user, _vector(tables) :]
     gender = stored[0] if math.isnan(asked.profile[0]) else asked.profile[0]
     known = 0 <= gender < len(tables.genders)
     units: NDArray[np.float64] = tables.genders[int(gender) if known else 0].copy()

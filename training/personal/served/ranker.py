@@ -28,7 +28,6 @@ NO_APPEAL = -1_000.0
 class PersonalRanker(nn.Module):
     """Folded from a trained model."""
 
-    user_vectors: Tensor
     user_profile: Tensor
     gender_units: Tensor
     number_units: Tensor
@@ -62,7 +61,7 @@ class PersonalRanker(nn.Module):
         network, users = model.network, np.flatnonzero(model.users)
         self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[users])
         self.anime_rows = IdMap(tables.anime["anime_id"].to_numpy(np.int64))
-        dim = network.user_id.embedding_dim
+        dim = network.anime_id.embedding_dim
         folded = _tables(model) | _genres(model) | _profiles(profiles, tables.users.iloc[users])
         for name, table in folded.items():
             self.register_buffer(name, table)
@@ -70,7 +69,7 @@ class PersonalRanker(nn.Module):
         for name, number in _numbers(model).items():
             self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
         into, out = [layer for layer in network.tower if isinstance(layer, nn.Linear)]
-        known, genders = 3 * dim + 3, len(profiles.genders)
+        known, genders = 2 * dim + 3, len(profiles.genders)
         parts = into.weight.split([known, genders, len(profiles.scale)], dim=1)
         unknown = torch.zeros(1, into.out_features)
         self.register_buffer("gender_units", torch.cat([unknown, parts[1].detach().T]).double())
@@ -112,7 +111,7 @@ class PersonalRanker(nn.Module):
         stated_units = self._profile_units(
             torch.where(torch.isnan(profile), look_up(self.user_profile, user), profile)
         )
-        affine, rater = self._user(user, stated_units, watched, present, liked, offset)
+        affine, rater = self._user(stated_units, watched, present, liked, offset)
         crossed, crossed_liked = self._cross(watched, present, liked, anime)
         wide = crossed + self.taste * crossed_liked
         if self.genres:
@@ -147,7 +146,6 @@ class PersonalRanker(nn.Module):
 
     def _user(
         self,
-        user: Tensor,
         stated_units: Tensor,
         watched: Tensor,
         present: Tensor,
@@ -158,7 +156,7 @@ class PersonalRanker(nn.Module):
         weights = torch.stack([present, liked], 1) / (count + 1).sqrt().view(-1, 1, 1)
         pooled = (weights @ look_up(self.watched_vectors, watched)).flatten(1)
         known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
-        units = torch.cat([pooled, look_up(self.user_vectors, user).double(), known], 1)
+        units = torch.cat([pooled, known], 1)
         both = self.tower[1](F.relu(self.tower[0](units) + stated_units))
         affine, rater = both.chunk(2, dim=1)
         return affine, rater
@@ -241,10 +239,8 @@ def _tables(model: PersonalModel) -> dict[str, Tensor]:
     appeal = double["appeal_id.weight"][ids] + _content(content, double, "appeal_content")
     dim = vectors.shape[1]
     vectors = torch.cat([torch.zeros(1, dim, dtype=torch.float64), vectors])
-    users = np.append(0, model.users[model.users > 0])
     crossed, weights = _crosses(model.crosses)
     return {
-        "user_vectors": network.user_id.weight.detach()[users],
         "watched_vectors": torch.cat([torch.zeros(1, dim, dtype=torch.float64), watched]),
         "anime_vectors": vectors,
         "appeal": torch.cat([torch.tensor([NO_APPEAL]).double(), appeal.squeeze(1)]),

@@ -44,9 +44,9 @@ class PersonalReference:
         asked = (inputs["history_ids"], inputs["history_ratings"])
         history = self._histories([self._history(*one) for one in zip(*asked, strict=True)])
         asked = (inputs["user_id"], inputs["profile"])
-        users, profiles = zip(*map(self._user, *asked), strict=True)
+        profiles = torch.cat([self._profile(*one) for one in zip(*asked, strict=True)])
         # All users at once: what the network makes of the whole catalogue is made once for them.
-        encoded = self._network.encode(history, torch.cat(users), torch.cat(profiles), self._anime)
+        encoded = self._network.encode(history, profiles, self._anime)
         wide = self._model.wide(history)
         size = (history.length + 1).unsqueeze(1)
         weight = self._model.mix.deep * size + ALONE / size
@@ -68,14 +68,14 @@ class PersonalReference:
             rows.append(row)
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _user(self, user_id: int, profile: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The user's row, int64[1], and profile, [1, T]: stated now, or else stored."""
+    def _profile(self, user_id: int, profile: np.ndarray) -> Tensor:
+        """The user's profile, [1, T]: stated now, or else stored."""
         found = self._user_index.get_indexer([user_id])[0]
-        row = self._model.users[found] if found >= 0 else 0
-        stored = self._stated[found] if row else np.append(0, np.full(len(profile) - 1, np.nan))
+        known = found >= 0 and self._model.users[found]
+        stored = self._stated[found] if known else np.append(0, np.full(len(profile) - 1, np.nan))
         stated = np.where(np.isnan(profile), stored, profile)
         profiles = self._profiles.matrix(stated[None].astype(np.float32))
-        return torch.tensor([row]), torch.from_numpy(profiles).to(self._dtype)
+        return torch.from_numpy(profiles).to(self._dtype)
 
     def _history(
         self, ids: np.ndarray, ratings: np.ndarray

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bundles.crosses import Crosses
 from bundles.tables import SCALARS, PersonalTables
@@ -23,11 +22,10 @@ def served_tables(ranker: PersonalRanker, crosses: Crosses) -> PersonalTables:
     scalars = {name: float(buffers[name]) for name in SCALARS if name in buffers}
     scalars |= {"user_damping": crosses.wide.damping, "far": FAR}
     known = ranker.user_rows.rows.numpy()
-    user = np.column_stack([_float32(ranker.user_vectors), _float32(ranker.user_profile)])
     hidden_bias = buffers["hidden.1.bias"] + buffers["blend.bias"]
     return PersonalTables(
         user_rows=known,
-        user=user,
+        user=ranker.user_profile.numpy(),
         watched=columns("watched_vectors", "expected"),
         anime=columns("anime_vectors", "expected", "appeal", "popular", "rated"),
         tower_in=narrow(columns("tower.0.weight", "tower.0.bias")),
@@ -47,8 +45,3 @@ def served_tables(ranker: PersonalRanker, crosses: Crosses) -> PersonalTables:
         cross_weights=crosses.weight,
         genre=crosses.genre,
     )
-
-
-def _float32(tensor: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = tensor.numpy()
-    return found
