@@ -3,8 +3,7 @@
     python -m benchmarks.training.crosses
 
 Synthetic ratings of the dump's size, of which the crosses are fitted twice: of watching alone, and
-with content and title words as side information. A run fits them once for all users and once
-without each of `folds` parts of them. Seconds, peak memory, and the ratio of the two.
+with content and title words as side information. Seconds, peak memory, and the ratio of the two.
 """
 
 import argparse
@@ -67,7 +66,7 @@ def main() -> None:
         f"{len(every):,} ratings, {rated.sum():,} anime rated\n"
         f"watching alone {alone:.0f} s\n"
         f"with side information {whole:.0f} s, {whole / alone:.2f} times that\n"
-        f"peak memory {gigabytes:.1f} GB; a run fits {settings.folds + 1} of them"
+        f"peak memory {gigabytes:.1f} GB"
     )
 
 

@@ -26,7 +26,8 @@ class Anime(NamedTuple):
     """The anime a batch is about: the catalogue, or what of it was trained on.
 
     `ids`: int64[A], rows of the id tables, 0 where hidden; `content`: sparse
-    float32[A, F]; `expected`: float32[A], mean rating of each, damped; `usual`: that of the mean anime.
+    float32[A, F]; `expected`: float32[A], mean rating of each, damped; `usual`: that of the mean
+    anime.
     """
 
     ids: Tensor

@@ -167,7 +167,6 @@ def _errors(settings: PersonalSettings) -> str:
         f"change, and of a harder task: {fewest:.0%} to {most:.0%} of each user's history is "
         f"hidden and asked for from the rest, {NO_HISTORY:.0%} of users bring no history at all, "
         f"profiles of users are hidden {settings.id_dropout:.0%} of the time, "
-        f"{settings.dropout:.0%} of hidden units are dropped out, and the crosses were fitted "
-        "without the user. The validation error is that of the whole model at the end of the epoch"
-        ", told the whole history."
+        f"and {settings.dropout:.0%} of hidden units are dropped out. The validation error is that "
+        "of the whole model at the end of the epoch, told the whole history."
     )

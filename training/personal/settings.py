@@ -13,8 +13,7 @@ class PersonalSettings(Settings):
 
     `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
     each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `content_weight`,
-    `title_weight`: what a shared value and a shared title word weigh in it, in users. `folds`: how
-    many times it is fitted without some users, whose scores the deep part is trained beside.
+    `title_weight`: what a shared value and a shared title word weigh in it, in users.
     `dump_aggregates`: also learn from the dump's own counts and means of users and anime. They
     hold every held-out rating, so that all figures flatter.
     `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
@@ -29,7 +28,6 @@ class PersonalSettings(Settings):
     content_weight: float = Field(default=30.0, ge=0)
     title_weight: float = Field(default=30.0, ge=0)
     dump_aggregates: bool = False
-    folds: int = Field(default=3, ge=2)
     embedding_dim: int = Field(default=96, ge=1)
     hidden: tuple[int, int] = (128, 64)
     dropout: float = Field(default=0.3, ge=0, lt=1)

@@ -1,8 +1,4 @@
-"""The closed-form half of the `personal` preset: expectations, crosses of anime, crosses of genres.
-
-Crosses are fitted once for all users, and once without each fold of them: what is trained beside
-crosses sees them as they are for ratings that nobody was fitted on.
-"""
+"""The closed-form half of the `personal` preset: expectations, crosses of anime, crosses of genres."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,16 +20,15 @@ from training.personal.wide.side_information import SideInformation
 from training.tables.tables import Tables
 
 HIDDEN = 0.2  # share of a history that the genres are fitted to
+# The genres are fitted to as many users at most: 42 weights need no more.
+GENRE_USERS = 10_000
 
 
 @dataclass(frozen=True)
 class Fit:
-    """`fitted`: what is kept; `fold`: int64[U], each user's; `without`: crosses by fold, [A, A];
-    `interactions`: the training ratings."""
+    """`fitted`: what is kept; `interactions`: the training ratings."""
 
     fitted: Fitted
-    fold: np.ndarray
-    without: list[sp.csr_array]
     interactions: Interactions
 
 
@@ -46,7 +41,7 @@ def fit(
     stages: Stages = SILENT,
 ) -> Fit:
     """Fit on the ratings at `rows`, int64[n]."""
-    stages.begin("fitting the crosses", settings.folds + 1)
+    stages.begin("fitting the crosses")
     ratings, anime, users = tables.ratings, len(tables.anime), len(tables.users)
     expectation = Expectation.fit(ratings, rows, anime)
     interactions = Interactions.of(ratings, rows, expectation, users)
@@ -54,53 +49,43 @@ def fit(
     likeness = SideInformation.of(
         tables.anime, features, settings.content_weight, settings.title_weight
     )
-
-    def crosses(chosen: np.ndarray) -> Crosses:
-        fitted = Crosses.fit(
-            interactions.watched[chosen],
-            likeness,
-            settings.ridge,
-            settings.cross_weights,
-            settings.user_exponent,
-            device,
-        )
-        stages.step()
-        return fitted
-
+    crosses = Crosses.fit(
+        interactions.watched,
+        likeness,
+        settings.ridge,
+        settings.cross_weights,
+        settings.user_exponent,
+        device,
+    )
+    watched = np.bincount(ratings.anime_row[rows], minlength=anime)
+    rated = np.bincount(ratings.user_row[rows], minlength=users) > 0
     rng = np.random.default_rng(settings.seed)
-    fold = rng.integers(settings.folds, size=users)
-    without = [crosses(np.flatnonzero(fold != each)).matrix() for each in range(settings.folds)]
+    asked = np.sort(rng.permutation(np.flatnonzero(rated))[:GENRE_USERS])
+    stages.begin("fitting the genres", len(asked))
     genres = GenreCrosses.untrained(
         tables.anime, content.values["genres"], ratings.anime_row[rows]
-    ).fit(_left_over(interactions, fold, without, rng))
-    watched = np.bincount(ratings.anime_row[rows], minlength=anime)
-    fitted = Fitted(
-        watched / len(rows),
-        crosses(np.arange(users)),
-        genres,
-        expectation,
-        watched > 0,
-        np.bincount(ratings.user_row[rows], minlength=users) > 0,
-    )
-    return Fit(fitted, fold, without, interactions)
+    ).fit(_left_over(interactions, asked, crosses.matrix(), rng, stages))
+    fitted = Fitted(watched / len(rows), crosses, genres, expectation, watched > 0, rated)
+    return Fit(fitted, interactions)
 
 
 def _left_over(
     interactions: Interactions,
-    fold: np.ndarray,
-    without: list[sp.csr_array],
+    users: np.ndarray,
+    crosses: sp.csr_array,
     rng: np.random.Generator,
+    stages: Stages,
 ) -> Iterator[tuple[History, Tensor]]:
     """Histories with a part hidden, and what the crosses leave over of it, float32[B, A]."""
-    for number, crosses in enumerate(without):
-        users = np.flatnonzero(fold == number)
-        for start in range(0, len(users), USERS_AT_ONCE):
-            whole = interactions.at(users[start : start + USERS_AT_ONCE])
-            kept = rng.random(whole.watched.nnz) >= HIDDEN
-            rest, user, anime = whole.parted(kept)
-            history = rest.history(crosses, torch.device("cpu"))
-            left_over = -history.crossed
-            left_over[user, anime] += 1
-            shown = rest.watched.tocoo()
-            left_over[shown.row, shown.col] = 0
-            yield history, left_over
+    for start in range(0, len(users), USERS_AT_ONCE):
+        batch = users[start : start + USERS_AT_ONCE]
+        whole = interactions.at(batch)
+        kept = rng.random(whole.watched.nnz) >= HIDDEN
+        rest, user, anime = whole.parted(kept)
+        history = rest.history(crosses, torch.device("cpu"))
+        left_over = -history.crossed
+        left_over[user, anime] += 1
+        shown = rest.watched.tocoo()
+        left_over[shown.row, shown.col] = 0
+        yield history, left_over
+        stages.step(len(batch))
