@@ -108,7 +108,8 @@ class PersonalNetwork(nn.Module):
         layers = (self.watched_content, self.anime_content, self.appeal_content)
         weight = torch.cat([layer.weight for layer in layers])
         said = content @ weight.T + torch.cat([layer.bias for layer in layers])
-        return said.split([layer.out_features for layer in layers], dim=1)
+        parts: tuple[Tensor, ...] = said.split([layer.out_features for layer in layers], dim=1)
+        return parts
 
     def logits(self, encoded: Encoded) -> Tensor:
         """Log-probability of being the next to be watched, [B, A]; not above 0."""

@@ -17,6 +17,8 @@ class PersonalSettings(Settings):
     `dump_aggregates`: also learn from the dump's own counts and means of users and anime. They
     hold every held-out rating, so that all figures flatter.
     `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
+    `epoch_steps`: an epoch is every user who rates once, but no more steps than this; the next one
+    goes on with users who have not had their turn. So a run takes epochs times as many at most.
     `split_by`: what is held out: some ratings of every user, users or anime whole, or nothing.
     """
 
@@ -32,6 +34,7 @@ class PersonalSettings(Settings):
     hidden: tuple[int, int] = (128, 64)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     id_dropout: float = Field(default=0.3, ge=0, lt=1)
+    epoch_steps: int = Field(default=250, ge=1)
     weight_decay: float = Field(default=1e-5, ge=0)
     split_by: Rule = "ratings"
     optimisation: Optimisation = Optimisation(

@@ -21,6 +21,7 @@ from training.loop.curves import plot_learning
 from training.loop.interruption import interruptible
 from training.loop.progress import SILENT, Progress, Stages
 from training.loop.schedule import learning_rates
+from training.loop.turns import turns
 from training.personal.features.content import Content
 from training.personal.features.profiles import Profiles
 from training.personal.mix import Mix
@@ -70,7 +71,9 @@ class PersonalTrainer:
         self._start_from_popularity()
         # A step learns nothing of users who have not rated.
         self.raters = np.flatnonzero(fitted.trained_users)
-        self.steps = math.ceil(len(self.raters) / self.settings.optimisation.batch_size)
+        size, most = self.settings.optimisation.batch_size, self.settings.epoch_steps
+        self.steps = min(math.ceil(len(self.raters) / size), most)
+        self.users_an_epoch = min(len(self.raters), most * size)
         self.rates = learning_rates(self.settings.optimisation, self.steps)
         self.adam = torch.optim.Adam(self._groups(), fused=True)
         self.epoch = 0
@@ -107,8 +110,8 @@ class PersonalTrainer:
                 seed = self.settings.seed * 1_000_003 + self.epoch
                 rng = np.random.default_rng(seed)
                 torch.manual_seed(seed)
-                batches = self._batches(rng)
-                progress.start_epoch(self.epoch + 1, len(self.raters), 0)
+                batches = self._batches()
+                progress.start_epoch(self.epoch + 1, self.users_an_epoch, 0)
                 squares = asked = 0.0
                 for step, users in enumerate(batches):
                     loss, count = self._step(users, self.epoch * self.steps + step, rng)
@@ -122,8 +125,9 @@ class PersonalTrainer:
             self._choose_mix()
         return True
 
-    def _batches(self, rng: np.random.Generator) -> list[np.ndarray]:
-        size, users = self.settings.optimisation.batch_size, rng.permutation(self.raters)
+    def _batches(self) -> list[np.ndarray]:
+        size, count = self.settings.optimisation.batch_size, self.users_an_epoch
+        users = turns(self.raters, self.epoch * count, count, self.settings.seed)
         return [users[at : at + size] for at in range(0, len(users), size)]
 
     def _step(self, users: np.ndarray, step: int, rng: np.random.Generator) -> tuple[float, int]:

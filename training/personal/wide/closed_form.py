@@ -1,4 +1,4 @@
-"""The closed-form half of the `personal` preset: expectations, crosses of anime, crosses of genres."""
+"""The closed-form half of the `personal` preset: expectations, crosses of anime and of genres."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
