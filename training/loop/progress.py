@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 # begun is one line.
 BEGUN_S = 0.5
 EVERY_S = 30.0  # between lines that say that it goes on
+SOON_S = 5.0  # how long work still takes is said where it is longer
 
 
 class Stages:
@@ -64,7 +65,9 @@ class Stages:
     def step(self, steps: int = 1) -> None:
         """Count what is done of the stage."""
         self._done += steps
-        self._note = f"{self._done:,} of {self._steps:,}" if self._steps else ""
+        passed = time.perf_counter() - self._began
+        left = passed * (self._steps - self._done) / max(self._done, 1)
+        self._note = f"{self._done:,} of {self._steps:,}{_about(left)}" if self._steps else ""
         self._update()
 
     def _begin(self, stage: str, steps: int, done: int = 0, lines: bool = False) -> None:
@@ -127,6 +130,7 @@ class Progress(Stages):
     def start_epoch(self, epoch: int, samples: int, done: int) -> None:
         """Begin an epoch of `samples`, of which `done` were trained on before."""
         self._samples, self._loss = 0, 0.0
+        self._later = (self._epochs - epoch) * samples
         self._begin(f"epoch {epoch}/{self._epochs}", samples, done)
 
     def advance(self, samples: int, loss: float) -> None:
@@ -136,8 +140,10 @@ class Progress(Stages):
         # A smoothed loss is readable; drawing is left to the bar's own clock.
         self._loss = loss if self._loss == 0 else 0.98 * self._loss + 0.02 * loss
         speed = self._samples / (time.perf_counter() - self._began)
+        left = (self._steps - self._done + self._later) / speed
         self._note = (
             f"{self._done:,} of {self._steps:,}  {speed:,.0f} samples/s  loss {self._loss:.4f}"
+            f"{_about(left)}"
         )
         self._update()
 
@@ -150,11 +156,20 @@ class Progress(Stages):
         """One line for the epoch just ended."""
         part = "validation" if "validation_loss" in line else "train"
         validation = f"validation {line['validation_loss']:.4f}  " if part == "validation" else ""
+        left = self._later / line["samples_per_s"]
         self._console.print(
             f"epoch {line['epoch']:>3}  train {line['train_loss']:.4f}  {validation}"
-            f"rmse {line[f'{part}_rmse']:.4f}  {line['samples_per_s']:,.0f} samples/s",
+            f"rmse {line[f'{part}_rmse']:.4f}  {line['samples_per_s']:,.0f} samples/s"
+            f"{_about(left)}",
             highlight=False,
         )
+
+
+def _about(left: float) -> str:
+    """How long it still takes, in seconds, for who waits; nothing where that is no time."""
+    if left < SOON_S:
+        return ""
+    return f", {left:.0f} s left" if left < 100 else f", {left / 60:.0f} min left"
 
 
 def _spelled(seconds: float) -> str:

@@ -7,6 +7,7 @@ beside were fitted on all users: leaving out those of a batch was no better on v
 
 import json
 import math
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,9 +58,11 @@ class PersonalTrainer:
         profiles = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
         content.save(run.folder)
         profiles.save(run.folder)
-        self.closed = fit(tables, self.parts.train, content, self.settings, device, stages)
+        self.closed = fit(
+            tables, self.parts.train, content, self.settings, run.crosses_file, device, stages
+        )
         fitted = self.closed.fitted
-        fitted.save(run.crosses_file)
+        stages.begin("preparing the network")
         torch.manual_seed(self.settings.seed)
         self.network = new_network(self.settings, tables, content, profiles).to(device)
         features = content.matrix(tables.anime)
@@ -187,32 +190,31 @@ class PersonalTrainer:
         plot_learning(self.run.metrics(), self.run.curves_file)
         progress.report(line)
 
-    def _validated(self) -> tuple[Ratings, np.ndarray]:
-        """Validation ratings of a sample of users, and those users, int64[n], ascending."""
-        rows = self.parts.validation
+    @cached_property
+    def _validated(self) -> "_Validated":
+        rows, known = self.parts.validation, self.parts.known
         users = np.unique(self.ratings.user_row[rows]).astype(np.int64)
         rng = np.random.default_rng(self.settings.seed)
         users = np.sort(rng.permutation(users)[:VALIDATED_USERS])
-        return self.ratings.at(rows[np.isin(self.ratings.user_row[rows], users)]), users
-
-    def _known(self) -> Interactions:
+        chosen = np.zeros(len(self.model.users), dtype=np.bool_)
+        chosen[users] = True
+        held = self.ratings.at(rows[chosen[self.ratings.user_row[rows]]])
+        known = known[chosen[self.ratings.user_row[known]]]
         expectation = self.closed.fitted.expectation
-        return Interactions.of(self.ratings, self.parts.known, expectation, len(self.model.users))
+        return _Validated(
+            users, held, Interactions.of(self.ratings, known, expectation, len(chosen))
+        )
 
     def _validation_loss(self) -> float:
-        held, _ = self._validated()
-        predicted = self.model.ratings(
-            self._known(), held.user_row.astype(np.int64), held.anime_row
-        )
+        _, held, known = self._validated
+        predicted = self.model.ratings(known, held.user_row.astype(np.int64), held.anime_row)
         return float(np.mean((predicted - held.rating) ** 2))
 
     def _choose_mix(self) -> None:
-        held, users = self._validated()
+        users, held, known = self._validated
         listed = self.parts.listed("validation", len(self.model.anime.ids))
         self.model.network.eval()
-        self.model.mix = choose(
-            parts(self.model, self._known(), held, users, listed), self.model.mix.mean
-        )
+        self.model.mix = choose(parts(self.model, known, held, users, listed), self.model.mix.mean)
         self.model.mix.save(self.run.mix_file)
 
     def _save_state(self) -> None:
@@ -239,6 +241,14 @@ class PersonalTrainer:
             self.epoch = int(json.loads(metadata["place"])["epoch"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise RunError(f"{self.run.state_file}: does not fit the run: {error}") from None
+
+
+class _Validated(NamedTuple):
+    """A sample of users, int64[n], ascending; their validation ratings; what is known of them."""
+
+    users: np.ndarray
+    held: Ratings
+    known: Interactions
 
 
 class _Trained(NamedTuple):

@@ -1,7 +1,9 @@
 """The closed-form half of the `personal` preset: expectations, crosses of anime and of genres."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,19 +39,54 @@ def fit(
     rows: np.ndarray,
     content: Content,
     settings: PersonalSettings,
+    file: Path,
     device: torch.device,
     stages: Stages = SILENT,
 ) -> Fit:
-    """Fit on the ratings at `rows`, int64[n]."""
-    stages.begin("fitting the crosses")
-    ratings, anime, users = tables.ratings, len(tables.anime), len(tables.users)
-    expectation = Expectation.fit(ratings, rows, anime)
-    interactions = Interactions.of(ratings, rows, expectation, users)
-    features = content.matrix(tables.anime)
+    """Fit on the ratings at `rows`, int64[n], and keep in `file` what was fitted.
+
+    What is kept there of the same data and settings is not fitted again. Raises RunError where the
+    file cannot be read.
+    """
+    stages.begin("gathering what was watched")
+    anime, users = len(tables.anime), len(tables.users)
+    expectation = Expectation.fit(tables.ratings, rows, anime)
+    interactions = Interactions.of(tables.ratings, rows, expectation, users)
+    made_of = _made_of(tables, settings)
+    fitted = Fitted.kept(file, made_of)
+    if fitted is None:
+        stages.begin("fitting the crosses")
+        crosses = _crosses(tables, interactions, content, settings, device)
+        genres = GenreCrosses.untrained(
+            tables.anime, content.values["genres"], tables.ratings.anime_row[rows]
+        ).fit(_left_over(interactions, crosses.matrix(), settings.seed, stages))
+        watched = np.bincount(tables.ratings.anime_row[rows], minlength=anime)
+        rated = np.diff(interactions.watched.indptr) > 0
+        fitted = Fitted(watched / len(rows), crosses, genres, expectation, watched > 0, rated)
+        fitted.save(file, made_of)
+    return Fit(fitted, interactions)
+
+
+def _made_of(tables: Tables, settings: PersonalSettings) -> str:
+    """The data and the settings that decide what is fitted, and some that do not, as JSON."""
+    declared = settings.model_dump(mode="json", exclude={"optimisation"})
+    return json.dumps({"fingerprint": tables.fingerprint, **declared}, sort_keys=True)
+
+
+def _crosses(
+    tables: Tables,
+    interactions: Interactions,
+    content: Content,
+    settings: PersonalSettings,
+    device: torch.device,
+) -> Crosses:
     likeness = SideInformation.of(
-        tables.anime, features, settings.content_weight, settings.title_weight
+        tables.anime,
+        content.matrix(tables.anime),
+        settings.content_weight,
+        settings.title_weight,
     )
-    crosses = Crosses.fit(
+    return Crosses.fit(
         interactions.watched,
         likeness,
         settings.ridge,
@@ -57,26 +94,17 @@ def fit(
         settings.user_exponent,
         device,
     )
-    watched = np.bincount(ratings.anime_row[rows], minlength=anime)
-    rated = np.bincount(ratings.user_row[rows], minlength=users) > 0
-    rng = np.random.default_rng(settings.seed)
-    asked = np.sort(rng.permutation(np.flatnonzero(rated))[:GENRE_USERS])
-    stages.begin("fitting the genres", len(asked))
-    genres = GenreCrosses.untrained(
-        tables.anime, content.values["genres"], ratings.anime_row[rows]
-    ).fit(_left_over(interactions, asked, crosses.matrix(), rng, stages))
-    fitted = Fitted(watched / len(rows), crosses, genres, expectation, watched > 0, rated)
-    return Fit(fitted, interactions)
 
 
 def _left_over(
-    interactions: Interactions,
-    users: np.ndarray,
-    crosses: sp.csr_array,
-    rng: np.random.Generator,
-    stages: Stages,
+    interactions: Interactions, crosses: sp.csr_array, seed: int, stages: Stages
 ) -> Iterator[tuple[History, Tensor]]:
-    """Histories with a part hidden, and what the crosses leave over of it, float32[B, A]."""
+    """Histories of a sample of users with a part hidden, and what the crosses leave over of it,
+    float32[B, A]."""
+    rng = np.random.default_rng(seed)
+    rated = np.flatnonzero(np.diff(interactions.watched.indptr))
+    users = np.sort(rng.permutation(rated)[:GENRE_USERS])
+    stages.begin("fitting the genres", len(users))
     for start in range(0, len(users), USERS_AT_ONCE):
         batch = users[start : start + USERS_AT_ONCE]
         whole = interactions.at(batch)

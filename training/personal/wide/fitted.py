@@ -26,8 +26,8 @@ class Fitted(NamedTuple):
     trained_anime: np.ndarray
     trained_users: np.ndarray
 
-    def save(self, file: Path) -> None:
-        """Write a safetensors file, whole or not at all."""
+    def save(self, file: Path, made_of: str) -> None:
+        """Write a safetensors file, whole or not at all. `made_of`: what it was fitted to."""
         genres = self.genres
         arrays = {
             "share": self.share,
@@ -43,7 +43,15 @@ class Fitted(NamedTuple):
             "trained_users": self.trained_users,
         }
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        save_tensors(file, tensors, genres=json.dumps(genres.names))
+        save_tensors(file, tensors, genres=json.dumps(genres.names), made_of=made_of)
+
+    @classmethod
+    def kept(cls, file: Path, made_of: str) -> "Fitted | None":
+        """What `save` wrote, where it was made of the same. Raises as `load` does."""
+        if not file.exists():
+            return None
+        texts = load_tensors(file, torch.device("cpu"))[1]
+        return cls.load(file) if texts.get("made_of") == made_of else None
 
     @classmethod
     def load(cls, file: Path) -> "Fitted":
