@@ -24,7 +24,7 @@ from training.personal.wide.side_information import SideInformation
 from training.synthesis.dataset import synthesise
 from training.tables.preparation import prepare
 
-USERS, ANIME, RATINGS = 731_290, 16_700, 24_325_191  # nearly all of the anime are rated
+USERS, ANIME, RATINGS = 731_290, 24_905, 24_325_191
 
 
 def fitted_s(interactions: Interactions, likeness: SideInformation) -> float:

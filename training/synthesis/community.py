@@ -54,11 +54,13 @@ class Community:
         genres: npt.NDArray[np.bool_],
         unseen: npt.NDArray[np.bool_],
         famous: npt.NDArray[np.bool_],
+        obscure: float,
         rng: np.random.Generator,
     ) -> Community:
         """A community for anime of ``genres``: bool[A, G].
 
-        None watches ``unseen``: bool[A]; many watch ``famous``: bool[A].
+        None watches ``unseen``: bool[A], nor the ``obscure``, the share of least fame; many watch
+        ``famous``: bool[A].
         """
         of_genre = rng.standard_normal((genres.shape[1], FACTORS), dtype=np.float32)
         own = rng.standard_normal((len(genres), FACTORS), dtype=np.float32)
@@ -69,7 +71,7 @@ class Community:
         shares = rng.dirichlet(np.ones(3), TASTES).astype(np.float32)
         tastes = _unit(np.einsum("tgf,tg->tf", liked, shares))
         quality = rng.standard_normal(len(genres), dtype=np.float32)
-        popularity = _popularity(quality, unseen, famous, rng)
+        popularity = _popularity(quality, unseen, famous, obscure, rng)
         weights = np.exp(_TASTE_SHARPNESS * (tastes @ factors.T).astype(np.float64)) * popularity
         running = np.cumsum(weights, axis=1)
         running /= running[:, -1:]
@@ -164,12 +166,14 @@ def _popularity(
     quality: Floats,
     unseen: npt.NDArray[np.bool_],
     famous: npt.NDArray[np.bool_],
+    obscure: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
     fame = quality + rng.standard_normal(len(quality)) + _FAME * famous
     order = np.empty(len(quality))
     order[np.argsort(-fame)] = np.arange(len(quality))
-    weights = np.where(unseen, 0.0, (order + 10) ** -_ZIPF_EXPONENT)
+    watched = ~unseen & (famous | (order < len(order) * (1 - obscure)))
+    weights = np.where(watched, (order + 10) ** -_ZIPF_EXPONENT, 0.0)
     return np.asarray(weights / weights.sum())
 
 

@@ -30,6 +30,9 @@ _MOST_USERS = 30_000_000  # ids with gaps then still fit the served graph's id t
 _HIGHEST_USER_ID, _ID_GAPS = 1_300_000, 1.77  # of the dump
 _RATING_SHARE_SMALL, _RATING_SHARE_LARGE = 0.8, 0.3693  # of users who rate, up to and from:
 _SMALL, _LARGE = 10_000, 100_000  # users
+# Of anime that nobody has rated, beside those not yet aired; up to and from so many anime.
+_OBSCURE_SMALL, _OBSCURE_LARGE = 0.0, 0.333
+_SMALL_CATALOGUE, _LARGE_CATALOGUE = 10_000, 24_905
 _FULLEST = 0.9  # of what one can have seen, the longest list
 _ORPHAN_USERS, _ORPHAN_ANIME = 0.015, 0.004  # shares that only the ratings file knows
 _CHUNK_CELLS = 25_000_000  # users times anime worked on at once: they stay in the cache
@@ -58,7 +61,8 @@ def synthesise(
 
     ``users`` and ``anime`` are the rows of their files, ``ratings`` those of the ratings file,
     distinct pairs, some of users and anime that the other files do not list. Of up to 10,000
-    users 80% rate, of 100,000 or more 37%, as in the dump. Whatever the size, the anime have the
+    users 80% rate, of 100,000 or more 37%, as in the dump; of up to 10,000 anime nearly all are
+    rated, of 24,905 or more two thirds, as there. Whatever the size, the anime have the
     ids of ``OLDEST``, much watched, and the users those of ``KNOWN_USERS``. The same arguments
     give the same bytes. DataError if the sizes cannot be met or the folder cannot be written.
     """
@@ -68,8 +72,9 @@ def synthesise(
     catalogue_rng, taste_rng, user_rng, file_rng = map(np.random.default_rng, seeds[:4])
     catalogue = InventedAnime.invent(anime, round(_ORPHAN_ANIME * anime), catalogue_rng)
     famous = np.isin(catalogue.ids, OLDEST)
-    community = Community.invent(catalogue.genres, catalogue.unseen, famous, taste_rng)
-    everyone = _everyone(users, ratings, int((~catalogue.unseen).sum()), user_rng)
+    obscure = _obscure(anime)
+    community = Community.invent(catalogue.genres, catalogue.unseen, famous, obscure, taste_rng)
+    everyone = _everyone(users, ratings, int((community.popularity > 0).sum()), user_rng)
     rated = _rate(community, everyone, seeds[4])
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,11 +93,17 @@ def _check_sizes(users: int, anime: int, ratings: int) -> None:
         raise DataError(f"{users} users: from {_FEWEST_USERS} to {_MOST_USERS} can be invented")
     if anime < _FEWEST_ANIME:
         raise DataError(f"{anime} anime: at least {_FEWEST_ANIME} are needed")
-    fewest, most = users + KNOWN_HISTORY * len(KNOWN_USERS), users * anime // 2
+    fewest = users + KNOWN_HISTORY * len(KNOWN_USERS)
+    most = int(users * anime * (1 - _obscure(anime))) // 2
     if not fewest <= ratings <= most:
         raise DataError(
             f"{ratings} ratings: {users} users and {anime} anime take {fewest} to {most}"
         )
+
+
+def _obscure(anime: int) -> float:
+    sizes = np.log([_SMALL_CATALOGUE, _LARGE_CATALOGUE])
+    return float(np.interp(np.log(anime), sizes, [_OBSCURE_SMALL, _OBSCURE_LARGE]))
 
 
 def _everyone(users: int, ratings: int, seen: int, rng: np.random.Generator) -> _Users:
