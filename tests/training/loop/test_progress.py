@@ -82,6 +82,32 @@ def test_epochs_are_a_line_each_between_other_stages() -> None:
     assert said == ["preparing:", "epoch", "epoch"]
 
 
+def test_a_stage_says_how_long_it_still_takes_but_not_of_seconds() -> None:
+    file = io.StringIO()
+    with Stages(shown(file, terminal=False), every_s=0.02) as stages:
+        stages.begin("comparing", steps=1_000)
+        time.sleep(0.02)
+        stages.step()
+        until(lambda: file.getvalue().count("so far") >= 1)
+        stages.step(998)
+        until(lambda: "999 of" in file.getvalue())
+    said = file.getvalue()
+    assert re.search(r"comparing: 1 of 1,000, \d\d s left, \d\.\d s so far\n", said)
+    assert re.search(r"comparing: 999 of 1,000, \d\.\d s so far\n", said)
+
+
+def test_an_epoch_says_how_long_the_training_still_takes() -> None:
+    file = io.StringIO()
+    with Progress(shown(file, terminal=False), 3) as progress:
+        for epoch in (1, 3):
+            progress.start_epoch(epoch, 500, 0)
+            line = {"epoch": epoch, "train_loss": 0.5, "train_rmse": 0.7, "samples_per_s": 5.0}
+            progress.report(line)
+    first, last = file.getvalue().splitlines()
+    assert first.endswith("5 samples/s, 3 min left")
+    assert last.endswith("5 samples/s")
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_nobody_is_told_by_a_quiet_console_or_before_it_is_entered(terminal: bool) -> None:
     file = io.StringIO()

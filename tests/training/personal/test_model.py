@@ -84,18 +84,6 @@ def test_a_refit_trains_on_all_ratings_with_what_was_chosen(
         compare(run)
 
 
-def test_a_user_without_a_training_rating_is_a_stranger(
-    personal: PersonalRun, tables: Tables
-) -> None:
-    model = PersonalModel.load(personal, tables)
-    model.users[3] = 0
-    nothing = np.empty(0, dtype=np.int64)
-    known = Interactions.of(tables.ratings, nothing, model.expectation, len(tables.users))
-    anime, model.profiles = np.arange(20), torch.zeros_like(model.profiles)
-    two = [model.ratings(known, np.full(20, 3), anime, strangers=each) for each in (False, True)]
-    np.testing.assert_array_equal(two[0], two[1])
-
-
 def test_a_target_never_stands_in_the_history_it_is_asked_from(tables: Tables) -> None:
     rows = np.arange(len(tables.ratings))
     expectation = Expectation.fit(tables.ratings, rows, len(tables.anime))
