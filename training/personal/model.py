@@ -112,8 +112,8 @@ class PersonalModel:
     ) -> Iterator[Scores]:
         """Every anime for the users at int64[n], from these interactions, batch by batch.
 
-        `strangers`: as if nothing but the interactions were known of the users, no
-        profile. Behind the `RATED` highest affinities the score is the affinity alone.
+        `strangers`: as if nothing but the interactions were known of the users.
+        Behind the `RATED` highest affinities the score is the affinity alone.
         """
         self.network.eval()
         for start in range(0, len(users), USERS_AT_ONCE):
