@@ -42,6 +42,7 @@ class Stages:
             transient=True,
         )
         self._stage, self._note, self._steps, self._done = "", "", 0, 0
+        self._began = time.perf_counter()
         self._lines = self._told = self._shown = False
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()  # a stage may end while it is told that it goes on
