@@ -113,7 +113,7 @@ def test_it_says_when_and_how_the_model_was_trained(page: str, personal: Persona
 def test_it_says_why_the_training_error_may_lie_above_the_validation_error(page: str) -> None:
     assert "The training error may well lie above the validation error" in page
     assert "5% to 50% of each user&#39;s history is hidden" in page
-    assert "ids and profiles of users are each hidden 30% of the time" in page
+    assert "profiles of users are hidden 30% of the time" in page
 
 
 def test_only_synthetic_data_are_called_so(
