@@ -163,6 +163,7 @@ class Progress(Stages):
             f"rmse {line[f'{part}_rmse']:.4f}  {line['samples_per_s']:,.0f} samples/s"
             f"{_about(left)}",
             highlight=False,
+            soft_wrap=True,
         )
 
 
