@@ -26,7 +26,10 @@ def train(
         str | None,
         typer.Option(help="Score, the anime's mean (seed only), or rating, the user's own."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: 24; seed: 10]")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="personal: of 250 batches at most. [default: 24; seed: 10]"),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Users; seed: ratings. [default: 128; 256]")
     ] = None,
