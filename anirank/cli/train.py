@@ -28,7 +28,7 @@ def train(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="personal: of 250 batches at most. [default: 24; seed: 10]"),
+        typer.Option(help="personal: of 200 batches at most. [default: 24; seed: 10]"),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Users; seed: ratings. [default: 128; 256]")

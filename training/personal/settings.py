@@ -34,7 +34,7 @@ class PersonalSettings(Settings):
     hidden: tuple[int, int] = (128, 64)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     id_dropout: float = Field(default=0.3, ge=0, lt=1)
-    epoch_steps: int = Field(default=250, ge=1)
+    epoch_steps: int = Field(default=200, ge=1)
     weight_decay: float = Field(default=1e-5, ge=0)
     split_by: Rule = "ratings"
     optimisation: Optimisation = Optimisation(
