@@ -35,6 +35,12 @@ def top(scores: np.ndarray, length: int) -> np.ndarray:
     """The places of the `length` highest of float[B, A], highest first; ties by place."""
     length = min(length, scores.shape[1])
     places = np.sort(np.argpartition(-scores, length - 1, axis=1)[:, :length], axis=1)
+    lowest = np.take_along_axis(scores, places, 1).min(axis=1)
+    # A partition takes any of those that tie at the cut.
+    for row in np.flatnonzero((scores >= lowest[:, np.newaxis]).sum(axis=1) > length):
+        above = np.flatnonzero(scores[row] > lowest[row])
+        tied = np.flatnonzero(scores[row] == lowest[row])[: length - len(above)]
+        places[row] = np.sort(np.concatenate([above, tied]))
     order = np.argsort(-np.take_along_axis(scores, places, 1), axis=1, kind="stable")
     return np.take_along_axis(places, order, 1)
 

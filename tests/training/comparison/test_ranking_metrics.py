@@ -39,9 +39,7 @@ def test_vectorised_measures_are_those_of_a_plain_loop(
     hits, counts = relevant.among(lists, users), relevant.counts(users)
     for row in users:
         wanted = sorted(range(17), key=lambda a: (-scores[row, a], a))[:length]
-        if len(set(scores[row])) == 17:
-            assert lists[row].tolist() == wanted
-        assert scores[row][lists[row]].tolist() == [scores[row, a] for a in wanted]
+        assert lists[row].tolist() == wanted
         found = set(np.flatnonzero(held[row]).tolist())
         assert ndcg(hits, counts)[row] == pytest.approx(plain_ndcg(lists[row].tolist(), found))
         share = len(found & set(lists[row].tolist())) / len(found)
