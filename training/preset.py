@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from anirank.errors import RunError
 from training.folding.served import Served
@@ -31,10 +30,10 @@ class Trainer(Protocol):
 
 
 class Figures(Protocol):
-    """What an evaluation says: a table on a terminal, or JSON."""
+    """What an evaluation says: tables on a terminal, or JSON."""
 
-    def __rich__(self) -> Table:
-        """The table."""
+    def __rich__(self) -> RenderableType:
+        """Tables."""
 
     def to_json(self) -> str:
         """As JSON, indented."""

@@ -40,6 +40,16 @@ class Split:
         """What a request's history is made of: training rows and `history`, int64, ascending."""
         return np.sort(np.concatenate([self.train, self.history]))
 
+    def left_out(self, part: Literal["validation", "test"]) -> np.ndarray:
+        """What lists for a part are made without, int64, ascending: all that is known but the part.
+
+        Whoever validates is not to know the test rows. Whoever tests knows those of validation,
+        which nothing is told of but which no list should be blamed for.
+        """
+        if part == "validation":
+            return self.known
+        return np.sort(np.concatenate([self.known, self.validation]))
+
     def listed(self, part: Literal["validation", "test"], anime: int) -> np.ndarray:
         """Which of the catalogue's `anime` rows the lists of a part are made of, bool[A]."""
         if self.held_anime is None:

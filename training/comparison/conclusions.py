@@ -6,17 +6,26 @@ from training.comparison.evaluator import Row
 
 DIGITS = 3  # of a figure, behind the point
 SAME = "the same as"
-# The rows that a model of one's own has in a comparison: whole, and as visitors meet it.
+# The rows that a model of one's own has in a comparison: its parts together, whole, and as visitors
+# meet it.
+BOTH = "wide and deep"
 WHOLE, HISTORY, NOTHING = "and the rating", "visitor, history only", "visitor, nothing"
 
 
 def remarks(
-    rows: Sequence[Row], *, split_by: str, dump_aggregates: bool, missing: Sequence[str]
+    rows: Sequence[Row],
+    *,
+    split_by: str,
+    dump_aggregates: bool,
+    missing: Sequence[str],
+    asked: tuple[int, int],
+    raters: int,
 ) -> list[str]:
     """Sentences for a reader.
 
     split_by: what was held out. dump_aggregates: whether the model learnt from the dump's own
-    counts. missing: baselines whose library is not installed.
+    counts. missing: baselines whose library is not installed. asked: users who were asked about,
+    and who could have been. raters: users who have training ratings.
     """
     table = {row.model: row for row in rows}
     said = []
@@ -26,6 +35,11 @@ def remarks(
             "the held-out ratings: its figures flatter."
         )
     said += [*_ratings(table), *_lists(table), *_visitors(table), *_unseen(table, split_by)]
+    if WHOLE in table and BOTH not in table:
+        said.append(
+            f'β came out as 0: the rating moves no list, and "{BOTH}" is one row with "{WHOLE}".'
+        )
+    said += _samples(rows, asked, raters)
     if missing:
         said.append(
             f"Left out: {', '.join(missing)}; they need `pip install 'anirank[baselines]'`."
@@ -85,6 +99,21 @@ def _unseen(table: dict[str, Row], split_by: str) -> Iterator[str]:
         yield (
             "The users were never trained on: their histories came with the request, and their ids "
             "are unknown."
+        )
+
+
+def _samples(rows: Sequence[Row], asked: tuple[int, int], raters: int) -> Iterator[str]:
+    if asked[0] < asked[1]:
+        yield (
+            f"{asked[0]:,} of the {asked[1]:,} users with ratings held out were asked about, drawn "
+            "at random; all figures are of them."
+        )
+    sampled = {row.model: row.raters for row in rows if row.raters is not None}
+    if sampled:
+        yield (
+            f"Fitted on {max(sampled.values()):,} of the {raters:,} raters alone, drawn at random, "
+            f"since all would take too long: {', '.join(sampled)}. That holds them back; the "
+            "others were fitted on all."
         )
 
 

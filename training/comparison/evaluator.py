@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from training.comparison.breakdown import GROUPS, HISTORIES, POPULARITIES, Breakdown
+from training.comparison.held_out import HeldOut, asked_users
+from training.comparison.list_metrics import genre_rows, normalised, self_information
 from training.comparison.metrics import (
     LONGEST,
     METRICS,
@@ -20,10 +23,7 @@ from training.comparison.ranking_metrics import LIKED, Relevant, interval, top
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import USERS_AT_ONCE, Interactions
 from training.splits import Split
-from training.tables.tables import Ratings, Tables
-
-# Lists are made for as many of the users at most: more hardly narrow the intervals.
-LISTED_USERS = 10_000
+from training.tables.tables import Tables
 
 Interval = tuple[float, float]
 
@@ -32,67 +32,105 @@ Interval = tuple[float, float]
 class Row:
     """One model. `values`, `intervals`: by the name of a metric, absent where it predicts none.
 
-    An interval is a 95 % bootstrap interval over users.
+    An interval is a 95 % bootstrap interval over users. `apart`: values by the names of a metric
+    and of a group (`training.comparison.breakdown`). `raters`: how many users' ratings it was
+    fitted on; None: all.
     """
 
     model: str
     values: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    raters: int | None = None
 
     def __getitem__(self, metric: str) -> float | None:
         return self.values.get(metric)
 
     def to_dict(self) -> dict[str, Any]:
         """Flat, as JSON keeps it: `name` and `name_interval`, null where there is none."""
-        flat: dict[str, Any] = {"model": self.model}
+        flat: dict[str, Any] = {"model": self.model, "raters": self.raters}
         for metric in METRICS:
             flat[metric.name] = self.values.get(metric.name)
             if metric.interval:
                 flat[f"{metric.name}_interval"] = self.intervals.get(metric.name)
+            if metric.apart:
+                flat[f"{metric.name}_apart"] = self.apart.get(metric.name)
         return flat
 
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> "Row":
         """What `to_dict` made; a metric that was not there yet is absent. Raises KeyError."""
-        values, intervals = {}, {}
+        values, intervals, apart = {}, {}, {}
         for metric in METRICS:
             if (value := flat.get(metric.name)) is not None:
                 values[metric.name] = float(value)
             if (between := flat.get(f"{metric.name}_interval")) is not None:
                 low, high = between
                 intervals[metric.name] = (float(low), float(high))
-        return cls(flat["model"], values, intervals)
+            if (groups := flat.get(f"{metric.name}_apart")) is not None:
+                apart[metric.name] = {name: float(value) for name, value in groups.items()}
+        return cls(flat["model"], values, intervals, apart, flat["raters"])
 
-    def joined(self, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> "Row":
-        """The same row with these values and intervals as well."""
+    def joined(
+        self,
+        values: Mapping[str, float],
+        intervals: Mapping[str, Interval],
+        apart: Mapping[str, Mapping[str, float]],
+    ) -> "Row":
+        """The same row with these values as well."""
         return replace(
-            self, values={**self.values, **values}, intervals={**self.intervals, **intervals}
+            self,
+            values={**self.values, **values},
+            intervals={**self.intervals, **intervals},
+            apart={**self.apart, **apart},
         )
 
 
 class Evaluator:
     """Holds what was held out, and the histories that requests bring.
 
-    `listed`: bool[A], the anime that lists are made of, less the user's history.
+    Both are of the users who are asked about, `users`: int64[n]. `listed`: bool[A], the anime that
+    lists are made of, less what is known of the user.
     """
 
     def __init__(
-        self,
-        tables: Tables,
-        parts: Split,
-        held: Ratings,
-        expectation: Expectation,
-        listed: np.ndarray,
+        self, tables: Tables, parts: Split, held: HeldOut, expectation: Expectation
     ) -> None:
-        self.history = Interactions.of(tables.ratings, parts.known, expectation, len(tables.users))
-        self.held, self.listed, shape = held, listed, self.history.watched.shape
-        liked = held.rating >= LIKED
-        self.relevant = Relevant.of(held.user_row, held.anime_row, shape)
-        self.liked = Relevant.of(held.user_row[liked], held.anime_row[liked], shape)
-        users = np.unique(held.user_row).astype(np.int64)
-        self.users = np.sort(np.random.default_rng(0).permutation(users)[:LISTED_USERS])
-        trained = tables.ratings.anime_row[parts.train]
-        self.popularity = np.bincount(trained, minlength=shape[1])
+        self.users = asked_users(held.ratings)
+        asked = np.zeros(len(tables.users), dtype=np.bool_)
+        asked[self.users] = True
+        self.held = held.ratings.at(np.flatnonzero(asked[held.ratings.user_row]))
+        self.listed = held.listed
+
+        def of(rows: np.ndarray) -> Interactions:
+            own = rows[asked[tables.ratings.user_row[rows]]]
+            return Interactions.of(tables.ratings, own, expectation, len(asked))
+
+        self.history, self.left_out = of(parts.known), of(held.left_out).watched
+        user, anime = self.pairs
+        liked = self.held.rating >= LIKED
+        shape = self.history.watched.shape
+        self.relevant = Relevant.of(user, anime, shape)
+        self.liked = Relevant.of(user[liked], anime[liked], shape)
+        trained = tables.ratings.at(parts.train)
+        self.popularity = np.bincount(trained.anime_row, minlength=shape[1])
+        self.information = self_information(self.popularity, len(np.unique(trained.user_row)))
+        self.genres = genre_rows(tables.anime["genres"].tolist())
+        self.watched_genres = normalised(self.history.watched @ self.genres)
+        lengths = np.diff(self.history.watched.indptr)
+        self.breakdown = Breakdown.of(lengths, self.popularity)
+        of_anime = self.breakdown.of_anime[:, np.newaxis] == np.arange(len(POPULARITIES))
+        # Of each user, int64[U, 3]: how many held-out anime are of each group.
+        self.held_by_popularity = (self.relevant.held @ of_anime).astype(np.int64)
+
+    @property
+    def groups(self) -> dict[str, dict[str, int]]:
+        """How many users and held-out ratings each group of the breakdown has."""
+        user, anime = self.pairs
+        return {
+            name: {"users": len(np.unique(user[chosen])), "ratings": int(chosen.sum())}
+            for name, chosen in self.breakdown.groups(user, anime).items()
+        }
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,18 +140,28 @@ class Evaluator:
     def ratings(self, row: Row, predicted: np.ndarray) -> Row:
         """`row` with the errors of predicted ratings, float[n], which are cut to 1 to 10."""
         difference = np.clip(predicted, 1, 10) - self.held.rating
-        counts = np.bincount(self.held.user_row)
+        user, anime = self.pairs
+        counts = np.bincount(user)
         some = counts > 0
-        values, intervals = {}, {}
+        groups = self.breakdown.groups(user, anime)
+        values: dict[str, float] = {}
+        intervals: dict[str, Interval] = {}
+        apart: dict[str, dict[str, float]] = {}
         for metric in METRICS:
             if isinstance(metric, RatingMetric):
                 errors = metric.per_rating(difference)
                 values[metric.name] = metric.finish(float(np.mean(errors)))
                 if metric.interval:
-                    sums = np.bincount(self.held.user_row, errors)
+                    sums = np.bincount(user, errors)
                     low, high = interval(sums[some], counts[some], np.random.default_rng(0))
                     intervals[metric.name] = (metric.finish(low), metric.finish(high))
-        return row.joined(values, intervals)
+                if metric.apart:
+                    apart[metric.name] = {
+                        name: metric.finish(float(np.mean(errors[chosen])))
+                        for name, chosen in groups.items()
+                        if chosen.any()
+                    }
+        return row.joined(values, intervals, apart)
 
     def lists(self, row: Row, scores: Callable[[np.ndarray], np.ndarray]) -> Row:
         """`row` with what the lists by `scores`, of int64[B] users float32[B, A], are worth."""
@@ -141,26 +189,54 @@ class Lists:
         self.tens: list[np.ndarray] = []
         self.metrics = [metric for metric in METRICS if isinstance(metric, UserMetric)]
         self.per_user: dict[str, list[np.ndarray]] = {each.name: [] for each in self.metrics}
+        self.apart: dict[str, dict[str, list[np.ndarray]]] = {
+            each.name: {name: [] for name in GROUPS} for each in self.metrics if each.apart
+        }
 
     def add(self, users: np.ndarray, scores: np.ndarray) -> None:
         """The lists of int64[B] users, of whom each is added once, by float32[B, A] scores."""
         evaluator, scores = self.evaluator, scores.copy()
         among = scores[:, evaluator.listed]
         self.told_apart |= bool((among.max(axis=1) > among.min(axis=1)).any())
-        watched = evaluator.history.watched[users].tocoo()
-        scores[watched.row, watched.col] = -np.inf
+        left_out = evaluator.left_out[users].tocoo()
+        scores[left_out.row, left_out.col] = -np.inf
         scores[:, ~evaluator.listed] = -np.inf
         longest = top(scores, LONGEST)
-        self.tens.append(longest[:, :TEN])
+        ten = longest[:, :TEN]
+        self.tens.append(ten)
         relevant, liked = evaluator.relevant, evaluator.liked
         lists = UserLists(
             relevant.among(longest, users),
             relevant.counts(users),
             liked.among(longest, users),
             liked.counts(users),
+            evaluator.information[ten],
+            evaluator.genres[ten],
+            evaluator.watched_genres[users],
         )
         for metric in self.metrics:
-            self.per_user[metric.name].append(metric.per_user(lists))
+            found = metric.per_user(lists)
+            self.per_user[metric.name].append(found)
+            if metric.apart:
+                self._take_apart(metric, users, longest, lists, found)
+
+    def _take_apart(
+        self,
+        metric: UserMetric,
+        users: np.ndarray,
+        longest: np.ndarray,
+        lists: UserLists,
+        found: np.ndarray,
+    ) -> None:
+        """The same lists, of some users; and of all, as if some anime alone had been held out."""
+        breakdown, apart = self.evaluator.breakdown, self.apart[metric.name]
+        for place, name in enumerate(HISTORIES):
+            apart[name].append(found[breakdown.of_user[users] == place])
+        for place, name in enumerate(POPULARITIES):
+            counts = self.evaluator.held_by_popularity[users, place]
+            hits = lists.hits & (breakdown.of_anime[longest] == place)
+            values = metric.per_user(lists._replace(hits=hits, counts=np.maximum(counts, 1)))
+            apart[name].append(values[counts > 0])
 
     def measured(self, row: Row) -> Row:
         """`row` with the metrics, or as it is where the scores of all anime were the same."""
@@ -168,6 +244,7 @@ class Lists:
             return row
         values: dict[str, float] = {}
         intervals: dict[str, Interval] = {}
+        apart: dict[str, dict[str, float]] = {}
         for metric in self.metrics:
             every = np.concatenate(self.per_user[metric.name])
             each = every[~np.isnan(every)]
@@ -176,6 +253,9 @@ class Lists:
                 if metric.interval:
                     ones, rng = np.ones(len(each)), np.random.default_rng(0)
                     intervals[metric.name] = interval(each, ones, rng)
+            if metric.apart:
+                groups = {n: np.concatenate(of) for n, of in self.apart[metric.name].items()}
+                apart[metric.name] = {n: float(of.mean()) for n, of in groups.items() if len(of)}
         evaluator = self.evaluator
         together = AllLists(
             np.concatenate(self.tens), int(evaluator.listed.sum()), evaluator.popularity
@@ -183,4 +263,4 @@ class Lists:
         for other in METRICS:
             if isinstance(other, ListsMetric) and (value := other.of_all(together)) is not None:
                 values[other.name] = value
-        return row.joined(values, intervals)
+        return row.joined(values, intervals, apart)

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from training.comparison.list_metrics import diversity, genre_shares, miscalibration
 from training.comparison.ranking_metrics import coverage, ndcg, overlap, recall
 
 TEN = 10
@@ -17,13 +18,18 @@ class UserLists(NamedTuple):
     """The lists of a batch of users, by rank, and what of them was held out.
 
     hits, liked_hits: bool[B, LONGEST], whether it was held out, and rated 8 or more; counts,
-    liked_counts: int64[B], how many such anime each user has.
+    liked_counts: int64[B], how many such anime each user has. ten_information: float64[B, 10], in
+    bits, and ten_genres: float64[B, 10, G], of the first ten; watched_genres: float64[B, G], the
+    genres' shares of the history.
     """
 
     hits: np.ndarray
     counts: np.ndarray
     liked_hits: np.ndarray
     liked_counts: np.ndarray
+    ten_information: np.ndarray
+    ten_genres: np.ndarray
+    watched_genres: np.ndarray
 
 
 class AllLists(NamedTuple):
@@ -40,7 +46,9 @@ class Metric:
     """A column. name: in JSON. heading: in the report; short: on a terminal, where it stands there.
 
     best: whether the highest or the lowest is; None: neither. digits: behind the point. interval:
-    whether a 95 % bootstrap interval over users stands beside it.
+    whether a 95 % bootstrap interval over users stands beside it. apart: whether it is also taken
+    apart by groups of users and of anime. accuracy: whether it says how well what was held out is
+    met; the others stand in a table of their own.
     """
 
     name: str
@@ -50,6 +58,8 @@ class Metric:
     short: str | None = None
     digits: int = 3
     interval: bool = False
+    apart: bool = False
+    accuracy: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,12 +94,12 @@ def _ndcg_liked(lists: UserLists) -> np.ndarray:
 METRICS: tuple[Metric, ...] = (
     RatingMetric(
         "rmse", "RMSE", "error of the predicted rating", "lowest", "RMSE",
-        interval=True, per_rating=np.square, finish=math.sqrt,
+        interval=True, apart=True, per_rating=np.square, finish=math.sqrt,
     ),
     RatingMetric("mae", "MAE", "mean absolute error of the rating", "lowest"),
     UserMetric(
         "ndcg", "NDCG@10", "of all that was held out", "highest", "NDCG",
-        interval=True, per_user=lambda lists: ndcg(lists.hits[:, :TEN], lists.counts),
+        interval=True, apart=True, per_user=lambda lists: ndcg(lists.hits[:, :TEN], lists.counts),
     ),
     UserMetric(
         "ndcg_liked", "NDCG@10, 8+", "of what was rated 8 or more", "highest", "8+",
@@ -109,14 +119,30 @@ METRICS: tuple[Metric, ...] = (
     ),
     ListsMetric(
         "coverage", "Coverage", "share of the anime in anybody's ten", None, "cover",
-        of_all=lambda lists: coverage(lists.tens, lists.listed),
+        accuracy=False, of_all=lambda lists: coverage(lists.tens, lists.listed),
+    ),
+    UserMetric(
+        "novelty", "Novelty", "how rarely the listed are watched, bits", None, "novel",
+        digits=2, accuracy=False, per_user=lambda lists: lists.ten_information.mean(axis=1),
+    ),
+    UserMetric(
+        "diversity", "Diversity", "how far the genres in a ten differ, 0 to 1", None, "diverse",
+        accuracy=False, per_user=lambda lists: diversity(lists.ten_genres),
+    ),
+    UserMetric(
+        "miscalibration", "Miscalibration", "of the ten's genres beside the history's, nats",
+        "lowest", "miscal", accuracy=False,
+        per_user=lambda lists: miscalibration(
+            lists.watched_genres, genre_shares(lists.ten_genres)
+        ),
     ),
     ListsMetric(
-        "popularity", "Popularity", "mean training ratings of the listed", None, digits=0,
+        "popularity", "Popularity", "mean training ratings of the listed", None, "popular",
+        digits=0, accuracy=False,
         of_all=lambda lists: float(lists.popularity[lists.tens].mean()),
     ),
     ListsMetric(
-        "overlap", "Overlap", "of two users' tens", None,
-        of_all=lambda lists: overlap(lists.tens),
+        "overlap", "Overlap", "share that two users' tens have in common", None, "overlap",
+        accuracy=False, of_all=lambda lists: overlap(lists.tens),
     ),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """A run in one HTML file: what it reaches, how it learnt, and what it would tell a few people."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bundles.files import write_text
 from training.comparison import charts
 from training.comparison.baselines import BASELINES
+from training.comparison.breakdown import GROUPS, HISTORIES, POPULARITIES
 from training.comparison.conclusions import WHOLE
 from training.comparison.evaluator import Row
 from training.comparison.metrics import METRICS, Metric
@@ -48,6 +49,25 @@ class Person:
     best: list[tuple[str, int]]
     worst: list[tuple[str, int]]
     ten: list[Recommendation]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A table of the page. `rows`: by the heading of a group of models, names and cells."""
+
+    name: str
+    title: str
+    metrics: Sequence[Metric]
+    rows: Mapping[str, Sequence[tuple[str, Sequence[Cell]]]]
+
+
+@dataclass(frozen=True)
+class TakenApart:
+    """One metric by groups of users and of anime. `rows`: names of models, and cells."""
+
+    heading: str
+    best: str | None
+    rows: Sequence[tuple[str, Sequence[Cell]]]
 
 
 @dataclass(frozen=True)
@@ -139,8 +159,10 @@ def write_report(
         written=datetime.now(UTC),
         seconds=sum(line["seconds"] for line in epochs),
         comparison=comparison,
-        metrics=METRICS,
-        groups=_groups(comparison.lines),
+        tables=list(_tables(comparison.lines)),
+        apart=[_taken_apart(comparison.lines, metric) for metric in METRICS if metric.apart],
+        histories=list(HISTORIES),
+        popularities=list(POPULARITIES),
         served=WHOLE,
         figures=list(_figures(about, epochs, ratings)),
         coverage=_figure(
@@ -187,28 +209,62 @@ def _group(row: Row) -> str:
     return "Visitors without an account" if row.model.startswith("visitor") else "This model"
 
 
-def _groups(rows: Sequence[Row]) -> dict[str, list[tuple[str, list[Cell]]]]:
-    """Rows of the table under their headings."""
+def _tables(rows: Sequence[Row]) -> Iterator[Measures]:
+    for name, title, accuracy in (
+        ("beside", "Beside what one would try before", True),
+        ("like", "What the lists are like", False),
+    ):
+        metrics = [metric for metric in METRICS if metric.accuracy == accuracy]
+        shown = [row for row in rows if any(row[metric.name] is not None for metric in metrics)]
+        yield Measures(name, title, metrics, _groups(shown, metrics))
+
+
+def _groups(
+    rows: Sequence[Row], metrics: Sequence[Metric]
+) -> dict[str, list[tuple[str, list[Cell]]]]:
+    """Rows of a table under their headings."""
     best, widest = {}, {}
-    for metric in METRICS:
+    for metric in metrics:
         values = [value for row in rows if (value := row[metric.name]) is not None]
         widest[metric.name] = max(values, default=1.0) or 1.0
-        if values and metric.best is not None:
-            highest = (max if metric.best == "highest" else min)(values)
-            best[metric.name] = f"{highest:.{metric.digits}f}"
+        best[metric.name] = _best(values, metric)
     groups: dict[str, list[tuple[str, list[Cell]]]] = {}
     for row in rows:
-        cells = [_cell(row, each, widest[each.name], best.get(each.name)) for each in METRICS]
+        cells = [_cell(row, each, widest[each.name], best[each.name]) for each in metrics]
         groups.setdefault(_group(row), []).append((row.model, cells))
     return groups
+
+
+def _taken_apart(rows: Sequence[Row], metric: Metric) -> TakenApart:
+    shown = {row.model: row.apart[metric.name] for row in rows if metric.name in row.apart}
+    best = {
+        name: _best([of[name] for of in shown.values() if name in of], metric) for name in GROUPS
+    }
+    cells = [
+        (model, [_text_cell(of.get(name), metric, best[name]) for name in GROUPS])
+        for model, of in shown.items()
+    ]
+    return TakenApart(metric.heading, metric.best, cells)
+
+
+def _best(values: Sequence[float], metric: Metric) -> str | None:
+    """The best of some values as it is shown; None where none is."""
+    if not values or metric.best is None:
+        return None
+    return f"{(max if metric.best == 'highest' else min)(values):,.{metric.digits}f}"
+
+
+def _text_cell(value: float | None, metric: Metric, best: str | None) -> Cell:
+    text = "" if value is None else f"{value:,.{metric.digits}f}"
+    return Cell(text, bool(text) and text == best)
 
 
 def _cell(row: Row, metric: Metric, widest: float, best: str | None) -> Cell:
     value = row[metric.name]
     if value is None:
         return Cell("")
-    text = f"{value:,.{metric.digits}f}"
+    cell = _text_cell(value, metric, best)
     between = row.intervals.get(metric.name)
     interval = f"{between[0]:.3f}–{between[1]:.3f}" if between else ""
     share = value / widest if metric.best == "highest" else None
-    return Cell(text, text == best, share, interval)
+    return replace(cell, share=share, interval=interval)

@@ -1,23 +1,20 @@
 """The table of a comparison: every model on the same held-out ratings."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 
-from anirank.errors import DataError, RunError
-from training.comparison.baselines import Training, available
+from anirank.errors import RunError
+from training.comparison.baselines import ON_A_SAMPLE, Training, available
 from training.comparison.evaluator import Evaluator, Lists, Row
-from training.comparison.metrics import METRICS
+from training.comparison.metrics import METRICS, Metric
 from training.loop.progress import Stages
-from training.splits import Split
-from training.tables.preparation import read_ratings
-from training.tables.tables import Ratings, Tables
 
 # What measures models of one's own, given what was held out.
 Contenders = Callable[[Evaluator, Stages], Iterator[Row]]
@@ -27,15 +24,18 @@ Contenders = Callable[[Evaluator, Stages], Iterator[Row]]
 class Comparison:
     """The table of a run.
 
-    `split_by`: what was held out; `listed`: how many anime the lists were made of; `remarks`: what
-    the figures say, in words.
+    `ratings`, `users`: how many were asked for, of how many users; `split_by`: what was held out;
+    `listed`: how many anime the lists were made of; `groups`: users and ratings of each group that
+    figures are taken apart by; `remarks`: what the figures say, in words.
     """
 
     run: str
     rows: str
     ratings: int
+    users: int
     split_by: str
     listed: int
+    groups: dict[str, dict[str, int]]
     lines: list[Row]
     remarks: list[str]
 
@@ -55,74 +55,66 @@ class Comparison:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file}: cannot be read: {error}; evaluate the run again") from None
 
-    def __rich__(self) -> Table:
-        title = f"{self.run}: {self.rows}, {self.ratings:,} ratings, lists of {self.listed:,} anime"
+    def __rich__(self) -> RenderableType:
+        title = (
+            f"{self.run}: {self.rows}, {self.ratings:,} ratings of {self.users:,} users, lists of "
+            f"{self.listed:,} anime"
+        )
+        accuracy = self._table(title, [metric for metric in METRICS if metric.accuracy])
+        accuracy.caption = (
+            "NDCG at 10 of all held out, and of those rated 8 or more; hit: one of ten at least. "
+            "More in the JSON."
+        )
+        beyond = self._table("What the tens are like", [m for m in METRICS if not m.accuracy])
+        beyond.caption = "\n".join(
+            (
+                "cover: share of the listed anime in anybody's ten; novel: how rarely the ten are "
+                "watched, bits; diverse: how far its genres differ; miscal: its genres beside the "
+                "history's, nats, 0 is best; popular: mean training ratings; overlap: of two tens.",
+                *self.remarks,
+            )
+        )
+        return Group(accuracy, "", beyond)
+
+    def _table(self, title: str, metrics: Sequence[Metric]) -> Table:
         # Without lines between the columns all of them fit 80 characters, and at 60 names fold.
         table = Table(
-            title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0
+            title=title,
+            title_justify="left",
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=0,
         )
         table.add_column("model", overflow="fold")
-        shown = [metric for metric in METRICS if metric.short is not None]
+        shown = [metric for metric in metrics if metric.short is not None]
         for metric in shown:
             table.add_column(str(metric.short), justify="right", min_width=len("0.000"))
-        notes = (
-            "NDCG at 10 of all held out, and of those rated 8 or more; hit: one of ten at least; "
-            "cover: share of the listed anime in anybody's ten. More in the JSON.",
-            *self.remarks,
-        )
-        table.caption, table.caption_justify = "\n".join(notes), "left"
         for line in self.lines:
-            values = (line[metric.name] for metric in shown)
-            table.add_row(line.model, *("" if v is None else f"{v:.3f}" for v in values))
+            values = [line[metric.name] for metric in shown]
+            if any(value is not None for value in values):
+                texts = zip(values, shown, strict=True)
+                table.add_row(
+                    line.model, *("" if v is None else f"{v:,.{m.digits}f}" for v, m in texts)
+                )
         return table
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What models are tried on. `listed`: bool[A], the anime that lists are made of."""
-
-    ratings: Ratings
-    described: str
-    listed: np.ndarray
-
-    @classmethod
-    def test_rows(cls, tables: Tables, parts: Split) -> "HeldOut":
-        """The test rows of a split."""
-        listed = parts.listed("test", len(tables.anime))
-        return cls(tables.ratings.at(parts.test), "test rows", listed)
-
-    @classmethod
-    def of_file(cls, file: Path, tables: Tables, parts: Split) -> "HeldOut":
-        """A file's ratings without those a model was fitted on or is told of. Raises DataError."""
-        held, _ = read_ratings(file, tables)
-        anime = len(tables.anime)
-        known = tables.ratings.at(parts.known)
-        pairs = known.user_row.astype(np.int64) * anime + known.anime_row
-        is_new = ~np.isin(held.user_row.astype(np.int64) * anime + held.anime_row, pairs)
-        if not is_new.any():
-            raise DataError(f"{file.name}: every one of its {len(held):,} ratings was trained on")
-        left_out = len(held) - int(is_new.sum())
-        described = f"{file.name} ({left_out:,} known ones left out)" if left_out else file.name
-        return cls(held.at(np.flatnonzero(is_new)), described, np.ones(anime, dtype=np.bool_))
-
-
 def compared(
-    training: Training, held: HeldOut, contenders: Contenders, stages: Stages
+    training: Training, evaluator: Evaluator, contenders: Contenders, stages: Stages
 ) -> list[Row]:
     """A row for each baseline, fitted on the training rows, and for each contender.
 
     `stages` is told each model's name before its turn.
     """
-    evaluator = Evaluator(
-        training.tables, training.parts, held.ratings, training.expectation, held.listed
-    )
     return [*_baselines(training, evaluator, stages), *contenders(evaluator, stages)]
 
 
 def _baselines(training: Training, evaluator: Evaluator, stages: Stages) -> Iterator[Row]:
     for name, fitted in available().items():
         stages.begin(name, evaluator.steps)
-        baseline, row = fitted(training), Row(name)
+        own = training.sample if name in ON_A_SAMPLE else training
+        baseline, row = fitted(own), Row(name, raters=None if own is training else own.raters)
         predicted = baseline.ratings(evaluator.history, *evaluator.pairs)
         if predicted is not None:
             row = evaluator.ratings(row, predicted)

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from anirank.errors import RunError
 from bundles.files import write_text
 from training.comparison.baselines import BASELINES, Training, available
-from training.comparison.conclusions import HISTORY, NOTHING, WHOLE, remarks
+from training.comparison.conclusions import BOTH, HISTORY, NOTHING, WHOLE, remarks
 from training.comparison.evaluator import Evaluator, Lists, Row
-from training.comparison.table import Comparison, HeldOut, compared
+from training.comparison.held_out import HeldOut
+from training.comparison.table import Comparison, compared
 from training.interactions.interactions import Interactions
 from training.loop.progress import SILENT, Stages
 from training.personal.mix import Mix
@@ -39,19 +41,24 @@ def compare(run: PersonalRun, ratings: Path | None = None, stages: Stages = SILE
     else:
         held = HeldOut.of_file(ratings, tables, parts)
     training = Training(tables, parts, model.expectation, held.listed, run.settings.seed)
-    rows = compared(training, held, partial(_contenders, model), stages)
+    evaluator = Evaluator(tables, parts, held, model.expectation)
+    rows = compared(training, evaluator, partial(_contenders, model), stages)
     comparison = Comparison(
         run=run.folder.name,
         rows=held.described,
-        ratings=len(held.ratings),
+        ratings=len(evaluator.held),
+        users=len(evaluator.users),
         split_by=run.settings.split_by,
         listed=int(held.listed.sum()),
+        groups=evaluator.groups,
         lines=rows,
         remarks=remarks(
             rows,
             split_by=run.settings.split_by,
             dump_aggregates=run.settings.dump_aggregates,
             missing=[name for name in BASELINES if name not in available()],
+            asked=(len(evaluator.users), len(np.unique(held.ratings.user_row))),
+            raters=training.raters,
         ),
     )
     if ratings is None:
@@ -69,32 +76,35 @@ def _contenders(model: PersonalModel, evaluator: Evaluator, stages: Stages) -> I
             scored = model.scores(evaluator.history, evaluator.users)
             without = {"wide without genres": lambda each: each.wide}
             yield from _lists(evaluator, scored, without, stages)
-    stages.begin("wide and deep", evaluator.steps)
+    stages.begin(BOTH, evaluator.steps)
+    ways: dict[str, Callable[[Scores], np.ndarray]] = {
+        "wide alone": lambda each: each.wide,
+        WHOLE: lambda each: each.score,
+    }
+    if mix.beta:  # else it is the whole
+        ways[BOTH] = lambda each: each.affinity
     scored = model.scores(evaluator.history, evaluator.users)
-    wide, deep, both, whole = _lists(
-        evaluator,
-        scored,
-        {
-            "wide alone": lambda each: each.wide,
-            "deep alone": lambda each: each.affinity - each.wide,
-            "wide and deep": lambda each: each.affinity,
-            WHOLE: lambda each: each.score,
-        },
-        stages,
-    )
-    if not mix.deep:  # what the mix leaves out is still to be seen
-        stages.begin("deep alone", evaluator.steps)
-        with _mixed(model, replace(mix, deep=1.0, beta=0.0)):
-            scored = model.scores(evaluator.history, evaluator.users)
-            alone = {"deep alone": lambda each: each.affinity - each.wide}
-            [deep] = _lists(evaluator, scored, alone, stages)
-    yield from (wide, deep, both)
+    wide, whole, *both = _lists(evaluator, scored, ways, stages)
+    yield wide
+    stages.begin("deep alone", evaluator.steps)
+    yield evaluator.lists(Row("deep alone"), partial(_watching, model, evaluator, stages))
+    yield from both
     yield evaluator.ratings(whole, model.ratings(evaluator.history, user, anime))
     stages.begin("visitors", evaluator.steps)
     scored = model.scores(evaluator.history, evaluator.users, strangers=True)
     [line] = _lists(evaluator, scored, {HISTORY: lambda each: each.score}, stages)
     yield evaluator.ratings(line, model.ratings(evaluator.history, user, anime, strangers=True))
     yield _of_nobody(model, evaluator, anime)
+
+
+@torch.inference_mode()
+def _watching(
+    model: PersonalModel, evaluator: Evaluator, stages: Stages, users: np.ndarray
+) -> np.ndarray:
+    """The deep part's own word, float32[B, A]: its logits, whatever the mix makes of them."""
+    _, encoded = model.encode(evaluator.history, users)
+    stages.step()
+    return np.asarray(model.network.logits(encoded).cpu().numpy())
 
 
 def _of_nobody(model: PersonalModel, evaluator: Evaluator, anime: np.ndarray) -> Row:

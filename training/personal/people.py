@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
+from training.comparison.held_out import asked_users
 from training.comparison.metrics import TEN
 from training.comparison.ranking_metrics import top
 from training.comparison.report import Person, Recommendation
@@ -20,11 +22,12 @@ REASONS = 2  # watched anime named beside a recommendation, and one genre
 
 @dataclass(frozen=True)
 class Showcase:
-    """A model, and what it is asked with."""
+    """A model, and what it is asked with. `left_out`: [U, A], what no list is made of."""
 
     model: PersonalModel
     tables: Tables
     history: Interactions
+    left_out: sp.csr_array
     test: np.ndarray
     listed: np.ndarray
     names: list[str]
@@ -33,16 +36,24 @@ class Showcase:
     def of(cls, run: PersonalRun, model: PersonalModel, tables: Tables) -> "Showcase":
         """Ask with what the run holds out, of the anime that are not for adults alone."""
         parts = run.parts(tables)
-        history = Interactions.of(tables.ratings, parts.known, model.expectation, len(tables.users))
+
+        def of(rows: np.ndarray) -> Interactions:
+            return Interactions.of(tables.ratings, rows, model.expectation, len(tables.users))
+
+        history, left_out = of(parts.known), of(parts.left_out("test")).watched
         listed = parts.listed("test", len(tables.anime))
         listed &= ~adult(tables.anime)
-        return cls(model, tables, history, parts.test, listed, tables.anime["name"].tolist())
+        return cls(
+            model, tables, history, left_out, parts.test, listed, tables.anime["name"].tolist()
+        )
 
     def test_ratings(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Predicted and actual ratings of the test rows, float64[n] each; None of no rows."""
+        """Predicted and actual ratings of the test rows of those who are asked about in a
+        comparison, float64[n] each; None of no rows."""
         if not len(self.test):
             return None
         held = self.tables.ratings.at(self.test)
+        held = held.at(np.flatnonzero(np.isin(held.user_row, asked_users(held))))
         user, anime = held.user_row.astype(np.int64), held.anime_row.astype(np.int64)
         return self.model.ratings(self.history, user, anime), held.rating.astype(np.float64)
 
@@ -53,10 +64,12 @@ class Showcase:
         users = asked if len(asked) else np.flatnonzero(lengths)
         order = users[np.argsort(lengths[users], kind="stable")]
         chosen = [int(order[int(place * (len(order) - 1))]) for place in (SHORT, MIDDLE, LONG)]
+        nothing = Interactions.nobody(len(self.listed))
         nobody = Showcase(
             self.model,
             self.tables,
-            Interactions.nobody(len(self.listed)),
+            nothing,
+            nothing.watched,
             np.empty(0, dtype=np.int64),
             self.listed,
             self.names,
@@ -68,8 +81,7 @@ class Showcase:
     def _person(self, user: int, name: str, stranger: bool = False) -> Person:
         [scores] = self.model.scores(self.history, np.array([user]), strangers=stranger)
         score = np.where(self.listed, scores.score[0], -np.inf)
-        reasons = Reasons.of(self.model, self.history, user, np.arange(0))
-        score[reasons.watched] = -np.inf
+        score[self.left_out[[user]].indices] = -np.inf
         ten = top(score[np.newaxis], TEN)[0]
         reasons = Reasons.of(self.model, self.history, user, ten)
         rows = np.full(len(ten), user)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from anirank.errors import RunError
-from training.comparison.conclusions import HISTORY, NOTHING, WHOLE
+from training.comparison.conclusions import BOTH, HISTORY, NOTHING, WHOLE
 from training.comparison.report import About, write_report
 from training.comparison.table import Comparison
 from training.folding.served import Served, profile_fields
@@ -34,8 +34,8 @@ MODELS = {
     "wide without genres": "the wide part without crosses of genres",
     "wide alone": "the wide part: crosses of the history with the candidate",
     "deep alone": "the deep part: the network's watch affinity",
-    "wide and deep": "both, added up by the mix chosen on validation",
-    WHOLE: "the same and β times the predicted rating: the model as it is served",
+    BOTH: "both, added up by the mix chosen on validation",
+    WHOLE: "wide and deep, and β times the predicted rating: the model as it is served",
     HISTORY: "the same users without a profile: the history alone",
     NOTHING: "neither profile nor history: one list for everybody",
 }

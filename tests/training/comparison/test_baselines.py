@@ -1,13 +1,21 @@
 import importlib.util
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from training.comparison.baselines import BASELINES, OF_IMPLICIT, Training, available
+from training.comparison import baselines
+from training.comparison.baselines import (
+    BASELINES,
+    OF_IMPLICIT,
+    ON_A_SAMPLE,
+    Training,
+    available,
+)
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import Interactions
-from training.splits import split_anime, split_users
+from training.splits import Split, split_anime, split_by_user, split_users
 from training.tables.tables import Tables
 
 SHARES = (0.7, 0.15, 0.15)
@@ -110,3 +118,27 @@ def test_without_the_library_its_baselines_are_left_out(monkeypatch: pytest.Monk
     monkeypatch.delitem(sys.modules, "implicit", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert [name for name in BASELINES if name not in available()] == list(OF_IMPLICIT)
+
+
+@pytest.mark.parametrize("rule", [split_by_user, split_users])
+def test_where_raters_are_many_a_costly_baseline_is_fitted_on_some(
+    tables: Tables, rule: Callable[..., Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "FITTED_RATERS", 60)
+    parts = rule(tables, SHARES, 0)
+    expectation = Expectation.fit(tables.ratings, parts.train, len(tables.anime))
+    whole = Training(tables, parts, expectation, parts.listed("test", len(tables.anime)), 0)
+    some = whole.sample
+    assert some.raters == 60
+    assert set(some.parts.train.tolist()) < set(parts.train.tolist())
+    assert 0 < len(some.parts.validation) <= len(parts.validation)
+    assert some.sample is some
+    history = Interactions.of(tables.ratings, parts.known, expectation, len(tables.users))
+    others = np.setdiff1d(
+        tables.ratings.user_row[parts.test], tables.ratings.user_row[some.parts.train]
+    )[:20].astype(np.int64)
+    for name in ON_A_SAMPLE:
+        if name in available():
+            scores = BASELINES[name](some).scores(history, others)
+            assert scores is not None
+            assert (scores.max(axis=1) > np.median(scores, axis=1)).all()

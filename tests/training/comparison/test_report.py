@@ -83,7 +83,9 @@ def test_its_charts_and_tables_can_be_heard(page: str) -> None:
     assert all('aria-hidden="true"' in drawing for drawing in re.findall(r"<svg [^>]*>", page))
     for drawing in read.drawings:
         assert re.match(r"(Line|Scatter) chart.*\d\.\d", str(drawing["aria-label"]))
-    assert all(heading["scope"] in ("col", "row", "rowgroup") for heading in read.headings)
+    assert all(
+        heading["scope"] in ("col", "row", "colgroup", "rowgroup") for heading in read.headings
+    )
 
 
 def test_it_says_which_model_it_is_of_on_which_data(

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from training.comparison.metrics import METRICS
 from training.comparison.table import Comparison
 from training.loop.progress import Progress, Stages
 from training.personal.comparison import compare
+from training.personal.mix import Mix
 from training.personal.run import PersonalRun
 from training.personal.settings import PERSONAL
 from training.personal.trainer import PersonalTrainer
@@ -122,9 +124,19 @@ def test_a_kept_comparison_that_cannot_be_read_is_refused(
 
 
 def sentences(
-    rows: list[Row], dump_aggregates: bool = False, missing: Sequence[str] = ()
+    rows: list[Row],
+    dump_aggregates: bool = False,
+    missing: Sequence[str] = (),
+    asked: tuple[int, int] = (40, 40),
 ) -> list[str]:
-    return remarks(rows, split_by="ratings", dump_aggregates=dump_aggregates, missing=missing)
+    return remarks(
+        rows,
+        split_by="ratings",
+        dump_aggregates=dump_aggregates,
+        missing=missing,
+        asked=asked,
+        raters=270_033,
+    )
 
 
 def rows(model: dict[str, float], baselines: dict[str, float]) -> list[Row]:
@@ -191,25 +203,79 @@ def printed(comparison: Comparison, columns: int) -> list[str]:
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_every_figure_can_be_read_on_a_terminal_of(columns: int) -> None:
-    names = [metric.name for metric in METRICS if metric.short is not None]
     models = [*BASELINES, "wide without genres", "and the rating", "visitor, history only"]
     lines = [
-        Row(model, dict.fromkeys(names, 0.111 + row / 1000)) for row, model in enumerate(models)
+        Row(model, {m.name: 1_111 + row if m.digits == 0 else 0.111 + row / 100 for m in METRICS})
+        for row, model in enumerate(models)
     ]
     remark = "A remark that is longer than a line, so that it has to go on in the next one of them."
-    comparison = Comparison("run", "test rows", 14_760, "ratings", 1_000, lines, [remark])
+    comparison = Comparison(
+        run="run",
+        rows="test rows",
+        ratings=14_760,
+        users=1_602,
+        split_by="ratings",
+        listed=1_000,
+        groups={},
+        lines=lines,
+        remarks=[remark],
+    )
     shown = printed(comparison, columns)
     assert max(map(len, shown)) <= columns
     assert "…" not in "".join(shown)
-    for row, model in enumerate(models):
-        [at] = [n for n, line in enumerate(shown) if line.count(f"{0.111 + row / 1000:.3f}") > 1]
-        assert shown[at].split()[-len(names) :] == [f"{0.111 + row / 1000:.3f}"] * len(names)
-        width = shown[at].index("0.1")
-        name = f"{shown[at][:width]} {shown[at + 1][:width]}".split()
-        assert name[: len(model.split())] == model.split()
-    words = " ".join(" ".join(shown).split())
-    assert remark in words
-    assert all(str(metric.short) in words for metric in METRICS if metric.short is not None)
+    second = next(at for at, line in enumerate(shown) if line.startswith("What the tens are like"))
+    for accuracy, part in ((True, shown[:second]), (False, shown[second:])):
+        metrics = [m for m in METRICS if m.short is not None and m.accuracy == accuracy]
+        for model, line in zip(models, lines, strict=True):
+            figures = [f"{line[m.name]:,.{m.digits}f}" for m in metrics]
+            [at] = [n for n, text in enumerate(part) if text.split()[-len(figures) :] == figures]
+            width = part[at].index(figures[0])
+            name = f"{part[at][:width]} {part[at + 1][:width]}".split()
+            assert name[: len(model.split())] == model.split()
+        assert all(str(metric.short) in " ".join(part) for metric in metrics)
+    assert remark in " ".join(" ".join(shown).split())
+
+
+def test_a_model_that_makes_no_list_has_no_row_of_what_lists_are_like() -> None:
+    lines = [Row("item bias", {"rmse": 1.5}), Row("EASE", {"ndcg": 0.2, "coverage": 0.1})]
+    comparison = Comparison("run", "test rows", 9, 3, "ratings", 10, {}, lines, [])
+    assert " ".join(printed(comparison, 80)).count("item bias") == 1
+
+
+def test_a_model_fitted_on_a_sample_of_the_raters_is_named_with_its_size() -> None:
+    both = rows({}, {})
+    both[3] = Row("matrix factorisation", raters=30_000)
+    [said] = [each for each in sentences(both) if each.startswith("Fitted on")]
+    assert "Fitted on 30,000 of the 270,033 raters alone" in said
+    assert "too long: matrix factorisation. That" in said
+    assert not any(each.startswith("Fitted on") for each in sentences(rows({}, {})))
+
+
+def test_where_not_all_users_were_asked_about_it_is_said() -> None:
+    said = "5,000 of the 270,033 users with ratings held out were asked about"
+    assert any(each.startswith(said) for each in sentences(rows({}, {}), asked=(5_000, 270_033)))
+    assert not any("were asked about" in each for each in sentences(rows({}, {})))
+
+
+def test_a_weight_of_nothing_makes_no_two_rows_of_one_model(
+    personal: PersonalRun, tables: Tables
+) -> None:
+    chosen = Mix.load(personal.mix_file)
+    lines, said = {}, {}
+    try:
+        for beta in (0.0, 0.01):
+            replace(chosen, beta=beta).save(personal.mix_file)
+            file = held_out(
+                personal, tables, personal.parts(tables).test, personal.folder / "t.csv"
+            )
+            comparison = compare(personal, file)
+            lines[beta] = [line.model for line in comparison.lines]
+            said[beta] = any("β came out as 0" in each for each in comparison.remarks)
+    finally:
+        chosen.save(personal.mix_file)
+    assert lines[0.01].count("wide and deep") == 1
+    assert [each for each in lines[0.01] if each != "wide and deep"] == lines[0.0]
+    assert said == {0.0: True, 0.01: False}
 
 
 def test_baselines_left_out_are_named_with_what_they_need() -> None:
