@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from anirank.errors import RunError
 from training.comparison.baselines import ON_A_SAMPLE, Training, available
@@ -66,15 +67,12 @@ class Comparison:
             "More in the JSON."
         )
         beyond = self._table("What the tens are like", [m for m in METRICS if not m.accuracy])
-        beyond.caption = "\n".join(
-            (
-                "cover: share of the listed anime in anybody's ten; novel: how rarely the ten are "
-                "watched, bits; diverse: how far its genres differ; miscal: its genres beside the "
-                "history's, nats, 0 is best; popular: mean training ratings; overlap: of two tens.",
-                *self.remarks,
-            )
+        beyond.caption = (
+            "cover: share of the listed anime in anybody's ten; novel: how rarely the ten are "
+            "watched, bits; diverse: how far its genres differ; miscal: its genres beside the "
+            "history's, nats, 0 is best; popular: mean training ratings; overlap: of two tens."
         )
-        return Group(accuracy, "", beyond)
+        return Group(accuracy, "", beyond, "", *map(Text, self.remarks))
 
     def _table(self, title: str, metrics: Sequence[Metric]) -> Table:
         # Without lines between the columns all of them fit 80 characters, and at 60 names fold.
