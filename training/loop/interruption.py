@@ -2,22 +2,31 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# torchrun hands a Ctrl-C on to processes that the terminal has sent it to already.
+SAME_S = 1.0
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; the next one acts as ever."""
-    interrupted = threading.Event()
+    interrupted, begun = threading.Event(), 0.0
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        signal.signal(number, previous[number])
+        nonlocal begun
+        if not interrupted.is_set():
+            begun = time.monotonic()
+            interrupted.set()
+        elif time.monotonic() - begun > SAME_S:
+            signal.signal(number, previous[number])
+            signal.raise_signal(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     previous = {int(number): signal.signal(number, interrupt) for number in numbers}
