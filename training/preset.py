@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from anirank.errors import RunError
 from training.folding.served import Served
 from training.loop.progress import SILENT, Progress, Stages
+from training.loop.ranks import ALONE, Ranks
 from training.run import Run, read_config
 from training.settings import Settings
 from training.tables.tables import Tables
@@ -45,10 +46,12 @@ AnyRun = TypeVar("AnyRun", bound=Run[Any])
 class Preset(ABC, Generic[AnyRun]):
     """How one kind of model begins, trains, is measured and is served.
 
-    defaults: its settings where nobody says otherwise. run: the class of its runs.
+    defaults: its settings where nobody says otherwise. run: the class of its runs. shared: whether
+    several ranks can train one of them.
     """
 
     defaults: ClassVar[Settings]
+    shared: ClassVar[bool] = False
     run: type[AnyRun]
 
     def open(self, folder: Path) -> AnyRun:
@@ -70,7 +73,12 @@ class Preset(ABC, Generic[AnyRun]):
 
     @abstractmethod
     def trainer(
-        self, run: AnyRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+        self,
+        run: AnyRun,
+        tables: Tables,
+        device: torch.device,
+        stages: Stages = SILENT,
+        ranks: Ranks = ALONE,
     ) -> Trainer:
         """What trains the run. Raises RunError where it was begun on other data."""
 
@@ -81,6 +89,7 @@ class Preset(ABC, Generic[AnyRun]):
         device: torch.device,
         console: Console,
         resume: bool = False,
+        ranks: Ranks = ALONE,
     ) -> bool:
         """Train a run to its end, from its beginning or from where it stopped.
 
@@ -88,7 +97,7 @@ class Preset(ABC, Generic[AnyRun]):
         """
         with Progress(console, run.settings.optimisation.epochs) as progress:
             progress.begin("preparing")
-            trainer = self.trainer(run, tables, device, progress)
+            trainer = self.trainer(run, tables, device, progress, ranks)
             if resume:
                 trainer.resume()
             return trainer.fit(progress)

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ from anirank.cli.console import INTERRUPTED, console, stderr
 from anirank.errors import RunError
 
 if TYPE_CHECKING:
+    from training.loop.ranks import Ranks
     from training.run import Run
     from training.tables.tables import Tables
 
@@ -66,10 +67,14 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
 ) -> None:
-    """Train a model; Ctrl-C leaves a run that can be used and continued."""
+    """Train a model; Ctrl-C leaves a run that can be used and continued.
+
+    Under torchrun, several processes train one model of the preset personal together.
+    """
     from training.loop.device import choose
     from training.loop.lock import locked
     from training.loop.progress import Stages
+    from training.loop.ranks import joined
     from training.presets import preset_of
     from training.tables.orphans import Orphans
     from training.tables.preparation import load_or_prepare
@@ -89,23 +94,30 @@ def train(
         raise RunError("--resume and --refit take a run's own settings; leave out the others")
     if resume and refit:
         raise RunError("--refit begins a run; --resume alone continues it")
-    chosen_device = choose(device)
-    with locked(run_dir), _told_where_full(run_dir):
-        opened = _opened(run_dir, resume, refit, preset, given)
-        with Stages(stderr) as stages:
-            stages.begin("reading the data")
-            tables = load_or_prepare(data)
-        if not resume:
-            console.print(tables.refusals)
-            console.print(str(Orphans.of(tables)))
-        run = opened(tables)
-        its_preset = preset_of(run)
-        if not its_preset.train(run, tables, chosen_device, stderr, resume):
-            console.print(f"stopped; `anirank train {data} {run_dir} --resume` goes on from here")
-            raise typer.Exit(INTERRUPTED)
-        with Stages(stderr) as stages:
-            figures = its_preset.conclude(run, stages)
-        console.print(figures)
+    with _told_where_full(run_dir), ExitStack() as kept:
+        with joined() as ranks:
+            if ranks.first:
+                kept.enter_context(locked(run_dir))
+            else:
+                console.quiet = stderr.quiet = True
+            chosen_device = choose(device, ranks)
+            opened = opening(run_dir, resume, refit, preset, given, ranks)
+            with Stages(stderr) as stages:
+                stages.begin("reading the data")
+                tables = load_or_prepare(data)
+            if not resume:
+                console.print(tables.refusals)
+                console.print(str(Orphans.of(tables)))
+            run = opened(tables)
+            its_preset = preset_of(run)
+            if not its_preset.train(run, tables, chosen_device, stderr, resume, ranks):
+                again = f"`anirank train {data} {run_dir} --resume`"
+                console.print(f"stopped; {again} goes on from here")
+                raise typer.Exit(INTERRUPTED)
+        if ranks.first:
+            with Stages(stderr) as stages:
+                figures = its_preset.conclude(run, stages)
+            console.print(figures)
 
 
 @contextmanager
@@ -119,23 +131,31 @@ def _told_where_full(run_dir: Path) -> Iterator[None]:
         raise RunError(f"{run_dir}: cannot be written: {error.strerror}") from None
 
 
-def _opened(
-    run_dir: Path, resume: bool, refit: Path | None, preset: str | None, given: dict[str, Any]
+def opening(
+    run_dir: Path,
+    resume: bool,
+    refit: Path | None,
+    preset: str | None,
+    given: dict[str, Any],
+    ranks: "Ranks",
 ) -> "Callable[[Tables], Run[Any]]":
     """How the run begins, told before anything is read that takes long."""
     from training.presets import DEFAULT, named, open_run, preset_of
     from training.run import refuse_to_overwrite
 
-    if resume:
-        begun = open_run(run_dir)
-        return lambda tables: begun
-    refuse_to_overwrite(run_dir)
-    if refit is not None:
-        chosen = open_run(refit)
-        return lambda tables: preset_of(chosen).refit(chosen, run_dir, tables)
-    of = named(preset or DEFAULT)
+    if not resume:
+        ranks.from_first(lambda: refuse_to_overwrite(run_dir))
+    source = run_dir if resume else refit
+    made = ranks.from_first(lambda: open_run(source)) if source else None
+    of = preset_of(made) if made else named(preset or DEFAULT)
+    if ranks.count > 1 and not of.shared:
+        raise RunError(f"a run of the preset {of.defaults.name} is trained by one process alone")
+    if made and resume:
+        return lambda tables: made
+    if made:
+        return lambda tables: ranks.from_first(lambda: of.refit(made, run_dir, tables))
     settings = of.defaults.resolved(**given)
-    return lambda tables: of.begin(run_dir, settings, tables)
+    return lambda tables: ranks.from_first(lambda: of.begin(run_dir, settings, tables))
 
 
 def evaluate(

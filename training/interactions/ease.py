@@ -4,13 +4,13 @@ The ridge regression of each anime on all others, B = I - P diag(1/P), P = (Xᵀ
 diagonal is zero, so that an anime never predicts itself. X has a row for every user.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
+from training.loop.ranks import ALONE, Ranks
 
 ANIME_AT_ONCE = 1_024  # rows of the Gram matrix
 
@@ -20,37 +20,43 @@ def ease(
     ridge: float,
     exponent: float,
     device: torch.device,
-    beside: Callable[[np.ndarray], Tensor] | None = None,
 ) -> tuple[np.ndarray, Tensor]:
     """The whole model: rows of the M anime that were watched, and their weights, float32[M, M].
 
-    watched: [U, A] ones. exponent: a user of n ratings weighs n^-exponent. beside: side
-    information, as what it adds to the Gram matrix of the anime at int64[M], float32[M, M].
+    watched: [U, A] ones. exponent: a user of n ratings weighs n^-exponent.
+    """
+    rows, together = gram(watched, exponent)
+    return rows, solve(together.to(device), ridge)
+
+
+def gram(watched: sp.csr_array, exponent: float, ranks: Ranks = ALONE) -> tuple[np.ndarray, Tensor]:
+    """Rows of the M anime that were watched, and the Gram matrix over them, float32[M, M].
+
+    Each rank sums over its users.
     """
     rows = np.flatnonzero(np.bincount(watched.indices, minlength=watched.shape[1]))
-    gram = _gram(watched[:, rows], exponent)
-    if beside is not None:
-        gram += beside(rows)
-    return rows, _solve(gram.to(device), ridge)
-
-
-def _gram(watched: sp.csr_array, exponent: float) -> Tensor:
     counts = np.maximum(np.diff(watched.indptr), 1).astype(np.float32)
     share = counts**-exponent
     # As a whole, the weights leave the number of ratings, which the ridge is measured by, as is.
     share *= counts.sum() / (share * counts).sum()
+    if ranks.count > 1:  # every so many, since old users come first, and have rated more
+        watched, share = watched[ranks.rank :: ranks.count], share[ranks.rank :: ranks.count]
+    watched = watched[:, rows]
     weighted = sp.diags_array(share) @ watched
     by_anime = watched.T.tocsr()
-    gram = torch.empty(watched.shape[1], watched.shape[1])
+    summed = torch.empty(watched.shape[1], watched.shape[1])
     # Nearly every pair has a user: as a sparse matrix all of it would take twice the dense one.
-    for start in range(0, len(gram), ANIME_AT_ONCE):
+    for start in range(0, len(summed), ANIME_AT_ONCE):
         part = by_anime[start : start + ANIME_AT_ONCE] @ weighted
-        gram[start : start + ANIME_AT_ONCE] = torch.from_numpy(part.toarray())
-    return gram
+        summed[start : start + ANIME_AT_ONCE] = torch.from_numpy(part.toarray())
+    return rows, ranks.sum(summed)
 
 
-def _solve(gram: Tensor, ridge: float) -> Tensor:
-    """In the place of `gram`: for 16,500 anime, each copy is 1.1 GB."""
+def solve(gram: Tensor, ridge: float) -> Tensor:
+    """The weights, float32[M, M], of a Gram matrix, in its place.
+
+    For 16,500 anime, each copy is 1.1 GB.
+    """
     gram.diagonal().add_(ridge)
     by_column = gram.mT  # symmetric, and laid out as LAPACK works in place
     torch.linalg.cholesky(by_column, out=by_column)

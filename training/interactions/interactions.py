@@ -63,6 +63,11 @@ class Interactions(NamedTuple):
         """Those of the users at int64[B]."""
         return Interactions(self.watched[users], self.residual[users])
 
+    def lengths(self, users: np.ndarray) -> np.ndarray:
+        """How many anime each of the users at int64[B] has, int64[B]."""
+        ends = self.watched.indptr
+        return np.asarray(ends[users + 1] - ends[users], dtype=np.int64)
+
     def parted(self, kept: np.ndarray) -> tuple["Interactions", np.ndarray, np.ndarray]:
         """Those where `kept`, bool[nnz]; and the users and anime of the others, int64 each."""
         user = np.repeat(np.arange(self.watched.shape[0]), np.diff(self.watched.indptr))

@@ -1,1 +1,1 @@
-"""What every training loop needs: a device, progress, a schedule, and an end at a signal."""
+"""What every training loop needs: a device, ranks, progress, a schedule, and an end at a signal."""

@@ -3,15 +3,19 @@
 import torch
 
 from anirank.errors import PresetError
+from training.loop.ranks import ALONE, Ranks
 
 
-def choose(name: str) -> torch.device:
+def choose(name: str, ranks: Ranks = ALONE) -> torch.device:
     """The device `name`; `auto` is the first GPU, or the CPU where there is none.
 
-    Raises PresetError where this machine has no such device.
+    Of several ranks on a machine, each takes a GPU of its own. Raises PresetError where this
+    machine has no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.count > 1:
+        name = f"cuda:{ranks.on_machine}"
     try:
         device = torch.device(name)
     except RuntimeError:

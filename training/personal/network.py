@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.interactions.interactions import History
+from training.loop.dropout import Rows, SharedDropout
 
 PRODUCT = 0.3  # of the two vectors' product in the rating, at the start of training
 CROSSED = 0.3  # sum of crosses at which what was liked of them counts half
@@ -72,20 +73,34 @@ class PersonalNetwork(nn.Module):
         self.tower = nn.Sequential(
             nn.Linear(2 * dim + 3 + profiles, hidden[0]),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            SharedDropout(dropout),
             nn.Linear(hidden[0], 2 * dim),
         )
         self.blend = nn.Linear(SIGNALS, 1)
         self.mlp = nn.Sequential(
             nn.Linear(3 * dim + SIGNALS, hidden[0]),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            SharedDropout(dropout),
             nn.Linear(hidden[0], hidden[1]),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            SharedDropout(dropout),
             nn.Linear(hidden[1], 1),
         )
         self.dropout = dropout
+
+    def share(self, users: Rows, pairs: Rows) -> None:
+        """Say which users and pairs of a batch that ranks share are to come."""
+        for layers, rows in ((self.tower, users), (self.mlp, pairs)):
+            for layer in layers:
+                if isinstance(layer, SharedDropout):
+                    layer.rows = rows
+
+    def forward(
+        self, history: History, profiles: Tensor, anime: Anime, row: Tensor, column: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What `logits` and `rating` say, as a step of training takes both."""
+        encoded = self.encode(history, profiles, anime)
+        return self.logits(encoded), self.rating(history, encoded, anime, row, column)
 
     def encode(self, history: History, profiles: Tensor, anime: Anime) -> Encoded:
         """`profiles`: float32[B, T]; the history is of `anime`."""

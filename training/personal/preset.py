@@ -12,7 +12,10 @@ from training.comparison.conclusions import BOTH, HISTORY, NOTHING, WHOLE
 from training.comparison.report import About, write_report
 from training.comparison.table import Comparison
 from training.folding.served import Served, profile_fields
+from training.interactions.hidden import HIDDEN
+from training.interactions.hidden import NOTHING as NO_HISTORY
 from training.loop.progress import SILENT, Stages
+from training.loop.ranks import ALONE, Ranks
 from training.personal.comparison import compare
 from training.personal.features.content import Content
 from training.personal.features.profiles import Profiles
@@ -24,8 +27,7 @@ from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
 from training.personal.served.tables import served_tables
 from training.personal.settings import PERSONAL, PersonalSettings
-from training.personal.trainer import HIDDEN, PersonalTrainer
-from training.personal.trainer import NOTHING as NO_HISTORY
+from training.personal.trainer import PersonalTrainer
 from training.preset import Preset
 from training.tables.tables import Tables
 
@@ -45,13 +47,19 @@ class PersonalPreset(Preset[PersonalRun]):
     """Crosses of the history with the candidate, and a network with two heads beside them."""
 
     defaults = PERSONAL
+    shared = True
     run = PersonalRun
 
     def trainer(
-        self, run: PersonalRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+        self,
+        run: PersonalRun,
+        tables: Tables,
+        device: torch.device,
+        stages: Stages = SILENT,
+        ranks: Ranks = ALONE,
     ) -> PersonalTrainer:
         """Fits the crosses first, which takes a while."""
-        return PersonalTrainer(run, tables, device, stages)
+        return PersonalTrainer(run, tables, device, stages, ranks)
 
     def evaluate(
         self, run: PersonalRun, ratings: Path | None = None, stages: Stages = SILENT

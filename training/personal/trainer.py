@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anirank.errors import RunError
+from training.interactions.hidden import Hidden
 from training.interactions.interactions import Interactions
 from training.loop.curves import plot_learning
+from training.loop.dropout import Rows
 from training.loop.interruption import interruptible
 from training.loop.progress import SILENT, Progress, Stages
+from training.loop.ranks import ALONE, Ranks
 from training.loop.schedule import learning_rates
 from training.loop.turns import turns
 from training.personal.features.content import Content
@@ -34,8 +37,6 @@ from training.personal.wide.closed_form import Fit, fit
 from training.run import load_tensors, save_tensors
 from training.tables.tables import Ratings, Tables
 
-HIDDEN = (0.05, 0.5)  # share of a history that is asked for, drawn per user
-NOTHING = 0.05  # share of users who are asked for without any history
 VALIDATED_USERS = 2_000
 CLIP = 5.0  # norm of a gradient
 
@@ -44,11 +45,16 @@ class PersonalTrainer:
     """A `personal` model on its way through the epochs of a run."""
 
     def __init__(
-        self, run: PersonalRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+        self,
+        run: PersonalRun,
+        tables: Tables,
+        device: torch.device,
+        stages: Stages = SILENT,
+        ranks: Ranks = ALONE,
     ) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
-        self.run, self.settings, self.device = run, run.settings, device
+        self.run, self.settings, self.device, self.ranks = run, run.settings, device, ranks
         self.ratings = tables.ratings
         self.parts = run.parts(tables)
         users, anime = self.ratings.user_row, self.ratings.anime_row
@@ -56,11 +62,11 @@ class PersonalTrainer:
         there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
         content = Content.fit(tables.anime, watched, self.settings.dump_aggregates)
         profiles = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
-        content.save(run.folder)
-        profiles.save(run.folder)
-        self.closed = fit(
-            tables, self.parts.train, content, self.settings, run.crosses_file, device, stages
-        )
+        if ranks.first:
+            content.save(run.folder)
+            profiles.save(run.folder)
+        of, file = (tables, self.parts.train, content, self.settings), run.crosses_file
+        self.closed = fit(*of, file, device, stages, ranks)
         fitted = self.closed.fitted
         stages.begin("preparing the network")
         torch.manual_seed(self.settings.seed)
@@ -72,6 +78,7 @@ class PersonalTrainer:
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
         self.trained = _Trained.of(self.closed, features, device)
         self._start_from_popularity()
+        self.parallel = ranks.parallel(self.network)
         # A step learns nothing of users who have not rated.
         self.raters = np.flatnonzero(fitted.trained_users)
         size, most = self.settings.optimisation.batch_size, self.settings.epoch_steps
@@ -104,10 +111,8 @@ class PersonalTrainer:
 
         An epoch that was stopped is trained again, whole, by `resume`.
         """
-        if not self.run.mix_file.exists():  # a refit brings the one chosen before
-            self.model.mix.save(self.run.mix_file)
-        if not self.run.weights_file.exists():
-            self.run.save_weights(self.network)
+        if self.ranks.first:
+            self._leave_what_can_be_used()
         with interruptible() as interrupted:
             while self.epoch < self.settings.optimisation.epochs:
                 seed = self.settings.seed * 1_000_003 + self.epoch
@@ -120,13 +125,20 @@ class PersonalTrainer:
                     loss, count = self._step(users, self.epoch * self.steps + step, rng)
                     squares, asked = squares + loss * count, asked + count
                     progress.advance(len(users), loss)
-                    if interrupted.is_set():
+                    if self.ranks.total(interrupted.is_set()):
                         return False
                 self._close_epoch(progress, squares / max(asked, 1))
-        if len(self.parts.validation):
+        if self.ranks.first and len(self.parts.validation):
             progress.begin("choosing how the parts add up")
             self._choose_mix()
         return True
+
+    def _leave_what_can_be_used(self) -> None:
+        """What a run needs even where no epoch of it ends."""
+        if not self.run.mix_file.exists():  # a refit brings the one chosen before
+            self.model.mix.save(self.run.mix_file)
+        if not self.run.weights_file.exists():
+            self.run.save_weights(self.network)
 
     def _batches(self) -> list[np.ndarray]:
         size, count = self.settings.optimisation.batch_size, self.users_an_epoch
@@ -134,53 +146,59 @@ class PersonalTrainer:
         return [users[at : at + size] for at in range(0, len(users), size)]
 
     def _step(self, users: np.ndarray, step: int, rng: np.random.Generator) -> tuple[float, int]:
-        whole = self.trained.interactions.at(users)
-        counts = np.diff(whole.watched.indptr)
-        share = rng.uniform(*HIDDEN, size=len(users))
-        share[rng.random(len(users)) < NOTHING] = 1.0
-        kept = rng.random(whole.watched.nnz) >= np.repeat(share, counts)
-        rest, user, anime = whole.parted(kept)
-        if not len(user):
+        hidden = Hidden.drawn(self.trained.interactions.lengths(users), rng)
+        asked = int(hidden.targets.sum())
+        if not asked:
             return 0.0, 0
+        # All ranks draw the same for the whole batch, and go on with their own users.
+        here = self.ranks.share(len(users))
+        whole, kept = self.trained.interactions.at(users[here]), hidden.shown_of(here)
+        rest, user, anime = whole.parted(kept)
         history = rest.history(self.trained.crosses, self.device)
         chance = self.settings.id_dropout
         stated = torch.rand(len(users), 1, device=self.device) >= chance
-        profiles = self.model.profiles[users].to(self.device) * stated
+        profiles = self.model.profiles[users[here]].to(self.device) * stated[here]
         every = self.trained.anime
         shown = torch.rand(len(every.ids), device=self.device) >= chance / 3
         batch = every._replace(ids=torch.where(shown, every.ids, 0))
         row, column = (torch.from_numpy(each).to(self.device) for each in (user, anime))
         residual = torch.from_numpy(whole.residual.data[~kept]).to(self.device)
         self.network.train()
-        encoded = self.network.encode(history, profiles, batch)
-        logits = self.network.logits(encoded)
-        watching = self._watching(logits, rest, row, column)
-        rated = self.network.rating(history, encoded, batch, row, column)
-        squares = F.mse_loss(rated, residual + every.expected[column])
+        if self.ranks.count > 1:
+            self.network.share(Rows(here, len(users)), Rows(hidden.pairs_of(here), asked))
+        logits, rated = self.parallel(history, profiles, batch, row, column)
+        targets = torch.from_numpy(hidden.targets).to(logits)
+        watching = self._watching(logits, rest, row, column, targets[here]) / targets.sqrt().sum()
+        squares = F.mse_loss(rated, residual + every.expected[column], reduction="sum") / asked
         self.adam.zero_grad()
-        torch.autograd.backward(watching + squares)
+        # Losses are parts of the whole batch's: gradients are to be summed, and are averaged.
+        torch.autograd.backward((watching + squares) * self.ranks.count)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         for group in self.adam.param_groups:
             group["lr"] = self.rates[step]
         self.adam.step()
-        return float(squares.detach()), len(user)
+        return self.ranks.total(float(squares.detach())), asked
 
-    def _watching(self, logits: Tensor, rest: Interactions, row: Tensor, column: Tensor) -> Tensor:
+    def _watching(
+        self, logits: Tensor, rest: Interactions, row: Tensor, column: Tensor, targets: Tensor
+    ) -> Tensor:
         """Poisson form of the softmax loss over what each user has not shown to have watched:
-        mean of -logit over the targets, plus the sum of exp(logit), which it draws to 1."""
+        mean of -logit over the targets, plus the sum of exp(logit), which it draws to 1. It is
+        still to be divided by the weight of all users. `targets`: float32[B], of each."""
         open_ = torch.ones_like(logits)
         watched = rest.watched.tocoo()
         open_[watched.row, watched.col] = 0
         totals = (logits.exp() * open_).sum(1)
-        targets = torch.bincount(row, minlength=len(logits)).to(logits.dtype)
         # A user of many targets says more, though not as much more as they are.
         weight = targets.sqrt()
-        drawn = (logits[row, column] / targets.sqrt()[row]).sum()
-        return ((weight * totals).sum() - drawn) / weight.sum()
+        drawn = (logits[row, column] / weight[row]).sum()
+        return (weight * totals).sum() - drawn
 
     def _close_epoch(self, progress: Progress, train: float) -> None:
         self.epoch += 1
         validation = self._validation_loss() if len(self.parts.validation) else None
+        if not self.ranks.first:
+            return
         rate = float(self.rates[self.epoch * self.steps - 1])
         line = self.run.record(self.epoch, train, validation, rate, *progress.finish_epoch())
         # The rate falls to zero: the last weights rank best even where the rating's error has
@@ -206,9 +224,10 @@ class PersonalTrainer:
         )
 
     def _validation_loss(self) -> float:
-        _, held, known = self._validated
-        predicted = self.model.ratings(known, held.user_row.astype(np.int64), held.anime_row)
-        return float(np.mean((predicted - held.rating) ** 2))
+        users, held, known = self._validated
+        mine = held.at(np.flatnonzero(np.isin(held.user_row, users[self.ranks.share(len(users))])))
+        predicted = self.model.ratings(known, mine.user_row.astype(np.int64), mine.anime_row)
+        return self.ranks.total(float(np.sum((predicted - mine.rating) ** 2))) / len(held)
 
     def _choose_mix(self) -> None:
         users, held, known = self._validated
@@ -225,9 +244,13 @@ class PersonalTrainer:
 
     def resume(self) -> None:
         """Take up the run after its last whole epoch. Raises RunError where it cannot be read."""
-        if not self.run.state_file.exists():
+        file = self.run.state_file
+        loaded = self.ranks.from_first(
+            lambda: load_tensors(file, torch.device("cpu")) if file.exists() else None
+        )
+        if loaded is None:
             return
-        tensors, metadata = load_tensors(self.run.state_file, self.device)
+        tensors, metadata = loaded
         try:
             adam = self.adam.state_dict()
             for name, tensor in tensors.items():
@@ -240,7 +263,7 @@ class PersonalTrainer:
             self.adam.load_state_dict(adam)
             self.epoch = int(json.loads(metadata["place"])["epoch"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise RunError(f"{self.run.state_file}: does not fit the run: {error}") from None
+            raise RunError(f"{file}: does not fit the run: {error}") from None
 
 
 class _Validated(NamedTuple):

@@ -8,6 +8,7 @@ import torch
 
 from training.folding.served import Served, profile_fields
 from training.loop.progress import SILENT, Stages
+from training.loop.ranks import ALONE, Ranks
 from training.preset import Preset
 from training.seed.encoders import VOCABULARIES, labels
 from training.seed.evaluation import Evaluation, evaluate
@@ -27,7 +28,12 @@ class SeedPreset(Preset[SeedRun]):
     run = SeedRun
 
     def trainer(
-        self, run: SeedRun, tables: Tables, device: torch.device, stages: Stages = SILENT
+        self,
+        run: SeedRun,
+        tables: Tables,
+        device: torch.device,
+        stages: Stages = SILENT,
+        ranks: Ranks = ALONE,
     ) -> SeedTrainer:
         """Keeps the epoch of the lowest validation loss."""
         return SeedTrainer(run, tables, device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
 from training.loop.progress import SILENT, Stages
+from training.loop.ranks import ALONE, Ranks
 from training.personal.features.content import Content
 from training.personal.settings import PersonalSettings
 from training.personal.wide.crosses import Crosses
@@ -42,6 +43,7 @@ def fit(
     file: Path,
     device: torch.device,
     stages: Stages = SILENT,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Fit on the ratings at `rows`, int64[n], and keep in `file` what was fitted.
 
@@ -53,17 +55,18 @@ def fit(
     expectation = Expectation.fit(tables.ratings, rows, anime)
     interactions = Interactions.of(tables.ratings, rows, expectation, users)
     made_of = _made_of(tables, settings)
-    fitted = Fitted.kept(file, made_of)
+    fitted = ranks.from_first(lambda: Fitted.kept(file, made_of))
     if fitted is None:
         stages.begin("fitting the crosses")
-        crosses = _crosses(tables, interactions, content, settings, device)
+        crosses = _crosses(tables, interactions, content, settings, device, ranks)
         genres = GenreCrosses.untrained(
             tables.anime, content.values["genres"], tables.ratings.anime_row[rows]
-        ).fit(_left_over(interactions, crosses.matrix(), settings.seed, stages))
+        ).fit(_left_over(interactions, crosses.matrix(), settings.seed, stages, ranks), ranks)
         watched = np.bincount(tables.ratings.anime_row[rows], minlength=anime)
         rated = np.diff(interactions.watched.indptr) > 0
         fitted = Fitted(watched / len(rows), crosses, genres, expectation, watched > 0, rated)
-        fitted.save(file, made_of)
+        if ranks.first:
+            fitted.save(file, made_of)
     return Fit(fitted, interactions)
 
 
@@ -79,6 +82,7 @@ def _crosses(
     content: Content,
     settings: PersonalSettings,
     device: torch.device,
+    ranks: Ranks,
 ) -> Crosses:
     likeness = SideInformation.of(
         tables.anime,
@@ -93,22 +97,30 @@ def _crosses(
         settings.cross_weights,
         settings.user_exponent,
         device,
+        ranks,
     )
 
 
 def _left_over(
-    interactions: Interactions, crosses: sp.csr_array, seed: int, stages: Stages
+    interactions: Interactions,
+    crosses: sp.csr_array,
+    seed: int,
+    stages: Stages,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[History, Tensor]]:
     """Histories of a sample of users with a part hidden, and what the crosses leave over of it,
-    float32[B, A]."""
+    float32[B, A]; of every so many batches one a rank."""
     rng = np.random.default_rng(seed)
     rated = np.flatnonzero(np.diff(interactions.watched.indptr))
     users = np.sort(rng.permutation(rated)[:GENRE_USERS])
     stages.begin("fitting the genres", len(users))
-    for start in range(0, len(users), USERS_AT_ONCE):
+    for number, start in enumerate(range(0, len(users), USERS_AT_ONCE)):
         batch = users[start : start + USERS_AT_ONCE]
         whole = interactions.at(batch)
         kept = rng.random(whole.watched.nnz) >= HIDDEN
+        stages.step(len(batch))
+        if number % ranks.count != ranks.rank:
+            continue
         rest, user, anime = whole.parted(kept)
         history = rest.history(crosses, torch.device("cpu"))
         left_over = -history.crossed
@@ -116,4 +128,3 @@ def _left_over(
         shown = rest.watched.tocoo()
         left_over[shown.row, shown.col] = 0
         yield history, left_over
-        stages.step(len(batch))

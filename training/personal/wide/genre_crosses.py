@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from training.interactions.interactions import History
+from training.loop.ranks import ALONE, Ranks
 
 DAMPING = 5.0  # watched anime that pull a taste towards none
 RIDGE = 1_000.0  # watched anime; of a genre nearly nobody watches the weight stays near zero
@@ -48,8 +49,10 @@ class GenreCrosses:
         usual = member[watched].mean(axis=0) if len(watched) else zero
         return cls(tuple(names), member, zero, zero, usual)
 
-    def fit(self, asked: Iterable[tuple[History, Tensor]]) -> "GenreCrosses":
+    def fit(self, asked: Iterable[tuple[History, Tensor]], ranks: Ranks = ALONE) -> "GenreCrosses":
         """Ridge regression on (histories, what the crosses leave over, float32[B, A]) of users.
+
+        Each rank sums over its users.
 
         A weight meets only its own genre, so the normal equations over all users and anime are the
         elementwise product of the two sides' Gram matrices.
@@ -62,7 +65,8 @@ class GenreCrosses:
             tastes = torch.cat(self._tastes(history), 1)
             gram += (tastes.T @ tastes) * among
             found += (tastes * (left_over.double().cpu() @ member).repeat(1, 2)).sum(0)
-        gram.diagonal().add_(RIDGE)
+        ranks.sum(gram).diagonal().add_(RIDGE)
+        ranks.sum(found)
         liking, watching = torch.linalg.solve(gram, found).numpy().reshape(2, genres)
         return GenreCrosses(self.names, self.member, liking, watching, self.usual)
 
