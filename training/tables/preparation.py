@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +89,10 @@ def prepare(data_dir: Path, longest_row: int = LONGEST_ROW) -> Tables:
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such folder")
     refusals = Refusals()
-    read = partial(_side_table, refusals=refusals, longest_row=longest_row)
-    anime, anime_digest = read(data_dir / ANIME_FILE, "anime_id", _ANIME, ANIME_SCHEMA)
+    anime, anime_digest = read_anime(data_dir / ANIME_FILE, refusals, longest_row)
     users, digests = USERS_SCHEMA.empty_table(), [anime_digest]
     if (data_dir / USERS_FILE).exists():
-        users, users_digest = read(data_dir / USERS_FILE, "Mal ID", _USERS, USERS_SCHEMA)
+        users, users_digest = read_users(data_dir / USERS_FILE, refusals, longest_row)
         digests.append(users_digest)
     pa.default_memory_pool().release_unused()
     listed, catalogue = users["user_id"].to_numpy(), anime["anime_id"].to_numpy()
@@ -154,6 +152,23 @@ def read_ratings(file: Path, tables: Tables) -> tuple[Ratings, Refusals]:
     scores = RatingsReader(tables.users["user_id"].to_numpy(), tables.anime["anime_id"].to_numpy())
     ratings, _ = scores.read(Path(file))
     return ratings, scores.refusals
+
+
+def read_anime(
+    file: Path, refusals: Refusals, longest_row: int = LONGEST_ROW
+) -> tuple[pa.Table, str]:
+    """The catalogue in a file like the dump's, by id, and the file's SHA-256.
+
+    What cannot be used is counted in ``refusals``. DataError as in ``prepare``.
+    """
+    return _side_table(file, "anime_id", _ANIME, ANIME_SCHEMA, refusals, longest_row)
+
+
+def read_users(
+    file: Path, refusals: Refusals, longest_row: int = LONGEST_ROW
+) -> tuple[pa.Table, str]:
+    """The details in a file like the dump's, as ``read_anime``."""
+    return _side_table(file, "Mal ID", _USERS, USERS_SCHEMA, refusals, longest_row)
 
 
 def _side_table(

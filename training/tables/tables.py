@@ -155,8 +155,8 @@ class Tables:
             [self.ratings.user_row, self.ratings.anime_row, self.ratings.rating],
             schema=RATINGS_SCHEMA,
         )
-        _write_parquet(_arrow(self.anime, ANIME_SCHEMA), folder / "anime.parquet")
-        _write_parquet(_arrow(self.users, USERS_SCHEMA), folder / "users.parquet")
+        _write_parquet(arrow_table(self.anime, ANIME_SCHEMA), folder / "anime.parquet")
+        _write_parquet(arrow_table(self.users, USERS_SCHEMA), folder / "users.parquet")
         _write_parquet(ratings, folder / "ratings.parquet")
         (folder / "refusals.json").write_text(self.refusals.to_json(), encoding="utf-8")
         manifest = {
@@ -228,7 +228,8 @@ def _series(column: pa.ChunkedArray, field: pa.Field) -> pd.Series[Any]:
     return pd.Series(column.to_numpy(), dtype=object if pa.types.is_string(field.type) else None)
 
 
-def _arrow(table: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+def arrow_table(table: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """What ``frame`` makes a DataFrame of."""
     return pa.Table.from_pandas(table, schema=schema, preserve_index=False)
 
 
