@@ -1,10 +1,13 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from anirank.errors import DataError
-from training.splits import Rule, split, split_anime, split_users
+from training.splits import PARTS, Rule, Split, continued, split, split_anime, split_users
+from training.tables.growth import Growth
 from training.tables.tables import Ratings, Tables
 
 SHARES = (0.7, 0.15, 0.15)
@@ -65,3 +68,66 @@ def test_too_few_ratings_to_cut_are_refused(tables: Tables) -> None:
     one = Ratings(ratings.user_row[:1], ratings.anime_row[:1], ratings.rating[:1])
     with pytest.raises(DataError, match="too few to train, validate and test by users"):
         split(replace(tables, ratings=one), "users", SHARES, 0)
+
+
+def halved(tables: Tables) -> Growth:
+    """The tables as if half of the ratings, and all of some users and anime, had come later."""
+    ratings, rng = tables.ratings, np.random.default_rng(1)
+    late_user, late_anime = rng.random(len(tables.users)) < 0.2, rng.random(len(tables.anime)) < 0.2
+    late = late_user[ratings.user_row] | late_anime[ratings.anime_row]
+    late |= rng.random(len(ratings)) < 0.2
+    order = np.argsort(late, kind="stable")
+    after = replace(tables, ratings=ratings.at(order))
+    before = replace(tables, ratings=ratings.at(order[: len(late) - late.sum()]))
+    return Growth(before, after, np.arange(len(tables.anime)), 0, tables.refusals)
+
+
+ASKED: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+
+
+@pytest.mark.parametrize("rule", ["ratings", "users", "anime"])
+def test_what_was_held_out_still_is_when_ratings_come_and_those_are_cut_alike(
+    tables: Tables, rule: Rule
+) -> None:
+    growth = halved(tables)
+    before = split(growth.before, rule, SHARES, 0)
+    after = continued(before, growth, rule, SHARES, 0)
+    ratings, old = growth.tables.ratings, len(growth.before.ratings)
+    for part in PARTS:
+        now = getattr(after, part)
+        np.testing.assert_array_equal(now[now < old], getattr(before, part))
+    together = np.concatenate([after.known, after.validation, after.test])
+    assert len(np.unique(together)) == len(together)
+    assert np.array_equal(continued(before, growth, rule, SHARES, 0).test, after.test)
+    trained, validated, tested = (
+        set(ratings.user_row[rows].tolist()) for rows in (after.train, after.validation, after.test)
+    )
+    if rule == "ratings":
+        for share, part in zip(SHARES, PARTS, strict=False):
+            assert abs(np.mean(getattr(after, part) >= old) - len(growth.new) / len(ratings)) < 0.02
+            assert abs(len(getattr(after, part)) / len(ratings) - share) < 0.01
+    elif rule == "users":
+        assert not trained & (validated | tested)
+        assert not validated & tested
+        assert len(together) == len(ratings)
+    else:
+        for part, asked in zip(ASKED, (validated, tested), strict=True):
+            then, now = (each.listed(part, len(tables.anime)) for each in (before, after))
+            assert np.all(then <= now)
+            assert then.sum() < now.sum()
+            assert not now[ratings.anime_row[after.train]].any()
+            assert now[ratings.anime_row[getattr(after, part)]].all()
+            assert asked <= trained
+
+
+def test_a_split_is_kept_in_a_file(tables: Tables, tmp_path: Path) -> None:
+    rules: tuple[Rule, ...] = ("users", "anime")
+    for rule in rules:
+        parts = split(tables, rule, SHARES, 0)
+        parts.save(tmp_path / rule, len(tables.ratings))
+        again = Split.load(tmp_path / rule)
+        for part in PARTS:
+            np.testing.assert_array_equal(getattr(parts, part), getattr(again, part))
+        for asked in ASKED:
+            then, now = (each.listed(asked, len(tables.anime)) for each in (parts, again))
+            np.testing.assert_array_equal(then, now)
