@@ -37,7 +37,8 @@ class Manifest:
     """The manifest, checked; `beta` and `mean` are those of the blended score.
 
     wide: None where the wide part takes no history, and so gives no reasons. users: None where the
-    bundle does not say. tables: the kind of the tables for compiled code, None where it has none.
+    bundle does not say. updated_from: what the run was updated from, None where trained anew.
+    tables: the kind of the tables for compiled code, None where it has none.
     files: by name, all files of the bundle but the manifest and its signature.
     """
 
@@ -56,6 +57,7 @@ class Manifest:
     parity: Mapping[str, Any]
     metrics: Mapping[str, Any]
     users: Users | None = None
+    updated_from: Mapping[str, Any] | None = None
     tables: str | None = None
     files: Mapping[str, Listed] = field(default_factory=dict)
 
@@ -113,6 +115,7 @@ class Manifest:
             "graph": {"uses_history": self.uses_history, **graph.signature()},
             "wide": None if self.wide is None else self.wide.declared(),
             **({} if self.users is None else {"users": asdict(self.users)}),
+            **({} if self.updated_from is None else {"updated_from": self.updated_from}),
             "tables": self.tables,
             "parity": self.parity,
             "metrics": self.metrics,
@@ -142,6 +145,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         parity=dict(content["parity"]),
         metrics=dict(content["metrics"]),
         users=_users(content["users"]) if "users" in content else None,
+        updated_from=dict(content["updated_from"]) if "updated_from" in content else None,
         tables=_kind(content.get("tables")),
         files={_inside(name): _listed(entry) for name, entry in content["files"].items()},
     )

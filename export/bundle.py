@@ -148,6 +148,7 @@ def _manifest(run: Run[Any], made: Served, name: str, version: str, users: Users
         parity={},
         metrics=made.metrics,
         users=users,
+        updated_from=run.updated_from(),
     )
 
 

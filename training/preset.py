@@ -17,6 +17,7 @@ from training.loop.progress import SILENT, Progress, Stages
 from training.loop.ranks import ALONE, Ranks
 from training.run import Run, read_config
 from training.settings import Settings
+from training.tables.growth import Growth
 from training.tables.tables import Tables
 
 
@@ -125,6 +126,13 @@ class Preset(ABC, Generic[AnyRun]):
         Raises RunError where `chosen` cannot be trained so.
         """
         raise RunError(f"{chosen.folder}: {self._of_this_preset('is trained on all ratings')}")
+
+    def update(self, run: AnyRun, folder: Path, growth: Growth) -> AnyRun:
+        """Begin a run in `folder` that takes up what `run` learnt, of tables that have grown.
+
+        Raises RunError where `run` cannot be taken up.
+        """
+        raise RunError(f"{run.folder}: {self._of_this_preset('is updated; train a new one')}")
 
     def report(self, run: AnyRun, output: Path | None = None, stages: Stages = SILENT) -> Path:
         """Write the report of a run as one HTML file. Raises RunError where it has none."""

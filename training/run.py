@@ -1,6 +1,7 @@
 """A run: the folder that holds all a training made.
 
-config.json          the resolved preset, the data's fingerprint, library versions, the date
+config.json          the resolved preset, the data's fingerprint, library versions, the date, and of
+                     a run made by `anirank update` what it was updated from
 tables/              the typed tables it was trained on
 vocabularies.json    label encoders (seed)
 scalers.json         fills, means and scales (seed)
@@ -8,6 +9,8 @@ content.json         values of the anime's content (personal)
 traits.json          values and scales of what users say of themselves (personal)
 crosses.safetensors  the wide part and what a rating is expected to be (personal)
 mix.json             how the parts add up (personal)
+split.safetensors    what is held out, in a run made by `anirank update` (personal)
+start.safetensors    the weights that such a run begins with (personal)
 weights.safetensors  the best epoch's weights
 metrics.jsonl        one line an epoch
 state.safetensors    what --resume needs
@@ -18,6 +21,7 @@ plots/               learning curves
 import importlib.metadata
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +52,13 @@ class Run(Generic[AnySettings]):
     fingerprint: str
 
     @classmethod
-    def create(cls, folder: Path, settings: AnySettings, tables: Tables) -> Self:
+    def create(
+        cls,
+        folder: Path,
+        settings: AnySettings,
+        tables: Tables,
+        updated_from: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Begin a run. Raises RunError where the folder already holds something."""
         refuse_to_overwrite(folder)
         run = cls(folder, settings, tables.fingerprint)
@@ -59,6 +69,7 @@ class Run(Generic[AnySettings]):
             "fingerprint": tables.fingerprint,
             "begun": datetime.now(UTC).isoformat(timespec="seconds"),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            **({} if updated_from is None else {"updated_from": dict(updated_from)}),
         }
         write_json(folder / CONFIG, config)
         return run
@@ -107,8 +118,15 @@ class Run(Generic[AnySettings]):
 
     def begun(self) -> datetime | None:
         """When the run was begun; None in a run of before this was kept."""
-        config = json.loads((self.folder / CONFIG).read_text("utf-8"))
-        return datetime.fromisoformat(config["begun"]) if "begun" in config else None
+        begun = self._config().get("begun")
+        return None if begun is None else datetime.fromisoformat(begun)
+
+    def updated_from(self) -> dict[str, Any] | None:
+        """What `anirank update` made the run from, as the bundle's manifest says it; else None."""
+        return self._config().get("updated_from")
+
+    def _config(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / CONFIG).read_text("utf-8")))
 
     def save_weights(self, model: nn.Module) -> None:
         """Keep the model's present weights as the run's own."""

@@ -26,6 +26,7 @@ for command in (
     data.synth,
     data.prepare,
     train.train,
+    train.update,
     train.evaluate,
     train.report,
     bundles.export,

@@ -115,6 +115,7 @@ manifests = st.builds(
     wide=st.none() | wides,
     parity=st.dictionaries(TEXTS, json_values, max_size=2),
     metrics=st.dictionaries(TEXTS, json_values, max_size=2),
+    updated_from=st.none() | st.dictionaries(TEXTS, json_values, max_size=2),
     files=st.dictionaries(
         st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True),
         st.builds(Listed, TEXTS, st.integers(0, 2**60)),

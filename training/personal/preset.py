@@ -28,7 +28,9 @@ from training.personal.served.reference import PersonalReference
 from training.personal.served.tables import served_tables
 from training.personal.settings import PERSONAL, PersonalSettings
 from training.personal.trainer import PersonalTrainer
+from training.personal.update import updated
 from training.preset import Preset
+from training.tables.growth import Growth
 from training.tables.tables import Tables
 
 # What each row of its own in the comparison is.
@@ -90,6 +92,10 @@ class PersonalPreset(Preset[PersonalRun]):
             raise RunError(
                 f"{chosen.folder}: holds nothing back already; name the run it came from"
             )
+        if chosen.updated_from() is not None:
+            raise RunError(
+                f"{chosen.folder}: is the short pass of an update; refit a new run, and update that"
+            )
         kept = (chosen.mix_file, chosen.evaluation_file)
         for file in kept:
             if not file.exists():
@@ -99,6 +105,13 @@ class PersonalPreset(Preset[PersonalRun]):
         for file in kept:
             shutil.copyfile(file, folder / file.name)
         return run
+
+    def update(self, run: PersonalRun, folder: Path, growth: Growth) -> PersonalRun:
+        """Begin a run in `folder` with the weights of `run`, grown by rows for the new anime.
+
+        Raises RunError where `run` has not ended.
+        """
+        return updated(run, folder, growth)
 
     def report(self, run: PersonalRun, output: Path | None = None, stages: Stages = SILENT) -> Path:
         """Write report.html in the run's folder, unless `output` says where.

@@ -20,8 +20,20 @@ class PersonalRun(Run[PersonalSettings]):
 
     def parts(self, tables: Tables) -> Split:
         """The rows of the tables that it trains on, validates and tests with. Raises DataError."""
+        if self.split_file.exists():
+            return Split.load(self.split_file)
         settings = self.settings
         return split(tables, settings.split_by, settings.split, settings.seed)
+
+    @property
+    def split_file(self) -> Path:
+        """What an update holds out, since no rule makes it again."""
+        return self.folder / "split.safetensors"
+
+    @property
+    def start_file(self) -> Path:
+        """The weights that an update begins with."""
+        return self.folder / "start.safetensors"
 
     @property
     def mix_file(self) -> Path:

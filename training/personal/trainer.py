@@ -60,11 +60,15 @@ class PersonalTrainer:
         users, anime = self.ratings.user_row, self.ratings.anime_row
         watched = np.bincount(anime[self.parts.train], minlength=len(tables.anime)) > 0
         there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
-        content = Content.fit(tables.anime, watched, self.settings.dump_aggregates)
-        profiles = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
-        if ranks.first:
-            content.save(run.folder)
-            profiles.save(run.folder)
+        self.is_update = run.updated_from() is not None
+        if self.is_update:  # its weights are of these columns
+            content, profiles = Content.load(run.folder), Profiles.load(run.folder)
+        else:
+            content = Content.fit(tables.anime, watched, self.settings.dump_aggregates)
+            profiles = Profiles.fit(tables.users, there, self.settings.dump_aggregates)
+            if ranks.first:
+                content.save(run.folder)
+                profiles.save(run.folder)
         of, file = (tables, self.parts.train, content, self.settings), run.crosses_file
         self.closed = fit(*of, file, device, stages, ranks)
         fitted = self.closed.fitted
@@ -77,7 +81,10 @@ class PersonalTrainer:
         mix = Mix(mean=fitted.expectation.mean)
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
         self.trained = _Trained.of(self.closed, features, device)
-        self._start_from_popularity()
+        if self.is_update:
+            self.network.load_state_dict(load_tensors(run.start_file, device)[0])
+        else:
+            self._start_from_popularity()
         self.parallel = ranks.parallel(self.network)
         # A step learns nothing of users who have not rated.
         self.raters = np.flatnonzero(fitted.trained_users)
@@ -128,7 +135,7 @@ class PersonalTrainer:
                     if self.ranks.total(interrupted.is_set()):
                         return False
                 self._close_epoch(progress, squares / max(asked, 1))
-        if self.ranks.first and len(self.parts.validation):
+        if self.ranks.first and len(self.parts.validation) and not self.is_update:
             progress.begin("choosing how the parts add up")
             self._choose_mix()
         return True
