@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.comparison.evaluator import Evaluator, Lists, Row
-from training.comparison.table import HeldOut
+from training.comparison.held_out import HeldOut
 from training.personal.model import PersonalModel
 from training.personal.preset import PersonalPreset
 from training.personal.run import PersonalRun
@@ -90,7 +90,7 @@ def measured(run: PersonalRun, tables: Tables) -> Row:
     """What the whole model reaches on the run's test rows."""
     parts, model = run.parts(tables), PersonalModel.load(run, tables)
     held = HeldOut.test_rows(tables, parts)
-    evaluator = Evaluator(tables, parts, held.ratings, model.expectation, held.listed)
+    evaluator = Evaluator(tables, parts, held, model.expectation)
     lists = Lists(evaluator)
     for each in model.scores(evaluator.history, evaluator.users):
         lists.add(each.users, each.score)

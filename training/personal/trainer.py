@@ -142,7 +142,7 @@ class PersonalTrainer:
 
     def _leave_what_can_be_used(self) -> None:
         """What a run needs even where no epoch of it ends."""
-        if not self.run.mix_file.exists():  # a refit brings the one chosen before
+        if not self.run.mix_file.exists():  # a refit and an update bring the one chosen before
             self.model.mix.save(self.run.mix_file)
         if not self.run.weights_file.exists():
             self.run.save_weights(self.network)
