@@ -10,6 +10,9 @@ from handlers.engine.reasons import Reasons
 
 LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0  # that a user gives, and that the graph predicts
 RECOMMENDED = 10  # titles in a recommendation that does not say how many it wants
+# Bytes of a request, as the proto file has it: a candidate's tag and id, at their longest; those of
+# a history item, with its rating; and all else (profile, version, what a newer caller adds).
+CANDIDATE_BYTES, HISTORY_BYTES, OTHER_BYTES = 11, 18, 16 * 1024
 
 
 class Objective(IntEnum):
@@ -93,6 +96,11 @@ class Limits:
 
     candidates: int = 25_000
     history: int = 2_000
-    message_bytes: int = 4 * 1024 * 1024
     queued: int = 256
     streamed: int = 64
+
+    @property
+    def message_bytes(self) -> int:
+        """The most bytes that a request within these limits takes as a proto message."""
+        entries = CANDIDATE_BYTES * self.candidates + HISTORY_BYTES * self.history
+        return entries + OTHER_BYTES

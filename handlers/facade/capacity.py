@@ -5,15 +5,23 @@ from handlers.engine.query import Limits
 # Bytes of a call's metadata. Ours are a token and a trace: a few hundred. gRPC would refuse from
 # 8 KiB on by chance and from 16 KiB on for certain; where both are one, it never is by chance.
 METADATA_BYTES = 16 * 1024
-# Calls at once, of one connection and of all: what a full queue and a full batch hold, and twice
-# that. So the queue refuses first (with RetryInfo), one connection cannot take every place, and
-# what waits to be read stays within `CALLS` messages.
-STREAMS, CALLS = 512, 1_024
+# Calls at once, of all connections: twice what a full queue and a full batch hold, so that the
+# queue refuses first.
+CALLS = 1_024
+# Calls of one connection at once that are read and answered, as edge proxies have it; and that
+# HTTP/2 lets it open. Were these as few, gRPC's own clients would meet that limit: they take a
+# stream for closed before the server does, and fail with UNAVAILABLE.
+CALLS_OF_A_CONNECTION, STREAMS = 100, 512
+# Of the calls, those of one address may be one in so many.
+ADDRESS_SHARE = 2
+# Health checks at once, and calls that stay open (health's Watch, reflection), in places of theirs.
+HEALTH_CHECKS, LASTING_CALLS = 64, 64
+# Seconds in which a call must have sent its message: the largest comes at 40 KB a second.
+FIRST_MESSAGE_S = 10.0
+# Bytes of a message of a stream beside its request: its id and its timeout.
+ENVELOPE_BYTES = 64
 # RankStreams at once, each of which keeps up to `Limits.streamed` requests waiting.
 RANK_STREAMS = 32
-# Bytes of a request, as the proto file has it: a candidate's tag and id, at their longest; those
-# of a history item, with its rating; and all else (profile, version, what a newer caller adds).
-CANDIDATE_BYTES, HISTORY_BYTES, OTHER_BYTES = 11, 18, 64 * 1024
 # Connections at once; each costs some tens of KiB, and a file.
 CONNECTIONS = 2_048
 # Milliseconds in which a connection must have said what it is (TLS, then HTTP/2): who opens many
@@ -35,7 +43,7 @@ def options(limits: Limits, shared: bool = False) -> list[tuple[str, int]]:
     """The options of a gRPC server; shared: other processes listen on its address as well."""
     return [
         *([("grpc.max_connection_age_ms", SHARED_AGE_MS)] if shared else []),
-        ("grpc.max_receive_message_length", limits.message_bytes),  # also once decompressed
+        ("grpc.max_receive_message_length", limits.message_bytes + ENVELOPE_BYTES),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.max_concurrent_streams", max(STREAMS, 2 * limits.queued)),
@@ -49,11 +57,5 @@ def options(limits: Limits, shared: bool = False) -> list[tuple[str, int]]:
 
 
 def concurrent_calls(limits: Limits) -> int:
-    """Calls at once, of all methods; the next is refused with RESOURCE_EXHAUSTED."""
+    """Calls at once; the next is refused with RESOURCE_EXHAUSTED."""
     return max(CALLS, 4 * limits.queued)
-
-
-def request_bytes(limits: Limits) -> int:
-    """The most that a request within `limits` takes."""
-    entries = CANDIDATE_BYTES * limits.candidates + HISTORY_BYTES * limits.history
-    return entries + OTHER_BYTES

@@ -24,7 +24,7 @@ from handlers.facade.stream import Stream
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.telemetry.request import ObservedRequest
 from handlers.facade.versions.roster import Roster
-from handlers.forms import messages
+from handlers.forms import messages, sizes
 
 # Anime in a reply that is written beside the event loop: it takes a few milliseconds, and the whole
 # catalogue's a hundred, in which others would wait.
@@ -85,7 +85,7 @@ class RankingService:
         self._read_apart = read_apart
         self._roster = roster
         self._observer = observer or Observer()
-        self._streamed = (limits or Limits()).streamed
+        self._limits = limits or Limits()
         self._streams: set[Stream] = set()
         self._ending = False
 
@@ -115,7 +115,7 @@ class RankingService:
             self._observer.refused("RankStream", code_of(full))
             await abort(context, full)
         answer = functools.partial(self._stream_outcome, context, name)
-        stream = Stream(context, answer, self._streamed)
+        stream = Stream(context, answer, self._limits)
         self._streams.add(stream)
         if self._ending:
             stream.end()
@@ -160,10 +160,11 @@ class RankingService:
         name: str,
         item: pb.RankStreamRequest,
         timeout_s: float | None,
+        fault: InvalidQuery | None,
     ) -> bytes | ServingError:
         """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
         with self._observer.request("RankStream", context, f"{name}/{item.id}") as observed:
-            outcome = await self._in_time(item, timeout_s, observed)
+            outcome = fault or await self._in_time(item, timeout_s, observed)
             observed.ended_with(outcome)
         return outcome
 
@@ -198,14 +199,11 @@ class RankingService:
         try:
             columns = None
             if isinstance(request, bytes):
-                size = len(request)
+                sizes.check(request, kind.candidates, self._limits)
                 request, columns = self._read(kind, request)
-            else:
-                size = request.ByteSize()
             user_id = request.user_id if request.HasField("user_id") else None
             version = self._roster.choose(request.model_version, user_id)
             query = kind.read(request, version.bundle.manifest.profile, version.limits, columns)
-            _check_size(size, version.limits)
             observed.asked(query, version.name)
             result, queue_s = await version.batcher.rank(query, timeout_s, patient, observed)
             if isinstance(result, InvalidQuery):
@@ -222,13 +220,6 @@ class RankingService:
         apart = self._read_apart(body, kind.candidates) if self._read_apart is not None else None
         rest, columns = (body, None) if apart is None else apart
         return _parse(kind.message, rest), columns
-
-
-def _check_size(size: int, limits: Limits) -> None:
-    # The message is kept for as long as its query waits, with all in it that nobody knows.
-    most = capacity.request_bytes(limits)
-    if size > most:
-        raise InvalidQuery("request", f"has {size} bytes; what it may hold takes at most {most}")
 
 
 def _parse(kind: Any, body: bytes) -> Any:

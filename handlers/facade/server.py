@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from handlers.engine.query import Limits
 from handlers.facade import capacity
+from handlers.facade.calls.admission import Admission
 from handlers.facade.health import Health
 from handlers.facade.methods import RankingService
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
@@ -49,13 +50,17 @@ async def serve(
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
     server = grpc.aio.server(
-        interceptors=security.interceptors(observer.unauthenticated),
+        interceptors=[
+            *security.interceptors(
+                observer.unauthenticated
+            ),  # first: who may not call has no place
+            Admission(capacity.concurrent_calls(limits), observer),
+        ],
         options=[
             # Unless shared, an address in use is an error, not a share of its calls.
             ("grpc.so_reuseport", int(shared)),
             *capacity.options(limits, shared),
         ],
-        maximum_concurrent_rpcs=capacity.concurrent_calls(limits),
     )
     service = RankingService(roster, limits, observer, read_apart)
     server.add_generic_rpc_handlers((service.handler(),))

@@ -118,9 +118,6 @@ class Settings(BaseModel):
     max_history: int = Field(
         default=_LIMITS.history, ge=0, description="Most watched anime in a request's history."
     )
-    message_bytes: int = Field(
-        default=_LIMITS.message_bytes, ge=1, description="Most bytes of a message."
-    )
     queued: int = Field(
         default=_LIMITS.queued, ge=1, description="Most requests that wait for a batch."
     )
@@ -162,7 +159,6 @@ class Settings(BaseModel):
         return Limits(
             candidates=self.max_candidates,
             history=self.max_history,
-            message_bytes=self.message_bytes,
             queued=self.queued,
             streamed=self.streamed,
         )

@@ -8,9 +8,13 @@ from google.protobuf.message import DecodeError
 
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import BackendUnavailable, InvalidQuery, ServingError
+from handlers.engine.query import Limits
 from handlers.facade.status import Context, status_of
+from handlers.forms import sizes
 
-_Answer = Callable[[pb.RankStreamRequest, float | None], Awaitable[bytes | ServingError]]
+_Answer = Callable[
+    [pb.RankStreamRequest, float | None, InvalidQuery | None], Awaitable[bytes | ServingError]
+]
 
 
 class Stream:
@@ -20,14 +24,16 @@ class Stream:
     control, and what is kept for it stays bounded.
     """
 
-    def __init__(self, context: Context, answer: _Answer, limit: int) -> None:
-        """Answer what comes over `context`, up to `limit` requests at a time.
+    def __init__(self, context: Context, answer: _Answer, limits: Limits) -> None:
+        """Answer what comes over `context`, up to `limits.streamed` requests at a time.
 
-        answer: makes a RankReply's bytes, or a failure, of a request and the seconds it has.
+        answer: makes a RankReply's bytes, or a failure, of a request, the seconds it has, and what
+        was found wrong in it before it was read, if anything.
         """
         self._context = context
+        self._limits = limits
         self._answer = answer
-        self._room = asyncio.Semaphore(limit)
+        self._room = asyncio.Semaphore(limits.streamed)
         self._writing = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
         self._failure: ServingError | None = None
@@ -57,16 +63,21 @@ class Stream:
             body = await self._context.read()
             if body is grpc.aio.EOF:
                 return
+            fault = None
+            try:
+                sizes.check_streamed(body, self._limits)
+            except InvalidQuery as error:
+                body, fault = sizes.without_request(body), error.settled()
             try:
                 request = pb.RankStreamRequest.FromString(body)
             except DecodeError:  # whose id is then not known: no answer could find its place
                 name = pb.RankStreamRequest.DESCRIPTOR.full_name
                 self._failure = InvalidQuery("request", f"is not a {name}")
                 return
-            group.create_task(self._take_up(request))
+            group.create_task(self._take_up(request, fault))
 
-    async def _take_up(self, request: pb.RankStreamRequest) -> None:
-        outcome = await self._answer(request, self._timeout_s(request))
+    async def _take_up(self, request: pb.RankStreamRequest, fault: InvalidQuery | None) -> None:
+        outcome = await self._answer(request, self._timeout_s(request), fault)
         reply = _reply(request.id, outcome)
         del request, outcome  # which may be large, and the caller slow to read
         async with self._writing:  # gRPC writes one message of a call at a time

@@ -49,7 +49,7 @@ def test_every_field_is_an_option(parse):
         *("--address", "127.0.0.1:0", "--device", "cuda:1", "--threads", "2"),
         *("--torchserve", "127.0.0.1:7070", "--keys", "c", "--management", "http://h", "--calls"),
         *("3", "--fallback", "--workers", "2", "--grace", "1.5", "--max-candidates", "5"),
-        *("--max-history", "6", "--message-bytes", "7", "--queued", "8", "--streamed", "9"),
+        *("--max-history", "6", "--queued", "8", "--streamed", "9"),
         *("--tls-cert", "f", "--tls-key", "g", "--tls-client-ca", "h", "--tokens", "i"),
         *("--insecure-public", "--metrics-address", "127.0.0.1:9100", "--log-level", "debug"),
         "--tracing",

@@ -49,6 +49,12 @@ class Metrics(Sink):
             ("method", "code"),
             registry=self.registry,
         )
+        self._capped = Counter(
+            "anirank_capped_calls",
+            "Calls that were ended because of a cap, by its name.",
+            ("cap",),
+            registry=self.registry,
+        )
         self._in_flight = Gauge(
             "anirank_requests_in_flight",
             "Requests that have begun and not ended.",
@@ -121,6 +127,10 @@ class Metrics(Sink):
     def refused(self, method: str, code: grpc.StatusCode) -> None:
         """Count a request that never began."""
         self._count(method, code.name)
+
+    def capped(self, cap: str, message: str) -> None:
+        """Count a call that a cap ended."""
+        self._capped.labels(cap).inc()
 
     def began(self, request: ObservedRequest) -> None:
         """Count a request in flight."""

@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 
 from anirank.contract import ranking_pb2 as pb
-from handlers.facade.status import Context
+from anirank.errors import ServingError
+from handlers.facade.status import Context, code_of
 from handlers.facade.telemetry.request import ObservedRequest, Sink
 from handlers.facade.telemetry.request_log import RequestLog
 
@@ -52,10 +53,22 @@ class Observer(Sink):
 
     def unauthenticated(self, path: str) -> None:
         """Take a call to /SERVICE/METHOD that shows no token that is known."""
-        service, _, method = path.removeprefix("/").partition("/")
-        if service == SERVICE and method in _METHODS:  # else callers could make up ever new labels
+        method = _method(path)
+        if method is not None:
             self.called(method)
             self.refused(method, grpc.StatusCode.UNAUTHENTICATED)
+
+    def turned_away(self, path: str, cap: str, error: ServingError) -> None:
+        """Take a call to /SERVICE/METHOD that a cap ended before it began."""
+        self.capped(cap, str(error))
+        method = _method(path)
+        if method is not None:
+            self.refused(method, code_of(error))
+
+    def capped(self, cap: str, message: str) -> None:
+        """Take a call that was ended because of a cap."""
+        for sink in self._sinks:
+            sink.capped(cap, message)
 
     def called(self, method: str) -> None:
         """Take a call that has arrived, of which no message is read yet."""
@@ -101,3 +114,9 @@ class Observer(Sink):
             for sink in self._sinks:
                 stack.enter_context(sink.batch(requests, candidates, backend))
             yield
+
+
+def _method(path: str) -> str | None:
+    """The method of our service in /SERVICE/METHOD, and no other: callers could make up labels."""
+    service, _, method = path.removeprefix("/").partition("/")
+    return method if service == SERVICE and method in _METHODS else None

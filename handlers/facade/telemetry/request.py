@@ -101,6 +101,9 @@ class Sink:
     def refused(self, method: str, code: grpc.StatusCode) -> None:
         """Take a request that was refused before any message of it was read."""
 
+    def capped(self, cap: str, message: str) -> None:
+        """Take a call that was ended because of a cap, whose name is one of few."""
+
     def began(self, request: ObservedRequest) -> None:
         """Take a request whose message is there."""
 

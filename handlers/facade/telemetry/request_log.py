@@ -17,6 +17,12 @@ class RequestLog(Sink):
 
     def __init__(self) -> None:
         self._faults = Faults()
+        self._caps: set[str] = set()
+
+    def capped(self, cap: str, message: str) -> None:
+        """Write that a cap is met, if it is time to."""
+        self._caps.add(cap)
+        self._faults.record(f"cap on {cap}", message, logging.WARNING)
 
     def ended(self, request: ObservedRequest) -> None:
         """Write what it met, if it is time to, and a line for the request where that is wanted."""
@@ -33,6 +39,8 @@ class RequestLog(Sink):
         elif request.ranking is not None and self._faults.active:
             self._faults.clear(backend)
             self._faults.clear(_OVERLOAD)
+            for cap in self._caps:
+                self._faults.clear(f"cap on {cap}")
 
 
 def _fields(request: ObservedRequest) -> dict[str, object]:

@@ -71,7 +71,7 @@ class Slow:
 folder, address, seconds, queued = sys.argv[1:]
 bundle = Bundle.open(Path(folder))
 graph = Slow(OnnxGraph(bundle), float(seconds))
-limits = Limits(candidates=100, history=20, message_bytes=10_000, queued=int(queued))
+limits = Limits(candidates=100, history=20, queued=int(queued))
 backend = EmbeddedBackend(Engine(bundle, GraphScorer(bundle, graph), limits))
 started = lambda port: print(port, flush=True)
 roster = Roster(ServedVersion(bundle, backend, limits))
@@ -217,7 +217,7 @@ def test_the_model_says_what_it_is_and_what_it_takes(client):
         "onnxruntime",
     )
     assert info.limits == pb.Limits(
-        candidates=100, history=20, message_bytes=10_000, queued=256, streamed=64
+        candidates=100, history=20, message_bytes=17_844, queued=256, streamed=64
     )
     assert info.categories == [pb.ProfileField(name="gender", values=["Female", "Male", "unknown"])]
     assert info.numbers == [pb.ProfileField(name="days_watched")]

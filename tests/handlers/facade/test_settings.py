@@ -29,7 +29,6 @@ EVERY = Settings(
     grace_s=1.5,
     max_candidates=5,
     max_history=6,
-    message_bytes=7,
     queued=8,
     streamed=9,
     tls_cert=Path("f"),
@@ -51,7 +50,7 @@ def test_settings_come_back_from_their_json():
 
 def test_limits_are_those_of_a_query():
     assert Settings().limits == Limits()
-    assert EVERY.limits == Limits(5, 6, 7, 8, 9)
+    assert EVERY.limits == Limits(5, 6, 8, 9)
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -1,0 +1,1 @@
+"""Calls as they come in: a place for each, before anything of them is read."""
