@@ -20,8 +20,13 @@ HEALTH_CHECKS, LASTING_CALLS = 64, 64
 FIRST_MESSAGE_S = 10.0
 # Bytes of a message of a stream beside its request: its id and its timeout.
 ENVELOPE_BYTES = 64
-# RankStreams at once, each of which keeps up to `Limits.streamed` requests waiting.
-RANK_STREAMS = 32
+# RankStreams at once, each of which keeps up to `Limits.streamed` requests waiting; those of one
+# address are `ADDRESS_SHARE` of them.
+RANK_STREAMS = 64
+# Of one stream's requests, those that are large or whose answer is: more are not read meanwhile.
+LARGE_OF_A_STREAM = 2
+# Seconds after which a stream is ended over which nothing comes, or whose answers nobody reads.
+IDLE_STREAM_S, UNREAD_STREAM_S = 60.0, 60.0
 # Connections at once; each costs some tens of KiB, and a file.
 CONNECTIONS = 2_048
 # Milliseconds in which a connection must have said what it is (TLS, then HTTP/2): who opens many

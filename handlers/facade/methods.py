@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -19,16 +19,14 @@ from anirank.errors import (
 from bundles.profile import ProfileField
 from handlers.engine.query import Limits, Query
 from handlers.facade import capacity
-from handlers.facade.status import FAILURES, Context, abort, code_of
-from handlers.facade.stream import Stream
+from handlers.facade.calls.places import RETRY_S, Places, no_place
+from handlers.facade.calls.unread import SMALL, Unread
+from handlers.facade.status import FAILURES, Context, abort, code_of, when_over
+from handlers.facade.stream import LONG_REPLY, Stream
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.telemetry.request import ObservedRequest
 from handlers.facade.versions.roster import Roster
 from handlers.forms import messages, sizes
-
-# Anime in a reply that is written beside the event loop: it takes a few milliseconds, and the whole
-# catalogue's a hundred, in which others would wait.
-LONG_REPLY = 1_000
 
 
 class _Kind(NamedTuple):
@@ -87,6 +85,11 @@ class RankingService:
         self._observer = observer or Observer()
         self._limits = limits or Limits()
         self._streams: set[Stream] = set()
+        self._places = Places(
+            capacity.RANK_STREAMS, capacity.RANK_STREAMS // capacity.ADDRESS_SHARE
+        )
+        self._unread = Unread()
+        self._long = asyncio.Lock()  # one at a time, or their threads would leave no time to others
         self._ending = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -110,19 +113,24 @@ class RankingService:
     async def rank_stream(self, _bodies: Any, context: Context) -> None:
         """Answer many requests over one stream."""
         name = self._observer.call_id(context)
-        if len(self._streams) >= capacity.RANK_STREAMS:
-            full = Overloaded(f"{len(self._streams)} streams are open already", 1.0)
-            self._observer.refused("RankStream", code_of(full))
-            await abort(context, full)
         answer = functools.partial(self._stream_outcome, context, name)
-        stream = Stream(context, answer, self._limits)
-        self._streams.add(stream)
-        if self._ending:
-            stream.end()
-        try:
-            failure = await stream.run()
-        finally:
-            self._streams.discard(stream)
+        stream = Stream(context, answer, self._limits, self._places, self._unread)
+        cap = self._places.take(stream.call)
+        failure: ServingError | None
+        if cap is not None:
+            failure = no_place(cap)
+        else:
+            self._streams.add(stream)
+            if self._ending:
+                stream.end()
+            try:
+                failure = await stream.run()
+            finally:
+                self._streams.discard(stream)
+                self._places.give_back(stream.call)
+            cap = stream.call.cap
+        if cap is not None:
+            self._observer.capped("streams", f"{failure}, of a stream")
         if failure is not None:
             self._observer.refused("RankStream", code_of(failure))
             await abort(context, failure)
@@ -148,7 +156,11 @@ class RankingService:
             if self._ending:
                 outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
             else:
-                outcome = await self._outcome(kind, body, context.time_remaining(), observed)
+                caller = context.peer()
+                outcome = await self._outcome(
+                    kind, body, context.time_remaining(), observed, caller
+                )
+                outcome = self._counted(outcome, caller, context)
             observed.ended_with(outcome)
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)
@@ -164,12 +176,16 @@ class RankingService:
     ) -> bytes | ServingError:
         """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
         with self._observer.request("RankStream", context, f"{name}/{item.id}") as observed:
-            outcome = fault or await self._in_time(item, timeout_s, observed)
+            outcome = fault or await self._in_time(item, timeout_s, observed, context)
             observed.ended_with(outcome)
         return outcome
 
     async def _in_time(
-        self, item: pb.RankStreamRequest, timeout_s: float | None, observed: ObservedRequest
+        self,
+        item: pb.RankStreamRequest,
+        timeout_s: float | None,
+        observed: ObservedRequest,
+        stream: Hashable,
     ) -> bytes | ServingError:
         field = item.WhichOneof("request")
         if field is None:
@@ -178,9 +194,8 @@ class RankingService:
             )
         try:
             async with asyncio.timeout(timeout_s):  # nobody else ends it in time
-                return await self._outcome(
-                    _OF_A_STREAM[field], getattr(item, field), timeout_s, observed, patient=True
-                )
+                kind, request = _OF_A_STREAM[field], getattr(item, field)
+                return await self._outcome(kind, request, timeout_s, observed, stream, patient=True)
         except TimeoutError:
             return DeadlinePassed("the request's timeout passed")
 
@@ -190,11 +205,13 @@ class RankingService:
         request: Any,
         timeout_s: float | None,
         observed: ObservedRequest,
+        caller: Hashable,
         patient: bool = False,
     ) -> bytes | ServingError:
         """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
 
-        request: the message, or its bytes. patient: wait for a place where the queue is full.
+        request: the message, or its bytes. caller: who takes turns with others. patient: wait for a
+        place where the queue is full.
         """
         try:
             columns = None
@@ -205,15 +222,30 @@ class RankingService:
             version = self._roster.choose(request.model_version, user_id)
             query = kind.read(request, version.bundle.manifest.profile, version.limits, columns)
             observed.asked(query, version.name)
-            result, queue_s = await version.batcher.rank(query, timeout_s, patient, observed)
+            result, queue_s = await version.batcher.rank(
+                query, timeout_s, patient, observed, caller
+            )
             if isinstance(result, InvalidQuery):
                 return result
             observed.answered(result, queue_s)
             if len(result.anime_ids) > LONG_REPLY:
-                return await asyncio.to_thread(version.replies.write, result, queue_s)
+                async with self._long:
+                    return await asyncio.to_thread(version.replies.write, result, queue_s)
             return version.replies.write(result, queue_s)
         except FAILURES as error:
             return error.settled()
+
+    def _counted(
+        self, outcome: bytes | ServingError, peer: str, context: Context
+    ) -> bytes | ServingError:
+        """An answer that is counted until it has been read; a failure where there is no room."""
+        if isinstance(outcome, ServingError) or len(outcome) <= SMALL:
+            return outcome
+        size = len(outcome)
+        if not self._unread.take(peer, size):
+            return Overloaded("earlier answers have not been read", RETRY_S)
+        when_over(context, functools.partial(self._unread.give_back, peer, size))
+        return outcome
 
     def _read(self, kind: _Kind, body: bytes) -> tuple[Any, messages.Columns | None]:
         """The message in `body`, and its long fields where they are read apart."""

@@ -1,5 +1,6 @@
 """Errors of serving as statuses of gRPC, with their details."""
 
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -55,6 +56,12 @@ async def abort(context: Context, error: ServingError) -> NoReturn:
     metadata = (*context.trailing_metadata(), *status.trailing_metadata)
     await context.abort(status.code, status.details, metadata)
     raise AssertionError("abort raises")
+
+
+def when_over(context: Context, do: Callable[[], None]) -> None:
+    """Do something once a call is over: its status has left, or its caller has."""
+    done: Any = lambda _: do()  # noqa: E731 - the stubs know no type for it
+    context.add_done_callback(done)
 
 
 def _message(error: ServingError) -> str:

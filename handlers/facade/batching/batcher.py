@@ -1,7 +1,7 @@
 """Batches that form by themselves: what arrives while the backend is busy goes together."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from anirank.errors import DeadlinePassed, InvalidQuery, Overloaded
 from handlers.engine.query import Limits, Query, Ranking
@@ -37,12 +37,13 @@ class Batcher:
         timeout_s: float | None = None,
         patient: bool = False,
         observed: ObservedRequest | None = None,
+        caller: Hashable = None,
     ) -> Answer:
         """Answer one query, within `timeout_s` seconds where given.
 
-        A patient query waits where there is no place in the queue; another is refused. A caller
-        that is cancelled while its query waits takes it out of the queue. Raises Overloaded,
-        DeadlinePassed, or what the backend raises.
+        Callers take turns (see `Waiting.caller`). A patient query waits where there is no place in
+        the queue; another is refused. A caller that is cancelled while its query waits takes it out
+        of the queue. Raises Overloaded, DeadlinePassed, or what the backend raises.
         """
         if timeout_s is not None and timeout_s <= 0:
             raise DeadlinePassed("the deadline passed before the request was read")
@@ -58,6 +59,7 @@ class Batcher:
             arrived=now,
             deadline=None if timeout_s is None else now + timeout_s,
             answer=loop.create_future(),
+            caller=caller,
             observed=observed,
         )
         if not self._queue.put(waiting):

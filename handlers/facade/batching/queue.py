@@ -1,12 +1,13 @@
 """The queue before a backend: who may wait in it, and who goes together into the next batch."""
 
 import asyncio
-from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from anirank.errors import DeadlinePassed, InvalidQuery
 from handlers.engine.query import Query, Ranking
+from handlers.facade.batching.line import Line
 from handlers.facade.telemetry.request import ObservedRequest
 
 # Queries in one batch, so that a batch of tiny ones stays within what the binary form carries.
@@ -30,8 +31,9 @@ class Waiting:
     """A query in the queue.
 
     candidates: how many are scored for it. patient: it waits for a place rather than be refused.
-    arrived, deadline: the event loop's time, in seconds. answer: for who asked. observed: the
-    request that it is of, where that is observed.
+    arrived, deadline: the event loop's time, in seconds. answer: for who asked. caller: who takes
+    turns with others: a connection, or a stream. observed: the request that it is of, where that is
+    observed.
     """
 
     query: Query
@@ -40,6 +42,7 @@ class Waiting:
     arrived: float
     deadline: float | None
     answer: asyncio.Future[Answer]
+    caller: Hashable = None
     observed: ObservedRequest | None = None
 
 
@@ -48,23 +51,23 @@ class Queue:
 
     Order. A batch is answered as a whole, so its candidates bound how long anyone in it waits: at
     most `largest_batch`, or one query that has more. Large queries (above a quarter of that) and
-    small ones wait in lines of their own, first come first served in each; where both wait, batches
-    alternate between the lines. So whatever arrives after it, a query with B batches of its own
-    line before it sees those B and at most B + 1 of the other line go first.
+    small ones wait in lines of their own; where both wait, batches alternate between the lines. In
+    each line callers take turns. So whatever arrives after it, a caller's first query sees one of
+    each other caller in its line go first, and about as many batches of the other line.
 
     Places. Large queries hold at most a half of them, and patient ones, those of streams, a
     quarter: a quarter is left that only small queries of calls can take. A place that gets free
-    goes to a patient query first, while these hold less than their quarter.
+    goes to a patient query first, while these hold less than their quarter; streams take turns.
     """
 
     def __init__(self, places: int, largest_batch: int) -> None:
         """Let `places` queries wait."""
         self._places = places
         self._largest_batch = largest_batch
-        self._small: deque[Waiting] = deque()
-        self._large: deque[Waiting] = deque()
+        self._small: Line[Waiting] = Line()
+        self._large: Line[Waiting] = Line()
         self._large_next = False
-        self._outside: deque[Waiting] = deque()  # patient ones without a place
+        self._outside: Line[Waiting] = Line()  # patient ones without a place
         self._patient = 0  # patient ones with a place
 
     def __len__(self) -> int:
@@ -91,11 +94,9 @@ class Queue:
 
     def remove(self, waiting: Waiting) -> None:
         """Take out a query that nobody waits for any more; nothing where a batch has it already."""
-        line = self._line(waiting)
-        if waiting in line:
-            line.remove(waiting)
+        if self._line(waiting).remove(waiting):
             self._patient -= waiting.patient
-        elif waiting in self._outside:
+        else:
             self._outside.remove(waiting)
         self._admit()
 
@@ -113,7 +114,7 @@ class Queue:
         batch: list[Waiting] = []
         candidates = 0
         while line and len(batch) < MOST_QUERIES:
-            if batch and candidates + line[0].candidates > self._largest_batch:
+            if batch and candidates + line.next.candidates > self._largest_batch:
                 break
             waiting = line.popleft()
             self._patient -= waiting.patient
@@ -130,7 +131,7 @@ class Queue:
     def _is_large(self, waiting: Waiting) -> bool:
         return waiting.candidates * SMALL_IN_A_BATCH > self._largest_batch
 
-    def _line(self, waiting: Waiting) -> deque[Waiting]:
+    def _line(self, waiting: Waiting) -> Line[Waiting]:
         return self._large if self._is_large(waiting) else self._small
 
     def _has_place(self, waiting: Waiting) -> bool:
@@ -143,7 +144,7 @@ class Queue:
         return True
 
     def _admit(self) -> None:
-        while self._outside and self._has_place(self._outside[0]):
+        while self._outside and self._has_place(self._outside.next):
             waiting = self._outside.popleft()
             self._patient += 1
             self._line(waiting).append(waiting)

@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 
-from anirank.errors import DeadlinePassed, InvalidQuery, Overloaded, ServingError
+from anirank.errors import DeadlinePassed, InvalidQuery, ServingError
 from handlers.facade import capacity
-from handlers.facade.calls.places import Call, Places
-from handlers.facade.status import Context, abort
+from handlers.facade.calls.places import Call, Places, no_place
+from handlers.facade.status import Context, abort, when_over
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.security.tokens import OPEN_TO_ALL
 
-RETRY_S = 1.0  # after which a place may be free
 _RANK_STREAM = f"/{SERVICE}/RankStream"  # whose streams have places of their own
 _Answer = Callable[[Any, Places, Call, Any, Context], Awaitable[Any]]
-_WHOSE = {"places": "", "address": " of this address"}
 
 
 class Admission(grpc.aio.ServerInterceptor):
@@ -63,7 +62,7 @@ class Admission(grpc.aio.ServerInterceptor):
             call = Call(context.peer(), places)
             call.cap = places.take(call)
             if call.cap is None:
-                context.add_done_callback(_left(places, call))
+                when_over(context, functools.partial(places.give_back, call))
                 try:
                     return await answer(handler, places, call, messages, context)
                 except TimeoutError:
@@ -112,10 +111,6 @@ async def _answer_lasting(
                 await context.write(reply)
 
 
-def _left(places: Places, call: Call) -> Any:  # the stubs know no type for it
-    return lambda _: places.give_back(call)
-
-
 async def _end_without_message(context: Context) -> None:
     with contextlib.suppress(grpc.aio.InternalError):  # gRPC has ended the call by itself
         await abort(context, InvalidQuery("request", "the call ended before its message came"))
@@ -125,4 +120,4 @@ def _error(cap: str | None) -> ServingError:
     """What a call ends with that met a cap of its places; None: the time its message may take."""
     if cap is None:
         return DeadlinePassed(f"no message came within {capacity.FIRST_MESSAGE_S:g} s")
-    return Overloaded(f"there is no place for another call{_WHOSE[cap]}", RETRY_S)
+    return no_place(cap)

@@ -1,15 +1,19 @@
 """The places that open calls take, and who makes room where there is none left."""
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 from collections import Counter
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
+from anirank.errors import Overloaded
 from handlers.facade import capacity
 
+RETRY_S = 1.0  # after which a place may be free
 SITE_BITS = 64  # of an IPv6 address
+_WHOSE = {"places": "", "address": " of this address"}
 
 
 class Call:
@@ -78,6 +82,11 @@ class Places:
             if not waited_for:
                 del self._waited_for[call.address]
 
+    def waits(self, call: Call) -> None:
+        """Take note that a call is waited for again, as the last of its address."""
+        if call in self._open:
+            self._waited_for.setdefault(call.address, {})[call] = None
+
     def give_back(self, call: Call) -> None:
         """Free the place of a call, if it has one."""
         if call not in self._open:
@@ -99,8 +108,14 @@ class Places:
         self.give_back(oldest)
         oldest.cap = cap
         if oldest.deadline is not None:
-            oldest.deadline.reschedule(asyncio.get_running_loop().time())
+            with contextlib.suppress(RuntimeError):  # it is about to end as it is
+                oldest.deadline.reschedule(asyncio.get_running_loop().time())
         return True
+
+
+def no_place(cap: str) -> Overloaded:
+    """What a call ends with that met a cap of its places."""
+    return Overloaded(f"there is no place for another call{_WHOSE[cap]}", RETRY_S)
 
 
 @functools.lru_cache(maxsize=4_096)

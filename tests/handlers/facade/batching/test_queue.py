@@ -97,3 +97,27 @@ def test_nobody_is_lost_taken_twice_or_let_in_beyond_the_places(steps, places):
         assert not reckoning.queue.put(waiting(loop, 1))
     finally:
         loop.close()
+
+
+def test_a_caller_with_many_lets_others_in_between():
+    loop = asyncio.new_event_loop()
+    queue = Queue(64, LARGEST_BATCH)
+    for caller, count, patient in (("hog", 12, False), ("stream", 40, True), ("other", 1, False)):
+        for _ in range(count):
+            entry = Waiting(Query(), LARGE, patient, 0.0, None, loop.create_future(), caller=caller)
+            assert queue.put(entry)
+    first = [each.caller for _ in range(6) for each in queue.take(0.0)]
+    loop.close()
+    assert first[:3] == ["hog", "stream", "other"]
+
+
+def test_streams_take_turns_for_the_places_that_they_share():
+    loop = asyncio.new_event_loop()
+    queue = Queue(16, LARGEST_BATCH)  # four for streams
+    for caller in ["first"] * 20 + ["second"]:
+        assert queue.put(
+            Waiting(Query(), LARGEST_BATCH, True, 0.0, None, loop.create_future(), caller=caller)
+        )
+    order = [each.caller for _ in range(6) for each in queue.take(0.0)]
+    loop.close()
+    assert order.index("second") <= 4
