@@ -68,7 +68,13 @@ class ParityError(ExportError):
 
 
 class ServingError(AnirankError):
-    """Any error of serving; its message is one line, fit to be shown as it is."""
+    """Any error of serving; its message is one line, fit to be shown as it is.
+
+    told: what callers of a server are told in its place, where the message names what is only for
+    who runs it (an address, a path).
+    """
+
+    told: str | None = None
 
     def settled(self) -> Self:
         """The error as an outcome: without its traceback, whose frames hold what was refused.

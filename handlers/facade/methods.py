@@ -28,6 +28,12 @@ from handlers.facade.telemetry.request import ObservedRequest
 from handlers.facade.versions.roster import Roster
 from handlers.forms import messages, sizes
 
+# What callers are told of a failure of what computes: the log has its address and its words.
+_TOLD = {
+    BackendUnavailable: "what computes the scores does not answer; ask again",
+    DeadlinePassed: "the deadline passed before the answer was there",
+}
+
 
 class _Kind(NamedTuple):
     """A kind of request that a RankReply answers.
@@ -222,9 +228,13 @@ class RankingService:
             version = self._roster.choose(request.model_version, user_id)
             query = kind.read(request, version.bundle.manifest.profile, version.limits, columns)
             observed.asked(query, version.name)
-            result, queue_s = await version.batcher.rank(
-                query, timeout_s, patient, observed, caller
-            )
+            try:
+                result, queue_s = await version.batcher.rank(
+                    query, timeout_s, patient, observed, caller
+                )
+            except (BackendUnavailable, DeadlinePassed) as error:
+                error.told = _TOLD[type(error)]
+                raise
             if isinstance(result, InvalidQuery):
                 return result
             observed.answered(result, queue_s)

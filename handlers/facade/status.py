@@ -68,7 +68,7 @@ def _message(error: ServingError) -> str:
     # Message and detail share the call's metadata, which has little room: the faults are in one.
     if isinstance(error, InvalidQuery) and len(error.faults) > 1:
         return f"{error.field}: {error.reason}; and more, which the details list"
-    return str(error)
+    return error.told or str(error)
 
 
 def _detail(error: ServingError) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,7 +18,10 @@ from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.security.tokens import OPEN_TO_ALL
 
 _RANK_STREAM = f"/{SERVICE}/RankStream"  # whose streams have places of their own
+_Behaviour = Callable[[Any, Context], Awaitable[Any]]
 _Answer = Callable[[Any, Places, Call, Any, Context], Awaitable[Any]]
+
+log = logging.getLogger(__name__)
 
 
 class Admission(grpc.aio.ServerInterceptor):
@@ -42,8 +46,8 @@ class Admission(grpc.aio.ServerInterceptor):
         """The method's own handler behind a place; None where there is no such method."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method == _RANK_STREAM:
-            return handler
+        if handler is None:
+            return None
         made = self._admitting.get(method)
         if made is None or made[0] is not handler:
             made = self._admitting[method] = handler, self._handler(method, handler)
@@ -72,7 +76,24 @@ class Admission(grpc.aio.ServerInterceptor):
             self._observer.turned_away(method, call.cap or "silence", error)
             return await abort(context, error)
 
-        return make(admit, handler.request_deserializer, handler.response_serializer)
+        behaviour = _guarded(method, handler.stream_stream if method == _RANK_STREAM else admit)
+        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def _guarded(method: str, behaviour: _Behaviour) -> _Behaviour:
+    """A behaviour whose faults are for the log: gRPC would send their words to the caller."""
+
+    async def guard(messages: Any, context: Context) -> Any:
+        try:
+            return await behaviour(messages, context)
+        except grpc.aio.BaseError:  # gRPC's own, which it knows
+            raise
+        except Exception:
+            log.exception("%s failed", method)
+        await context.abort(grpc.StatusCode.UNKNOWN, "the server failed; its log says why")
+        return None
+
+    return guard
 
 
 async def _answer_one(handler: Any, places: Places, call: Call, _: Any, context: Context) -> Any:
