@@ -31,10 +31,10 @@ IDLE_STREAM_S, UNREAD_STREAM_S = 60.0, 60.0
 CONNECTIONS = 2_048
 # Milliseconds in which a connection must have said what it is (TLS, then HTTP/2): who opens many
 # and says nothing does not keep them.
-HANDSHAKE_MS = 10_000
+HANDSHAKE_MS = 3_000
 # Milliseconds: a caller that is silent is asked whether it is still there, and is gone if it does
 # not answer; one that has not called for long is let go, and connects again when it does.
-KEEPALIVE_MS, KEEPALIVE_ANSWER_MS, IDLE_MS = 60_000, 20_000, 30 * 60_000
+KEEPALIVE_MS, KEEPALIVE_ANSWER_MS, IDLE_MS = 60_000, 20_000, 2 * 60_000
 # Callers may ask whether we are there as often; those who do so more often than this are cut off
 # (after two warnings, gRPC's own number). 10 s is the least that a gRPC client can be set to.
 LEAST_PING_MS = 10_000

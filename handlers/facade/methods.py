@@ -162,11 +162,8 @@ class RankingService:
             if self._ending:
                 outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
             else:
-                caller = context.peer()
-                outcome = await self._outcome(
-                    kind, body, context.time_remaining(), observed, caller
-                )
-                outcome = self._counted(outcome, caller, context)
+                outcome = await self._outcome(kind, body, context.time_remaining(), observed)
+                outcome = self._counted(outcome, context)
             observed.ended_with(outcome)
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)
@@ -201,7 +198,7 @@ class RankingService:
         try:
             async with asyncio.timeout(timeout_s):  # nobody else ends it in time
                 kind, request = _OF_A_STREAM[field], getattr(item, field)
-                return await self._outcome(kind, request, timeout_s, observed, stream, patient=True)
+                return await self._outcome(kind, request, timeout_s, observed, stream)
         except TimeoutError:
             return DeadlinePassed("the request's timeout passed")
 
@@ -211,13 +208,12 @@ class RankingService:
         request: Any,
         timeout_s: float | None,
         observed: ObservedRequest,
-        caller: Hashable,
-        patient: bool = False,
+        stream: Hashable = None,
     ) -> bytes | ServingError:
         """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
 
-        request: the message, or its bytes. caller: who takes turns with others. patient: wait for a
-        place where the queue is full.
+        request: the message, or its bytes. stream: whose it is, which takes turns with others, and
+        waits for a place where the queue is full.
         """
         try:
             columns = None
@@ -230,7 +226,7 @@ class RankingService:
             observed.asked(query, version.name)
             try:
                 result, queue_s = await version.batcher.rank(
-                    query, timeout_s, patient, observed, caller
+                    query, timeout_s, stream is not None, observed, stream
                 )
             except (BackendUnavailable, DeadlinePassed) as error:
                 error.told = _TOLD[type(error)]
@@ -245,13 +241,11 @@ class RankingService:
         except FAILURES as error:
             return error.settled()
 
-    def _counted(
-        self, outcome: bytes | ServingError, peer: str, context: Context
-    ) -> bytes | ServingError:
+    def _counted(self, outcome: bytes | ServingError, context: Context) -> bytes | ServingError:
         """An answer that is counted until it has been read; a failure where there is no room."""
         if isinstance(outcome, ServingError) or len(outcome) <= SMALL:
             return outcome
-        size = len(outcome)
+        peer, size = context.peer(), len(outcome)
         if not self._unread.take(peer, size):
             return Overloaded("earlier answers have not been read", RETRY_S)
         when_over(context, functools.partial(self._unread.give_back, peer, size))

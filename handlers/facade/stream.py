@@ -51,7 +51,7 @@ class Stream:
         self._places = places
         self._unread = unread
         self._peer = context.peer()
-        self.call = Call(self._peer, places)
+        self.call = Call(self._peer)
         self._room = asyncio.Semaphore(limits.streamed)
         self._large = asyncio.Semaphore(capacity.LARGE_OF_A_STREAM)
         self._taken_up = 0

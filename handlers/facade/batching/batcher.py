@@ -41,14 +41,17 @@ class Batcher:
     ) -> Answer:
         """Answer one query, within `timeout_s` seconds where given.
 
-        Callers take turns (see `Waiting.caller`). A patient query waits where there is no place in
-        the queue; another is refused. A caller that is cancelled while its query waits takes it out
-        of the queue. Raises Overloaded, DeadlinePassed, or what the backend raises.
+        Callers take turns: a stream, or else the connection of `observed`. A patient query waits
+        where there is no place in the queue; another is refused. A caller that is cancelled while
+        its query waits takes it out of the queue. Raises Overloaded, DeadlinePassed, or what the
+        backend raises.
         """
         if timeout_s is not None and timeout_s <= 0:
             raise DeadlinePassed("the deadline passed before the request was read")
         if self._backend.is_quick(query):
             return Answer(self._rank_now(query, observed), 0.0)
+        if caller is None and observed is not None:
+            caller = observed.context.peer()
         loop = asyncio.get_running_loop()
         now = loop.time()
         ids = query.candidate_ids

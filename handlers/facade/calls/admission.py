@@ -6,20 +6,19 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
 from anirank.errors import DeadlinePassed, InvalidQuery, ServingError
 from handlers.facade import capacity
-from handlers.facade.calls.places import Call, Places, no_place
+from handlers.facade.calls.places import NOT_YET, Call, Places, Turns, no_place
 from handlers.facade.status import Context, abort, when_over
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.security.tokens import OPEN_TO_ALL
 
 _RANK_STREAM = f"/{SERVICE}/RankStream"  # whose streams have places of their own
 _Behaviour = Callable[[Any, Context], Awaitable[Any]]
-_Answer = Callable[[Any, Places, Call, Any, Context], Awaitable[Any]]
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +28,22 @@ class Admission(grpc.aio.ServerInterceptor):
 
     So many calls of one connection at a time have their turn: they are read and answered. Health
     checks have places of their own, and so have methods that stay open (health's Watch,
-    reflection), of which the oldest makes room. A place is free again when the answer has left.
+    reflection), of which the oldest makes room. A place is free again when the answer is there, and
+    a turn when it has left: who reads no answers fills the turns of their own connection.
     """
 
     def __init__(self, calls: int, observer: Observer) -> None:
         """Give `calls` places to calls; tell `observer` of each that met a cap."""
         self._observer = observer
-        self._calls = Places(calls, calls // capacity.ADDRESS_SHARE)
-        self._checks = Places(capacity.HEALTH_CHECKS)
+        patience_s = capacity.FIRST_MESSAGE_S
+        self._calls = (
+            Places(calls, calls // capacity.ADDRESS_SHARE, patience_s),
+            Turns(capacity.CALLS_OF_A_CONNECTION),
+        )
+        self._checks = (
+            Places(capacity.HEALTH_CHECKS, patience_s=patience_s),
+            Turns(capacity.CALLS_OF_A_CONNECTION),
+        )
         self._lasting = Places(capacity.LASTING_CALLS)
         self._admitting: dict[str, tuple[Any, Any]] = {}  # by method, its handler and ours
 
@@ -55,29 +62,79 @@ class Admission(grpc.aio.ServerInterceptor):
 
     def _handler(self, method: str, handler: Any) -> Any:
         # Of these two kinds, as they are given a call before its first message has come.
-        make: Any = grpc.stream_unary_rpc_method_handler
-        answer: _Answer = _answer_one
-        places = self._checks if method == OPEN_TO_ALL else self._calls
-        if handler.response_streaming:
-            make, answer = grpc.stream_stream_rpc_method_handler, _answer_lasting
-            places = self._lasting
+        if not handler.response_streaming:
+            make: Any = grpc.stream_unary_rpc_method_handler
+            behaviour = self._answering(method, handler.unary_unary)
+        else:
+            make = grpc.stream_stream_rpc_method_handler
+            lasts = self._lasting_behaviour(method, handler)
+            behaviour = _guarded(method, handler.stream_stream if method == _RANK_STREAM else lasts)
+        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+    def _answering(self, method: str, answer: _Behaviour) -> _Behaviour:
+        """The behaviour of a method with one message and one answer: what most calls are."""
+        places, turns = self._checks if method == OPEN_TO_ALL else self._calls
+
+        async def admit(_: Any, context: Context) -> Any:
+            peer = context.peer()
+            call = Call(peer, asyncio.current_task())
+            call.cap = places.take(call)
+            if call.cap is not None:
+                return await self._turn_away(method, call, context)
+            try:
+                if turns.are_taken(peer):
+                    call.since = NOT_YET
+                    await turns.take(peer)
+                    places.waits(call)
+                else:
+                    await turns.take(peer)
+                when_over(context, functools.partial(turns.give_back, peer))
+                message = await context.read()
+                places.arrived(call)
+                call.task = None
+                if message is not grpc.aio.EOF:
+                    return await answer(message, context)
+            except asyncio.CancelledError:
+                if call.task is None or not (call.silent or call.cap):
+                    raise
+                call.task.uncancel()
+            except grpc.aio.BaseError:  # gRPC's own, which it knows
+                raise
+            except Exception:
+                return await _fail(method, context)
+            finally:
+                places.give_back(call)
+            if call.silent or call.cap:
+                return await self._turn_away(method, call, context)
+            return await _end_without_message(context)
+
+        return admit
+
+    def _lasting_behaviour(self, method: str, handler: Any) -> _Behaviour:
+        """That of a method that stays open: it makes room for as long as it lives."""
+        places = self._lasting
 
         async def admit(messages: Any, context: Context) -> Any:
-            call = Call(context.peer(), places)
+            call = Call(context.peer())
             call.cap = places.take(call)
             if call.cap is None:
                 when_over(context, functools.partial(places.give_back, call))
                 try:
-                    return await answer(handler, places, call, messages, context)
+                    return await _answer_lasting(handler, call, messages, context)
                 except TimeoutError:
                     if call.deadline is None or not call.deadline.expired():
                         raise
-            error = _error(call.cap)
-            self._observer.turned_away(method, call.cap or "silence", error)
-            return await abort(context, error)
+            return await self._turn_away(method, call, context)
 
-        behaviour = _guarded(method, handler.stream_stream if method == _RANK_STREAM else admit)
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+        return admit
+
+    async def _turn_away(self, method: str, call: Call, context: Context) -> NoReturn:
+        if call.cap is not None:
+            error: ServingError = no_place(call.cap)
+        else:
+            error = DeadlinePassed(f"no message came within {capacity.FIRST_MESSAGE_S:g} s")
+        self._observer.turned_away(method, call.cap or "silence", error)
+        await abort(context, error)
 
 
 def _guarded(method: str, behaviour: _Behaviour) -> _Behaviour:
@@ -86,37 +143,21 @@ def _guarded(method: str, behaviour: _Behaviour) -> _Behaviour:
     async def guard(messages: Any, context: Context) -> Any:
         try:
             return await behaviour(messages, context)
-        except grpc.aio.BaseError:  # gRPC's own, which it knows
+        except grpc.aio.BaseError:
             raise
         except Exception:
-            log.exception("%s failed", method)
-        await context.abort(grpc.StatusCode.UNKNOWN, "the server failed; its log says why")
-        return None
+            return await _fail(method, context)
 
     return guard
 
 
-async def _answer_one(handler: Any, places: Places, call: Call, _: Any, context: Context) -> Any:
-    turns = call.turns
-    if turns.locked():
-        async with asyncio.timeout(None) as call.deadline:
-            await turns.acquire()
-    else:
-        await turns.acquire()
-    try:
-        async with asyncio.timeout(capacity.FIRST_MESSAGE_S) as call.deadline:
-            message = await context.read()
-        places.arrived(call)
-        if message is grpc.aio.EOF:
-            return await _end_without_message(context)
-        return await handler.unary_unary(message, context)
-    finally:
-        turns.release()
+async def _fail(method: str, context: Context) -> None:
+    """End a call that met what nobody foresaw; within its `except` clause."""
+    log.exception("%s failed", method)
+    await context.abort(grpc.StatusCode.UNKNOWN, "the server failed; its log says why")
 
 
-async def _answer_lasting(
-    handler: Any, _: Places, call: Call, messages: Any, context: Context
-) -> None:
+async def _answer_lasting(handler: Any, call: Call, messages: Any, context: Context) -> None:
     of_its_message = None if handler.request_streaming else capacity.FIRST_MESSAGE_S
     async with asyncio.timeout(of_its_message) as call.deadline:
         if not handler.request_streaming:
@@ -135,10 +176,3 @@ async def _answer_lasting(
 async def _end_without_message(context: Context) -> None:
     with contextlib.suppress(grpc.aio.InternalError):  # gRPC has ended the call by itself
         await abort(context, InvalidQuery("request", "the call ended before its message came"))
-
-
-def _error(cap: str | None) -> ServingError:
-    """What a call ends with that met a cap of its places; None: the time its message may take."""
-    if cap is None:
-        return DeadlinePassed(f"no message came within {capacity.FIRST_MESSAGE_S:g} s")
-    return no_place(cap)

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
-from collections import Counter
+import time
+from collections import deque
+from typing import Any
 from urllib.parse import unquote
-from weakref import WeakValueDictionary
 
 from anirank.errors import Overloaded
-from handlers.facade import capacity
 
 RETRY_S = 1.0  # after which a place may be free
+NOT_YET = float("inf")  # since when a call is waited for that has no turn
+SOONEST_S = 0.1  # between two looks at who is silent
 SITE_BITS = 64  # of an IPv6 address
 _WHOSE = {"places": "", "address": " of this address"}
 
@@ -19,19 +21,30 @@ _WHOSE = {"places": "", "address": " of this address"}
 class Call:
     """An open call.
 
-    address: whose it is, see `address_of`. turns: to be acquired by the calls of its connection.
-    deadline: of what it is waited for; it is brought forward where the call has to make room. cap:
-    the one that it met.
+    address: whose it is, see `address_of`. deadline: of a call that lasts, which is brought forward
+    where it has to make room; another's task is cancelled. cap: the one that it met. silent:
+    whether it has sent nothing in time. since: when it was last waited for, in seconds of the
+    monotonic clock.
     """
 
-    __slots__ = ("address", "cap", "deadline", "turns")
+    __slots__ = ("address", "cap", "deadline", "silent", "since", "task")
 
-    def __init__(self, peer: str, places: "Places") -> None:
-        """Know a call by its `peer`, as gRPC says it, which is to have one of `places`."""
+    def __init__(self, peer: str, task: "asyncio.Task[Any] | None" = None) -> None:
+        """Know a call by its `peer`, as gRPC says it, and the task that waits for its message."""
         self.address = address_of(peer)
-        self.turns = places.turns(peer)
+        self.task = task
         self.cap: str | None = None
         self.deadline: asyncio.Timeout | None = None
+        self.silent = False
+        self.since = 0.0
+
+    def end(self) -> None:
+        """End it, where it is waited for."""
+        if self.task is not None:
+            self.task.cancel()
+        elif self.deadline is not None:
+            with contextlib.suppress(RuntimeError):  # it is about to end as it is
+                self.deadline.reschedule(asyncio.get_running_loop().time())
 
 
 class Places:
@@ -42,50 +55,58 @@ class Places:
     once, so what makes room is what never meant to send any.
     """
 
-    def __init__(self, calls: int, of_one_address: int | None = None) -> None:
-        """Let `calls` be open, of one address up to `of_one_address`, by default all."""
+    def __init__(
+        self, calls: int, of_one_address: int | None = None, patience_s: float | None = None
+    ) -> None:
+        """Let `calls` be open, of one address up to `of_one_address`, by default all.
+
+        patience_s: ends what is waited for after so many seconds.
+        """
         self._calls, self._of_one_address = calls, of_one_address or calls
+        self._patience_s = patience_s
+        self._timer: asyncio.TimerHandle | None = None  # one for all: a call's own would cost more
         self._open: set[Call] = set()
-        self._by_address: Counter[str] = Counter()
+        self._by_address: dict[str, int] = {}
         self._waited_for: dict[str, dict[Call, None]] = {}  # by address, the oldest first
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def __len__(self) -> int:
         """How many calls are open."""
         return len(self._open)
-
-    def turns(self, peer: str) -> asyncio.Semaphore:
-        """What the calls of one connection take turns by."""
-        turns = self._turns.get(peer)
-        if turns is None:
-            turns = self._turns[peer] = asyncio.Semaphore(capacity.CALLS_OF_A_CONNECTION)
-        return turns
 
     def take(self, call: Call) -> str | None:
         """Give a call a place, in which it is waited for; else the cap that leaves it none."""
         full = len(self._open) >= self._calls
         if full and not self._make_room(self._most_waited_for(), "places"):
             return "places"
-        many = self._by_address[call.address] >= self._of_one_address
-        if many and not self._make_room(call.address, "address"):
+        address = call.address
+        many = self._by_address.get(address, 0) >= self._of_one_address
+        if many and not self._make_room(address, "address"):
             return "address"
         self._open.add(call)
-        self._by_address[call.address] += 1
-        self._waited_for.setdefault(call.address, {})[call] = None
+        self._by_address[address] = self._by_address.get(address, 0) + 1
+        self.waits(call)
         return None
 
     def arrived(self, call: Call) -> None:
         """Take note that a call's message is there: it does not make room from here on."""
-        waited_for = self._waited_for.get(call.address, {})
-        if call in waited_for:
+        waited_for = self._waited_for.get(call.address)
+        if waited_for is not None and call in waited_for:
             del waited_for[call]
             if not waited_for:
                 del self._waited_for[call.address]
 
     def waits(self, call: Call) -> None:
         """Take note that a call is waited for again, as the last of its address."""
-        if call in self._open:
-            self._waited_for.setdefault(call.address, {})[call] = None
+        if call not in self._open:
+            return
+        call.since = time.monotonic()
+        waited_for = self._waited_for.get(call.address)
+        if waited_for is None:
+            self._waited_for[call.address] = {call: None}
+        else:
+            waited_for[call] = None
+        if self._patience_s is not None and self._timer is None:
+            self._expect(self._patience_s)
 
     def give_back(self, call: Call) -> None:
         """Free the place of a call, if it has one."""
@@ -93,8 +114,9 @@ class Places:
             return
         self.arrived(call)
         self._open.remove(call)
-        self._by_address[call.address] -= 1
-        if not self._by_address[call.address]:
+        if self._by_address[call.address] > 1:
+            self._by_address[call.address] -= 1
+        else:
             del self._by_address[call.address]
 
     def _most_waited_for(self) -> str:
@@ -107,10 +129,69 @@ class Places:
             return False
         self.give_back(oldest)
         oldest.cap = cap
-        if oldest.deadline is not None:
-            with contextlib.suppress(RuntimeError):  # it is about to end as it is
-                oldest.deadline.reschedule(asyncio.get_running_loop().time())
+        oldest.end()
         return True
+
+    def _expect(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._end_the_silent)
+
+    def _end_the_silent(self) -> None:
+        """End those that are waited for no longer, and look again when the next is due."""
+        self._timer = None
+        assert self._patience_s is not None
+        due = time.monotonic() - self._patience_s
+        left = [call for calls in self._waited_for.values() for call in calls]
+        for call in left:
+            if call.since <= due and not call.silent:
+                call.silent = True
+                call.end()
+        nexts = [call.since - due for call in left if not call.silent and call.since < NOT_YET]
+        if nexts:
+            self._expect(max(min(nexts), SOONEST_S))
+
+
+class Turns:
+    """So many calls of each connection at a time; the others wait, first come first served."""
+
+    def __init__(self, calls: int) -> None:
+        """Give `calls` of one connection a turn at once."""
+        self._calls = calls
+        self._taken: dict[str, int] = {}
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    def are_taken(self, peer: str) -> bool:
+        """Whether another call of a connection would have to wait."""
+        return self._taken.get(peer, 0) >= self._calls
+
+    async def take(self, peer: str) -> None:
+        """Have a turn, at once or when one is given back."""
+        if not self.are_taken(peer):
+            self._taken[peer] = self._taken.get(peer, 0) + 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(peer, deque())
+        waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(peer)
+            raise
+
+    def give_back(self, peer: str) -> None:
+        """Leave a turn to the next of its connection."""
+        waiting = self._waiting.get(peer)
+        while waiting:
+            turn = waiting.popleft()
+            if not waiting:
+                del self._waiting[peer]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        if self._taken[peer] > 1:
+            self._taken[peer] -= 1
+        else:
+            del self._taken[peer]
 
 
 def no_place(cap: str) -> Overloaded:

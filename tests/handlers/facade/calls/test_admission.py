@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import time
 from typing import Any
 
 import grpc
@@ -18,10 +20,13 @@ from handlers.facade.telemetry.metrics import Metrics
 from handlers.facade.telemetry.observer import Observer
 from handlers.security.access import Security
 from handlers.security.tokens import Tokens
+from tests.handlers.facade.test_port import HEADERS, PREFACE, frame
 from tests.handlers.security.test_access import TOKEN, write_tokens
 
 RANK, CHECK = "/anime.ranking.v1.RankingService/Rank", "/grpc.health.v1.Health/Check"
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+# A whole greeting: HTTP/2's preface, empty settings, and that the server's are taken.
+HELLO = PREFACE + frame(4, 0, 0) + frame(4, 1, 0)
 SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
 
@@ -82,6 +87,36 @@ def test_a_call_has_a_time_for_its_message(serve, monkeypatch):
         async with silent(address, RANK, 1) as [call], asyncio.timeout(20):
             assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert await call.details() == "no message came within 0.3 s"
+
+    asyncio.run(check())
+
+
+def test_answers_that_nobody_reads_take_no_places(serve, monkeypatch):
+    monkeypatch.setattr(capacity, "concurrent_calls", lambda limits: 20)
+    address = serve()
+    host, _, port = address.rpartition(":")
+    body = pb.RankRequest(candidate_ids=[3]).SerializeToString()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(PREFACE + frame(4, 0, 0, b"\0\4\0\0\0\0"))  # a window of nothing
+        for stream in range(1, 101, 2):
+            message = b"\0" + len(body).to_bytes(4, "big") + body
+            connection.sendall(frame(1, 4, stream, HEADERS) + frame(0, 1, stream, message))
+        time.sleep(0.5)
+        assert asyncio.run(answered(address))
+
+
+def test_who_waits_for_a_turn_is_not_silent(serve, monkeypatch):
+    monkeypatch.setattr(capacity, "FIRST_MESSAGE_S", 0.5)
+    monkeypatch.setattr(capacity, "CALLS_OF_A_CONNECTION", 1)
+    address = serve()
+
+    async def check():
+        async with grpc.aio.insecure_channel(address) as channel:
+            held: list[Any] = [channel.stream_unary(RANK)() for _ in range(3)]
+            await asyncio.gather(*(call.wait_for_connection() for call in held))
+            asked = RankingServiceStub(channel).Rank(pb.RankRequest(candidate_ids=[3]))
+            assert len((await asyncio.wait_for(asked, 20)).ranking) == 1
+            assert {await call.code() for call in held} == {grpc.StatusCode.DEADLINE_EXCEEDED}
 
     asyncio.run(check())
 
@@ -149,3 +184,14 @@ def test_a_method_that_stays_open_makes_room_for_the_next(serve, monkeypatch):
             assert watches[2].done()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("said", [b"", PREFACE, HELLO], ids=str)
+def test_a_connection_over_which_nothing_comes_is_let_go(serve, monkeypatch, said):
+    monkeypatch.setattr(capacity, "HANDSHAKE_MS", 300)
+    monkeypatch.setattr(capacity, "IDLE_MS", 600)
+    host, _, port = serve().rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(said)
+        while connection.recv(4_096):
+            pass  # until the server has let it go

@@ -1,8 +1,9 @@
 import asyncio
+import contextlib
 
 import pytest
 
-from handlers.facade.calls.places import Call, Places, address_of
+from handlers.facade.calls.places import Call, Places, Turns, address_of
 
 
 @pytest.mark.parametrize(
@@ -21,13 +22,13 @@ def test_a_call_is_its_hosts_and_with_ipv6_its_sites(peer, address):
     assert address_of(peer) == address.replace("2001:db8:0:0::", "2001:db8::")
 
 
-def call_of(places, address):
-    return Call(f"ipv4:{address}:1234", places)
+def call_of(address):
+    return Call(f"ipv4:{address}:1234")
 
 
 def waiting(places, address="a"):
     """A call that has a place and no message yet."""
-    call = call_of(places, address)
+    call = call_of(address)
     assert places.take(call) is None
     return call
 
@@ -49,14 +50,14 @@ def test_the_oldest_that_sent_nothing_makes_room():
 def test_nobody_makes_room_whose_message_has_come():
     places = Places(2)
     at_work(places), at_work(places)
-    assert places.take(call_of(places, "b")) == "places"
+    assert places.take(call_of("b")) == "places"
     assert len(places) == 2
 
 
 def test_one_address_has_no_more_than_its_share():
     places = Places(4, of_one_address=2)
     at_work(places), at_work(places)
-    assert places.take(call_of(places, "a")) == "address"
+    assert places.take(call_of("a")) == "address"
     waiting(places, "b")
 
 
@@ -75,7 +76,7 @@ def test_a_place_given_back_is_free_once():
         places.give_back(call)
     assert len(places) == 0
     at_work(places)
-    assert places.take(call_of(places, "a")) == "address"
+    assert places.take(call_of("a")) == "address"
 
 
 def test_who_makes_room_is_waited_for_no_longer():
@@ -87,3 +88,45 @@ def test_who_makes_room_is_waited_for_no_longer():
     places = Places(1)
     with pytest.raises(TimeoutError):
         asyncio.run(wait(places, waiting(places)))
+
+
+def test_who_is_silent_for_too_long_is_ended():
+    async def check():
+        async def wait(places):
+            call = Call("ipv4:192.0.2.1:1", asyncio.current_task())
+            assert places.take(call) is None
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            return call
+
+        places = Places(4, patience_s=0.2)
+        answered = at_work(places)
+        calls = await asyncio.gather(wait(places), wait(places))
+        assert all(call.silent for call in calls)
+        assert not answered.silent
+
+    asyncio.run(check())
+
+
+def test_calls_of_one_connection_take_turns_and_those_who_leave_hold_up_nobody():
+    async def check():
+        turns = Turns(2)
+        await turns.take("a")
+        await turns.take("a")
+        waiting = [asyncio.create_task(turns.take("a")) for _ in range(3)]
+        await asyncio.wait_for(turns.take("b"), 10)  # another connection's are its own
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        turns.give_back("a")
+        await asyncio.wait_for(waiting[1], 10)
+        assert not waiting[2].done()
+        turns.give_back("a")
+        waiting[2].cancel()  # the turn that it was just given goes on
+        await asyncio.wait(waiting)
+        await asyncio.wait_for(turns.take("a"), 10)
+        for peer in "aab":
+            turns.give_back(peer)
+        assert not turns._taken
+        assert not turns._waiting
+
+    asyncio.run(check())
