@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from anirank.client.addresses import with_port
 from anirank.errors import ServingError
@@ -30,18 +31,37 @@ def serve(
     *,
     worker: bool = False,
     lenient: bool = False,
+    live: tuple[Callable[[], None], float] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is given the lines that say what and where.
 
     worker: share the port with others. lenient: where the newest version cannot serve, take the
-    newest that can. Raises ServingError where it cannot start.
+    newest that can. live: to be called again and again from the event loop, after so many seconds.
+    Raises ServingError where it cannot start.
     """
-    asyncio.run(_serve(settings, announce, worker, lenient))
+    asyncio.run(_living(_serve(settings, announce, worker, lenient), live))
     if any(not thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"):
         # A batch that was cut off still runs, and Python would wait for its thread.
+        logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+async def _living(
+    serving: Coroutine[Any, Any, None], live: tuple[Callable[[], None], float] | None
+) -> None:
+    async def beat(sign: Callable[[], None], pause_s: float) -> None:
+        while True:
+            sign()
+            await asyncio.sleep(pause_s)
+
+    beating = asyncio.create_task(beat(*live)) if live is not None else None
+    try:
+        await serving
+    finally:
+        if beating is not None:
+            beating.cancel()
 
 
 async def _serve(

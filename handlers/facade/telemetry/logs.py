@@ -1,16 +1,25 @@
 """The log: one JSON object a line on standard error."""
 
+import contextlib
 import logging
+import os
+import queue
+import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler
+from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
 from handlers.facade.settings import Level
 
 REPEAT_S = 30.0  # between two lines about one fault that goes on
+MOST_LINES = 10_000  # that wait to be written; some MiB
+FLUSH_S = 1.0  # for the last lines to be written in, at the end
 QUIET_S = 5.0  # without a request that meets it, and a fault may be over
 
 log = logging.getLogger(__name__)
@@ -35,16 +44,74 @@ def formatter() -> logging.Formatter:
 def start(level: Level = "info") -> None:
     """Write all logs of this process, those of libraries too, as JSON to standard error.
 
+    Nobody waits for a line to be written. `logging.shutdown` waits a little for what is left.
     Libraries speak from `info` upwards at most: at `debug` they would write lines by themselves for
     each request.
     """
-    handler = logging.StreamHandler()
+    handler = LinesInBackground(sys.stderr)
     handler.setFormatter(formatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_holds_no_metadata)
     logging.getLogger().setLevel(max(logging.INFO, getattr(logging, level.upper())))
     logging.getLogger("handlers").setLevel(level.upper())
+
+
+class LinesInBackground(QueueHandler):
+    """Has lines written by a thread of its own, so that a reader who stalls holds up nobody.
+
+    Up to `MOST_LINES` wait to be written; of those beyond, their number is.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to the file behind `stream`, and to `stream` itself where there is none."""
+        self._lines: queue.Queue[str] = queue.Queue(MOST_LINES)
+        super().__init__(self._lines)
+        self._stream = stream
+        try:
+            self._file: int | None = stream.fileno()
+        except (OSError, ValueError):
+            self._file = None
+        self._dropped = 0
+        threading.Thread(target=self._write_all, name="log", daemon=True).start()
+
+    def prepare(self, record: logging.LogRecord) -> str:
+        """A record's line, made by who logs: what it speaks of may be another a moment later."""
+        return self.format(record)
+
+    def enqueue(self, record: Any) -> None:
+        """Have a line written that `prepare` made, unless too many wait."""
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait for what is to be written, up to `FLUSH_S`."""
+        end = time.monotonic() + FLUSH_S
+        while self._lines.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.005)
+
+    def _write_all(self) -> None:
+        while True:
+            line = self._lines.get()
+            self._write(line)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                told = "%d lines of the log were dropped: nobody reads them in time"
+                of = (log.name, logging.ERROR, __file__, 0, told, (dropped,), None)
+                self._write(self.format(logging.LogRecord(*of)))
+            self._lines.task_done()
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody is there to be told
+            if self._file is None:
+                self._stream.write(f"{line}\n")
+                return
+            # Not by way of the stream, whose lock would be held by who waits for the reader.
+            left = f"{line}\n".encode(errors="backslashreplace")
+            while left:
+                left = left[os.write(self._file, left) :]
 
 
 def _holds_no_metadata(record: logging.LogRecord) -> bool:

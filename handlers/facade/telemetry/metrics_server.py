@@ -4,11 +4,13 @@
 thread for each reader who says nothing, for ever, and asks a name server for this machine's name.
 """
 
+import contextlib
 import socket
 import threading
 from http.server import ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from prometheus_client import MetricsHandler
@@ -19,6 +21,7 @@ from anirank.errors import AddressRefused, AddressUnavailable
 
 PATH = "/metrics"
 SILENCE_S = 10.0  # a reader who says nothing for so long is let go
+MOST_READERS = 16  # at once, each a thread; the one there longest is let go for the next
 _POLL_S = 0.1  # how soon the server sees that it is closed
 
 
@@ -78,6 +81,21 @@ class MetricsServer:
 def _server(family: int) -> type[ThreadingHTTPServer]:
     class Server(ThreadingHTTPServer):
         address_family = socket.AddressFamily(family)
+        readers: ClassVar[dict[socket.socket, None]] = {}
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            """Answer a reader in a thread, and let go of the oldest where there are too many."""
+            for oldest in list(self.readers)[: 1 - MOST_READERS or None]:
+                self.readers.pop(oldest, None)
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread finds out, and ends
+            self.readers[request] = None
+            super().process_request(request, client_address)
+
+        def shutdown_request(self, request: Any) -> None:
+            """Let go of a reader, in its thread."""
+            self.readers.pop(request, None)
+            super().shutdown_request(request)
 
         def server_bind(self) -> None:
             """Bind without asking a name server what this machine is called."""

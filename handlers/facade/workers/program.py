@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 from anirank.errors import AnirankError, naming_the_extra
 from handlers.facade.settings import Settings
+from handlers.facade.workers.worker import BEAT_S
 
 
 def main() -> NoReturn:
@@ -21,12 +23,18 @@ def main() -> NoReturn:
     error.
     """
     asked = json.loads(sys.stdin.readline())
-    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    out = os.dup(1)
+    reports = os.fdopen(out, "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def report(**told: str) -> None:
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(told), file=reports, flush=True)
+
+    def live() -> None:
+        with contextlib.suppress(OSError):  # a parent that reads nothing holds nobody up
+            os.set_blocking(out, False)
+            os.write(out, b"{}\n")
 
     code = 1
     try:
@@ -37,6 +45,7 @@ def main() -> NoReturn:
             process.serve(
                 Settings.model_validate_json(asked["settings"]),
                 lambda line: report(line=line),
+                live=(live, BEAT_S),
                 worker=True,
                 lenient=asked["lenient"],
             )
@@ -46,6 +55,7 @@ def main() -> NoReturn:
         code = 2
     except BaseException:
         traceback.print_exc()
+    logging.shutdown()
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -20,12 +20,13 @@ from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry import logs
 from handlers.facade.workers.metrics_page import shared_page
 from handlers.facade.workers.port import reserve
-from handlers.facade.workers.worker import Worker
+from handlers.facade.workers.worker import BEAT_S, Worker
 from handlers.torchserve.archive import check_archive
 from handlers.torchserve.supervision import keep, start
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0  # before a worker that died is started again
 STEADY_S = 30.0  # a worker that ran for so long had a good start
+HUNG_S = 15.0  # a worker that gives no sign of life for so long is replaced
 PATIENCE_S = 5.0  # beyond the grace period, for a worker to end
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,6 @@ class Supervisor:
         self._shutdown = shutdown
         self._forget = forget
         self._workers: set[Worker] = set()
-        self._pause_s = FIRST_PAUSE_S
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Until the last worker has ended; `announce` is given the first one's lines for all.
@@ -123,19 +123,34 @@ class Supervisor:
 
     async def _keep(self, worker: Worker) -> None:
         """Start another worker in the place of each that ends, until all are to end."""
+        next_pause_s = FIRST_PAUSE_S
         while True:
+            watching = asyncio.create_task(self._watch(worker))
             fault = await self._ended(worker)
+            watching.cancel()
             if self._shutdown.requested.is_set():
                 return
             if worker.line is not None and time.monotonic() - worker.started >= STEADY_S:
-                self._pause_s = FIRST_PAUSE_S
-            pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
+                next_pause_s = FIRST_PAUSE_S
+            pause_s, next_pause_s = next_pause_s, min(2 * next_pause_s, LONGEST_PAUSE_S)
             log.error("%s; another is started in %.1f s", fault, pause_s)
             try:
                 await self._shutdown.unless_requested(asyncio.sleep(pause_s))
             except ShutdownRequested:
                 return
             worker = await self._start(lenient=True)
+
+    async def _watch(self, worker: Worker) -> None:
+        """Kill a worker that serves and gives no sign of life any more, so that it is replaced."""
+        missed = seen = 0
+        while missed * BEAT_S < HUNG_S:  # of this process's own time: both may have been stopped
+            await asyncio.sleep(BEAT_S)
+            missed = missed + 1 if worker.line is not None and worker.beats == seen else 0
+            seen = worker.beats
+        log.error(
+            "worker %d has given no sign of life for %.0f s; it is killed", worker.pid, HUNG_S
+        )
+        worker.send(signal.SIGKILL)
 
     async def _ended(self, worker: Worker) -> str:
         """How a worker ended, once it has."""

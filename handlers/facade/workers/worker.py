@@ -11,12 +11,15 @@ from typing import Self
 
 from handlers.facade.settings import Settings
 
+BEAT_S = 1.0  # between two signs of life
+
 
 class Worker:
     """A process that serves, and what it reports: one line of JSON for each thing.
 
     pid: the process. started: when, in seconds of the monotonic clock. line: what it says of itself
-    once it answers requests, None until then. error: why it does not.
+    once it answers requests, None until then. error: why it does not. beats: how often it has said
+    that it lives, which it does every `BEAT_S` while it answers requests.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -25,6 +28,7 @@ class Worker:
         self.started = time.monotonic()
         self.line: str | None = None
         self.error: str | None = None
+        self.beats = 0
         self._reported = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
@@ -68,8 +72,10 @@ class Worker:
         assert self._process.stdout is not None
         async for report in self._process.stdout:
             with contextlib.suppress(ValueError):  # cut off by its end
+                self.beats += 1
                 told = json.loads(report)
                 self.line = told.get("line", self.line)
                 self.error = told.get("error", self.error)
-            self._reported.set()
+                if told:  # more than that it lives
+                    self._reported.set()
         self._reported.set()

@@ -263,3 +263,52 @@ def test_an_address_of_the_metrics_in_use_is_one_clear_error(store, workers):
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == f"anirank: {address}: in use, or not an address of this machine\n"
+
+
+UNREAD = """
+import logging, os, sys, threading, time
+from handlers.facade.telemetry import logs
+logs.start("debug")
+log = logging.getLogger("handlers.requests")
+began = time.monotonic()
+for number in range(20_000):
+    log.debug("line %d of many, and long enough to fill a pipe", number)
+print(f"{time.monotonic() - began:.1f}", flush=True)
+sys.stdin.readline()
+time.sleep(0.5)
+log.debug("the last")
+"""
+
+
+def test_a_log_that_nobody_reads_holds_up_nothing_and_says_what_was_dropped():
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert float(line_of(process)) < 30  # it does not wait for the reader
+        _, written = process.communicate("read\n", timeout=60)
+    lines = [json.loads(line) for line in written.splitlines()]
+    told = [line["message"] for line in lines if "were dropped" in line["message"]]
+    dropped = sum(int(line.split()[0]) for line in told)
+    assert dropped >= 20_000 - logs.MOST_LINES - 1_000
+    assert len(lines) - len(told) + dropped == 20_001
+    assert lines[-1]["message"] == "the last"
+
+
+@pytest.mark.slow
+def test_a_facade_whose_log_nobody_reads_answers_and_ends(toy_dir):
+    command = [sys.executable, "-m", "anirank", "serve", "--store", str(toy_dir.parents[1])]
+    command += ["--name", "toy", "--address", "127.0.0.1:0", "--log-level", "debug"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        found = re.search(r" on (\S+),", line_of(process))
+        assert found is not None
+        with Client(found[1], timeout_s=30) as client:
+            for _ in range(1_000):
+                client.rank([3])  # each a line of some 400 bytes; a pipe holds 64 KiB
+        process.terminate()
+        assert process.wait(30) == 0

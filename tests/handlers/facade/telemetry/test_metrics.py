@@ -3,6 +3,7 @@ import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import grpc
 import psutil
@@ -23,7 +24,7 @@ from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry.metrics import Metrics
-from handlers.facade.telemetry.metrics_server import MetricsServer
+from handlers.facade.telemetry.metrics_server import MOST_READERS, MetricsServer
 from handlers.facade.telemetry.observer import Observer
 from tests.running.program import line_of, run_serve
 from tests.toy.bundle import publish
@@ -102,6 +103,18 @@ def test_the_page_is_all_there_is(page, method, path, status):
 def test_a_reader_who_says_nothing_holds_up_neither_others_nor_the_end(page):
     with socket.create_connection(("127.0.0.1", page)):
         assert value(scrape(page), "anirank_requests_in_flight") == 0
+
+
+def test_readers_who_say_nothing_are_let_go_for_others_and_take_no_more_threads(page):
+    with ExitStack() as stack:
+        silent = []
+        for _ in range(3 * MOST_READERS):
+            connection = socket.create_connection(("127.0.0.1", page), timeout=30)
+            silent.append(stack.enter_context(connection))
+        assert value(scrape(page), "anirank_requests_in_flight") == 0
+        assert silent[0].recv(1) == b""
+        serving = [each for each in threading.enumerate() if "process_request" in each.name]
+        assert len(serving) <= MOST_READERS
 
 
 def test_requests_are_answered_while_a_page_is_made(serve, metrics, observer, port):

@@ -95,7 +95,24 @@ def test_a_worker_that_is_killed_is_replaced_even_beside_a_corrupt_newer_version
         process.terminate()
         _, said = process.communicate(timeout=60)
     pauses = [part.split(" s")[0] for part in said.split("another is started in ")[1:]]
-    assert pauses == ["0.1", "0.2"]
+    assert pauses == ["0.1", "0.1"]  # each worker has its own
+
+
+def test_a_worker_that_is_stopped_is_replaced(store):
+    program = (
+        "from anirank.cli.app import main; from handlers.facade.workers import supervisor; "
+        "supervisor.HUNG_S = 2.0; main()"
+    )
+    with run_serve(store, "--workers", "2", program=("-c", program)) as (process, address, _):
+        stopped, other = workers_of(process)
+        stopped.suspend()
+        until(lambda: stopped not in workers_of(process) and len(workers_of(process)) == 2)
+        [new] = [worker for worker in workers_of(process) if worker not in (stopped, other)]
+        until(lambda: any(c.status == "LISTEN" for c in new.net_connections()))
+        assert versions(address) == {"1"}
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert f"worker {stopped.pid} has given no sign of life for 2 s; it is killed" in said
 
 
 def test_sighup_reaches_every_worker(store, next_dir):
@@ -213,3 +230,22 @@ def test_a_connection_to_one_of_several_is_opened_again_and_no_call_fails(serve,
         while states.count(grpc.ChannelConnectivity.READY) < 3:
             assert time.monotonic() < end
             assert stub.Recommend(pb.RecommendRequest(top_k=1), timeout=30).ranking
+
+
+def test_what_a_killed_parent_left_is_cleaned_up_at_the_next_start(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    options = ("--workers", "2", "--metrics-address", "127.0.0.1:0")
+    command = [sys.executable, "-m", "anirank", "serve", "--store", str(store), "--name", "toy"]
+    command += ["--address", "127.0.0.1:0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert "toy 1 on" in line_of(process)
+        workers = workers_of(process)
+        process.kill()
+    psutil.wait_procs(workers, 60)
+    [left] = tmp_path.glob("anirank-metrics-*")
+    with run_serve(store, *options):
+        [now] = tmp_path.glob("anirank-metrics-*")
+        assert now != left
+        with run_serve(store, *options):  # which leaves alone what is in use
+            assert len(list(tmp_path.glob("anirank-metrics-*"))) == 2
+    assert not list(tmp_path.glob("anirank-metrics-*"))
