@@ -3,18 +3,24 @@
 docs/bundle-format.md specifies it.
 """
 
+import errno
+import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anirank.errors import BundleError, SignatureError
 from bundles.catalogue import Catalogue
 from bundles.crosses import Crosses
-from bundles.files import Stamp, sha256, stamp_of
+from bundles.files import Stamp, copy, open_regular, sha256, stamp_of
 from bundles.histories import Histories
-from bundles.manifest import Listed, Manifest
+from bundles.manifest import Listed, Manifest, signed_content
 from bundles.tables import ServedTables, kind_of, read_tables, table_files, write_tables
 from bundles.vocabularies import VOCABULARIES, Vocabularies, write_vocabularies
 
@@ -29,15 +35,22 @@ REQUIRED = (
     *(f"catalogue/{name}" for name in Catalogue.FILES),
     *(f"histories/{name}" for name in Histories.FILES),
 )
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Where the manifest says what the wide part is.
 CROSSES = tuple(f"crosses/{name}" for name in Crosses.FILES)
+
+
+class _Kept:
+    """Stands as long as the bundle does, and a private copy as long as this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """An opened bundle; `crosses` is None where the wide part takes no history.
 
-    tables: what compiled code computes with, None where the bundle has no such.
+    folder: where its files are; for who trusts a key, a copy. tables: what compiled code computes
+    with, None where the bundle has no such. stamps: of each file that is there, by which a change
+    of it is seen.
 
     bundle = Bundle.latest(Path("model_store"), "anime")
     bundle.manifest.metrics
@@ -49,27 +62,38 @@ class Bundle:
     histories: Histories
     crosses: Crosses | None
     tables: ServedTables | None
-    _stamps: Mapping[Path, Stamp | None] = field(repr=False)
+    stamps: Mapping[Path, Stamp | None] = field(repr=False)
+    _kept: "_Kept | None" = field(repr=False, default=None)
 
     @classmethod
     def open(cls, folder: Path, verify: bool = True, trust: Sequence[Path] = ()) -> "Bundle":
         """Open the bundle in `folder`, by default after checking every file's size and SHA-256.
 
         trust: PEM files of public keys; unless there are none, one of them must have signed the
-        manifest, and with it what it lists. Any graph may be absent, every other file must be
-        there; files that are not listed are not looked at. Raises BundleError naming the first file
-        that is missing or is not what the manifest lists, SignatureError where the signature is.
+        manifest, and with it what it lists, and what is opened is a copy that only this user can
+        come at: what was checked is what is used, whoever writes to `folder`. Any graph may be
+        absent, every other file must be there; files that are not listed are not looked at. Raises
+        BundleError naming the first file that is missing or is not what the manifest lists,
+        SignatureError where the signature is.
         """
-        manifest = Manifest.read(folder / MANIFEST, trust)
-        for name in _required(manifest):
-            if name not in manifest.files:
-                raise BundleError(f"{folder / MANIFEST}: files does not list {name}")
+        if trust:
+            return cls._open_copy(folder, trust)
+        return cls._open(folder, verify)
+
+    @classmethod
+    def _open_copy(cls, folder: Path, trust: Sequence[Path]) -> "Bundle":
+        into = Path(tempfile.mkdtemp(prefix="anirank-"))
+        kept = _Kept()
+        weakref.finalize(kept, shutil.rmtree, into, ignore_errors=True)
+        copy_bundle(folder, into, trust)
+        with as_of(folder, into):
+            return replace(cls._open(into, verify=False), _kept=kept)
+
+    @classmethod
+    def _open(cls, folder: Path, verify: bool) -> "Bundle":
+        manifest = Manifest.read(folder / MANIFEST)
         stamps = {}
-        for name, listed in manifest.files.items():
-            path = folder / name
-            if name in GRAPHS and not os.path.lexists(path):
-                continue
-            _check_place(folder, path)
+        for path, listed in _present(folder, manifest):
             stamps[path] = stamp_of(path)
             if verify:
                 _verify(path, listed)
@@ -113,7 +137,7 @@ class Bundle:
 
     def has(self, name: str) -> bool:
         """Whether this bundle has a graph of `GRAPHS`."""
-        return self.folder / name in self._stamps
+        return self.folder / name in self.stamps
 
     def graph_file(self, name: str) -> Path:
         """The path of a graph of `GRAPHS`; raises BundleError where this bundle has it not."""
@@ -124,8 +148,42 @@ class Bundle:
         return path
 
     def _check_unchanged(self, path: Path) -> None:
-        if stamp_of(path) != self._stamps.get(path):
+        if stamp_of(path) != self.stamps.get(path):
             raise BundleError(f"{path}: changed after it was verified")
+
+
+def copy_bundle(
+    folder: Path,
+    into: Path,
+    trust: Sequence[Path] = (),
+    graphs: Callable[[Manifest], Collection[str]] = lambda _: GRAPHS,
+) -> Manifest:
+    """Copy the bundle in `folder` to `into`, an empty folder, and verify what was copied.
+
+    trust: as in `Bundle.open`. graphs: says which of `GRAPHS` are wanted; the others are verified
+    where they stand. Raises the same as `Bundle.open`, where there is no room caused by an OSError.
+    """
+    content = signed_content(folder / MANIFEST, trust)
+    manifest = Manifest.parse(content, folder / MANIFEST)
+    unwanted = {*GRAPHS} - {*graphs(manifest)}
+    wanted = [(path, listed, path.name in unwanted) for path, listed in _present(folder, manifest)]
+    _check_room(into, sum(listed.bytes for _, listed, left_out in wanted if not left_out))
+    for path, listed, left_out in wanted:
+        _verify(path, listed, None if left_out else into / path.relative_to(folder))
+    try:
+        (into / MANIFEST).write_bytes(content)
+    except OSError as error:
+        raise BundleError(f"{into / MANIFEST}: cannot be written ({error.strerror})") from error
+    return manifest
+
+
+@contextmanager
+def as_of(folder: Path, copied: Path) -> Iterator[None]:
+    """Have errors of the copy of a bundle speak of the bundle, which is what users know."""
+    try:
+        yield
+    except BundleError as error:
+        raise type(error)(str(error).replace(str(copied), str(folder))) from error
 
 
 def write_bundle(
@@ -159,10 +217,29 @@ def write_bundle(
     return written
 
 
-def _required(manifest: Manifest) -> tuple[str, ...]:
-    """The files that the manifest of a bundle has to list."""
+def _present(folder: Path, manifest: Manifest) -> list[tuple[Path, Listed]]:
+    """The listed files that are there; raises BundleError where one is missing that has to be."""
     crosses = CROSSES if manifest.wide else ()
-    return REQUIRED + crosses + (table_files(manifest.tables) if manifest.tables else ())
+    tables = table_files(manifest.tables) if manifest.tables else ()
+    for name in (*REQUIRED, *crosses, *tables):
+        if name not in manifest.files:
+            raise BundleError(f"{folder / MANIFEST}: files does not list {name}")
+    found = []
+    for name, listed in manifest.files.items():
+        path = folder / name
+        if name in GRAPHS and not os.path.lexists(path):
+            continue
+        _check_place(folder, path)
+        found.append((path, listed))
+    return found
+
+
+def _check_room(into: Path, needed: int) -> None:
+    free = shutil.disk_usage(into).free
+    if free < needed:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        said = f"{into.parent}: a copy needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        raise BundleError(said) from full
 
 
 def _check_crosses(folder: Path, catalogue: Catalogue, crosses: Crosses | None) -> None:
@@ -197,25 +274,39 @@ def _check_place(folder: Path, path: Path) -> None:
 def versions(store: Path, name: str) -> list[str]:
     """The versions of a model in `store`, the newest last.
 
-    A folder whose name begins with a dot is none yet. Raises BundleError where there is none.
+    A folder of another name than a version may have is none. Raises BundleError where there is
+    none, or where that cannot be seen.
     """
     folder = store / name
-    if not name or Path(name).name != name or not folder.is_dir():
-        raise BundleError(f"{store}: holds no model named {name!r}")
-    found = [path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}")]
+    try:
+        if not name or Path(name).name != name or not folder.is_dir():
+            raise BundleError(f"{store}: holds no model named {name!r}")
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if _VERSION.fullmatch(entry.name)]
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be read ({error.strerror})") from error
+    found = [each for each in names if os.path.lexists(folder / each / MANIFEST)]
     if not found:
         raise BundleError(f"{folder}: holds no version with a {MANIFEST}")
     return sorted(found, key=natural_order)
 
 
-def _verify(path: Path, listed: Listed) -> None:
-    size = path.stat().st_size
-    if size != listed.bytes:
-        raise BundleError(f"{path}: has {size} bytes, the manifest says {listed.bytes}")
+def _verify(path: Path, listed: Listed, copied: Path | None = None) -> None:
+    """Raise BundleError unless a file is what is listed, or the copy of it that is to be made."""
     try:
-        digest = sha256(path)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != listed.bytes:
+                raise BundleError(f"{path}: has {size} bytes, the manifest says {listed.bytes}")
+            if copied is not None:
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                copy(file, copied)
+                digest = sha256(copied)
+            else:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        reason = error.strerror
+        raise BundleError(f"{path}: cannot be read or copied ({reason})") from error
     if digest != listed.sha256:
         raise BundleError(f"{path}: SHA-256 is {digest}, the manifest says {listed.sha256}")
 
@@ -223,4 +314,4 @@ def _verify(path: Path, listed: Listed) -> None:
 def natural_order(version: str) -> list[tuple[int, int, str]]:
     """The key to sort versions by: 10 is newer than 9."""
     parts = re.findall(r"\d+|\D+", version)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

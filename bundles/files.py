@@ -1,9 +1,15 @@
 """Files: written whole or not at all, told apart by their SHA-256, and seen to change."""
 
+import errno
 import hashlib
 import json
+import os
+import shutil
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +27,36 @@ def stamp_of(path: Path) -> Stamp | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """A file, to be read; raises OSError for anything else: who opens a pipe may wait for ever."""
+    without_waiting = getattr(os, "O_NONBLOCK", 0)
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | without_waiting))  # noqa: SIM115 - the caller closes it; Path.open takes no opener
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "is not a file", str(path))
+
+
 def digest(path: Path) -> bytes:
     """The SHA-256 of a file, 32 bytes. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def copy(source: BufferedReader, target: Path) -> None:
+    """Copy what is left of a file to `target`, a new one; raises OSError.
+
+    Where the file system can, the copy takes no room until one of the two changes.
+    """
+    with target.open("xb", buffering=0) as file:
+        if sys.platform == "linux":
+            try:
+                while os.copy_file_range(source.fileno(), file.fileno(), 2**30):
+                    pass
+                return
+            except OSError:  # of two file systems, or of one that cannot
+                source.seek(file.tell())
+        shutil.copyfileobj(source, file, 2**20)
 
 
 def sha256(path: Path) -> str:

@@ -1,19 +1,22 @@
 """manifest.json: what a bundle says about itself."""
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anirank.errors import BundleError
+from anirank.errors import BundleError, quoted
 from bundles import files, graph, signature
-from bundles.profile import ProfileField, read_field
+from bundles.profile import LARGEST_SINGLE, ProfileField, read_field
 from bundles.tables import KINDS
-from bundles.wide import Wide, read_wide
+from bundles.wide import Wide, number, read_wide
 
 FORMAT = 1
 _LARGEST = 16 * 1024 * 1024  # bytes; ours take a few KiB
+_DEEPEST = 32  # objects and arrays within each other; GetModelInfo cannot tell of 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +70,17 @@ class Manifest:
 
         trust: PEM files of public keys; unless there are none, one of them must have signed it.
         """
+        return Manifest.parse(signed_content(path, trust), path)
+
+    @staticmethod
+    def parse(text: bytes, path: Path) -> "Manifest":
+        """The manifest in what was read of `path`; raises BundleError where it holds none."""
         try:
-            with path.open("rb") as file:
-                text = file.read(_LARGEST + 1)
-        except OSError as error:
-            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
-        if len(text) > _LARGEST:
-            raise BundleError(f"{path}: has more than {_LARGEST} bytes")
-        if trust:  # before anything is made of what it says
-            signature.check(path, text, trust)
-        try:
-            content = json.loads(text)
+            content = json.loads(text, object_pairs_hook=_once_each)
+            if _depth(content) > _DEEPEST:
+                raise ValueError(f"is nested more than {_DEEPEST} deep")
+            # JSON has neither NaN nor infinity, UTF-8 no half of a character; Python reads both.
+            json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{path}: not JSON ({error})") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -123,6 +126,38 @@ class Manifest:
         }
 
 
+def signed_content(path: Path, trust: Sequence[Path] = ()) -> bytes:
+    """What stands in the manifest at `path`, signed as `Manifest.read` says, which raises the same.
+
+    Nothing is made of it yet.
+    """
+    try:
+        with files.open_regular(path) as file:
+            text = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(text) > _LARGEST:
+        raise BundleError(f"{path}: has more than {_LARGEST} bytes")
+    if trust:
+        signature.check(path, hashlib.sha256(text).digest(), trust)
+    return text
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a key that stands there twice, readers take one or the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {quoted(twice)} stands twice in one object")
+    return found
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=-1)
+
+
 def _manifest(content: dict[str, Any]) -> Manifest:
     declared, score = content["graph"], content["score"]
     for side, ports in (("inputs", graph.INPUTS), ("outputs", graph.OUTPUTS)):
@@ -137,10 +172,10 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         created=_text(content, "created"),
         data_fingerprint=_text(content, "data_fingerprint"),
         libraries=dict(content["libraries"]),
-        uses_history=bool(declared["uses_history"]),
-        profile=tuple(read_field(entry) for entry in content["profile"]),
-        beta=float(score["beta"]),
-        mean=float(score["mean"]),
+        uses_history=_flag(declared, "uses_history"),
+        profile=_profile(content["profile"]),
+        beta=_single(score, "beta"),
+        mean=_single(score, "mean"),
         wide=None if content["wide"] is None else read_wide(content["wide"]),
         parity=dict(content["parity"]),
         metrics=dict(content["metrics"]),
@@ -164,13 +199,41 @@ def _text(content: dict[str, Any], key: str) -> str:
     return value
 
 
+def _flag(content: dict[str, Any], key: str) -> bool:
+    value = content[key]
+    if not isinstance(value, bool):
+        raise TypeError(f"{key} is {quoted(value)}, should be true or false")
+    return value
+
+
+def _single(content: dict[str, Any], key: str) -> float:
+    """A number that is computed with in float32."""
+    value = number(content, key)
+    if abs(value) > LARGEST_SINGLE:
+        raise ValueError(f"{key} is {quoted(value)}, should be a number that float32 can hold")
+    return value
+
+
+def _profile(entries: list[Any]) -> tuple[ProfileField, ...]:
+    fields = tuple(read_field(entry) for entry in entries)
+    names = [each.name for each in fields]
+    if len(set(names)) < len(names):
+        raise ValueError(f"profile has a field twice: {quoted(names)}")
+    return fields
+
+
 def _kind(tables: Any) -> str | None:
     # Of a kind that this version does not know, it has no use; the graphs say the same.
     return str(tables) if tables in KINDS else None
 
 
 def _listed(entry: dict[str, Any]) -> Listed:
-    return Listed(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
+    digest, size = entry["sha256"], entry["bytes"]
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"sha256 is {quoted(digest)}, should be 64 hexadecimal digits")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise ValueError(f"bytes is {quoted(size)}, should be a size")
+    return Listed(digest, size)
 
 
 def _inside(name: str) -> str:

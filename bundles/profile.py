@@ -7,7 +7,7 @@ from typing import Literal
 
 from anirank.errors import quoted
 
-_LARGEST = 3.4028234663852886e38  # the largest float32
+LARGEST_SINGLE = 3.4028234663852886e38  # the largest float32
 _SHOWN = 10  # values named in an error; a category may have thousands
 
 
@@ -30,7 +30,7 @@ class ProfileField:
             return float(self.values.index(value) + 1)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{quoted(value)} is not a number")
-        if not abs(value) <= _LARGEST:
+        if not abs(value) <= LARGEST_SINGLE:
             raise ValueError(f"{quoted(value)} is not a finite number that float32 can hold")
         return float(value)
 

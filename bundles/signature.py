@@ -10,7 +10,6 @@ SHA-256 in DER (FIPS 186-5), which other tools read as well::
 A bundle's manifest lists the SHA-256 of all its other files, so that its signature covers them too.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,11 +52,11 @@ def sign(signed: Path, key: Path) -> Path:
     return file
 
 
-def check(signed: Path, content: bytes | None, trust: Sequence[Path]) -> None:
+def check(signed: Path, digest: bytes, trust: Sequence[Path]) -> None:
     """Raise SignatureError unless a key in one of the PEM files `trust` has signed `signed`.
 
-    content: what was read of the file; None reads it here. Raises CredentialsError where a PEM
-    file is of no use.
+    digest: the SHA-256 of what was read of the file, which may be another by now. Raises
+    CredentialsError where a PEM file is of no use.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -65,14 +64,13 @@ def check(signed: Path, content: bytes | None, trust: Sequence[Path]) -> None:
     keys = [_p256(path, load_pem_public_key, "public") for path in trust]
     file = signature_file(signed)
     try:
-        with file.open("rb") as opened:
+        with files.open_regular(file) as opened:
             signature = opened.read(_LONGEST + 1)
     except OSError as error:
         raise SignatureError(
             f"{signed}: is not signed, and only what is signed is trusted here; "
             f"{file} cannot be read ({error.strerror})"
         ) from error
-    digest = _digest(signed) if content is None else hashlib.sha256(content).digest()
     for key in keys:
         try:
             key.verify(signature, digest, _algorithm())

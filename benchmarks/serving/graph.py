@@ -68,7 +68,7 @@ def main() -> None:
     graph = OnnxGraph(bundle)
     [alone] = medians_ms([lambda _: graph.run(inputs)], 300)
     engines = [engine_of(bundle, "onnxruntime", threads=options.threads)]
-    engines += [engine_of(bundle, "compiled")] if can_compile(bundle) else []
+    engines += [engine_of(bundle, "compiled")] if can_compile(bundle.manifest) else []
     for engine in engines:
         engine.warm_up()
     ranked = Query(

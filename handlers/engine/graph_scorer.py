@@ -64,7 +64,10 @@ class GraphScorer:
         if len(unknown):
             folder = self._bundle.folder
             raise BundleError(f"{folder}: the graph does not know anime {unknown[0]}")
-        if not all(np.isfinite(outputs[name]).all() for name in ("rating", "affinity")):
+        ratings, affinities = outputs["rating"], outputs["affinity"]
+        with np.errstate(over="ignore", invalid="ignore"):
+            blended = self._objective(Objective.BLENDED, ratings, affinities)
+        if not all(np.isfinite(each).all() for each in (ratings, affinities, blended)):
             raise BundleError(f"{self._bundle.folder}: the graph's scores are not finite")
 
     def _run(self, inputs: Inputs) -> Outputs:

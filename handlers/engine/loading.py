@@ -5,7 +5,8 @@ from os import PathLike
 from pathlib import Path
 
 from anirank.errors import DeviceUnavailable, naming_the_extra
-from bundles.bundle import Bundle
+from bundles.bundle import Bundle, as_of
+from bundles.manifest import Manifest
 from handlers.engine.engine import Engine
 from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Limits
@@ -30,7 +31,9 @@ def load(
     have signed the bundle. Raises BundleError, SignatureError, DeviceUnavailable, and ExtraMissing
     where what computes is not installed, or cryptography for `trust`.
     """
-    return engine_of(Bundle.open(Path(folder), trust=trust), engine, device, threads)
+    bundle = Bundle.open(Path(folder), trust=trust)
+    with as_of(Path(folder), bundle.folder):
+        return engine_of(bundle, engine, device, threads)
 
 
 def engine_of(
@@ -49,9 +52,14 @@ def engine_of(
     return Engine(bundle, _scorer(bundle, engine, device, threads), limits)
 
 
+def compiles(manifest: Manifest, engine: str = "auto", device: str = "cpu") -> bool:
+    """Whether an engine is compiled code, and needs no graph; the arguments as in `engine_of`."""
+    return engine == "compiled" or (engine == "auto" and device == "cpu" and can_compile(manifest))
+
+
 def _scorer(bundle: Bundle, engine: str, device: str, threads: int) -> Scorer:
     # What is not asked for is not imported, since it need not be installed.
-    if engine == "compiled" or (engine == "auto" and device == "cpu" and can_compile(bundle)):
+    if compiles(bundle.manifest, engine, device):
         if device != "cpu":
             raise DeviceUnavailable(f"{device}: compiled code runs on the CPU, ONNX Runtime there")
         from handlers.engine.compiled.scorer import CompiledScorer

@@ -1,6 +1,6 @@
 """The served graph in ONNX Runtime."""
 
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from anirank.errors import BundleError, DeviceUnavailable
 from bundles.bundle import AFFINITY, ONNX, Bundle
 from bundles.graph import INPUTS, OUTPUTS, Inputs, Outputs
+from handlers.engine.external_data import check_external_data
 from handlers.engine.graph import CPU_CELLS, GPU_CELLS, cuda_index, one_line
 
 
@@ -40,9 +41,13 @@ class OnnxGraph:
         self._ort_session = partial(ort.InferenceSession, sess_options=options, providers=providers)
         self._bundle = bundle
         self._takes_no_history = index is None
-        self._session = self._open(bundle.graph_file(ONNX), list(OUTPUTS))
+        path = bundle.graph_file(ONNX)
+        check_external_data(path)
+        self._session = self._open(path, list(OUTPUTS))
         if index is not None and self._session.get_providers()[0] != "CUDAExecutionProvider":
             raise DeviceUnavailable(f"{device}: ONNX Runtime fell back to the CPU")
+        # At once: whoever put the files there may take them away later.
+        self._affinity = self._open_affinity()
 
     def run(self, inputs: Inputs) -> Outputs:
         """Score one batch; see `Graph.run`."""
@@ -50,7 +55,7 @@ class OnnxGraph:
         return dict(zip(OUTPUTS, outputs, strict=True))
 
     def affinity(self, inputs: Inputs) -> NDArray[np.float32]:
-        """The affinity alone; see `Graph.affinity`. The first call loads that part of the graph."""
+        """The affinity alone; see `Graph.affinity`."""
         [found] = self._affinity.run(["affinity"], self._fed(inputs))
         affinity: NDArray[np.float32] = found
         return affinity
@@ -65,8 +70,7 @@ class OnnxGraph:
             fed["history_ratings"] = np.full((users, 1), np.nan, np.float32)
         return fed
 
-    @cached_property
-    def _affinity(self) -> Any:
+    def _open_affinity(self) -> Any:
         """A session of the part that the affinity needs, which maps its tables from `ranker.onnx`.
 
         ONNX Runtime computes every node of a model whatever outputs are asked for
@@ -77,6 +81,7 @@ class OnnxGraph:
             return self._session
         self._bundle.graph_file(ONNX)  # raises where it has changed
         path = self._bundle.graph_file(AFFINITY)
+        check_external_data(path, allowed=ONNX)
         session = self._open(path, ["affinity"])
         of = session.get_modelmeta().custom_metadata_map.get("anirank.part_of")
         if of != self._bundle.manifest.files[ONNX].sha256:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles.bundle import Bundle
+from bundles.manifest import Manifest
 from handlers.engine.planner import Plan
 from handlers.engine.query import Query
 
@@ -51,9 +51,9 @@ class Scorer(Protocol):
         """
 
 
-def can_compile(bundle: Bundle) -> bool:
-    """Whether compiled code can compute for a bundle here."""
-    return bundle.tables is not None and has_compiler()
+def can_compile(manifest: Manifest) -> bool:
+    """Whether compiled code can compute here for the bundle of a manifest."""
+    return manifest.tables is not None and has_compiler()
 
 
 def has_compiler() -> bool:

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from anirank.errors import TorchServeError
+from bundles.files import open_regular
 
 _OF_WORKERS = ("minWorkers", "maxWorkers", "responseTimeout", "startupTimeout")
 
@@ -12,7 +13,7 @@ _OF_WORKERS = ("minWorkers", "maxWorkers", "responseTimeout", "startupTimeout")
 def read_archive(mar: Path) -> tuple[str, str]:
     """The name and the version of the model in a .mar; raises TorchServeError where it is none."""
     try:
-        with zipfile.ZipFile(mar) as archive:
+        with open_regular(mar) as file, zipfile.ZipFile(file) as archive:
             model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
             name, version = str(model["modelName"]), str(model["modelVersion"])
     except OSError as error:

@@ -84,7 +84,7 @@ def _hush() -> None:
 
 def _scorer(bundle: Bundle, device: str, threads: int) -> Scorer:
     """Compiled code where Numba is installed and the device is a CPU, else TorchScript."""
-    if device == "cpu" and can_compile(bundle):
+    if device == "cpu" and can_compile(bundle.manifest):
         from handlers.engine.compiled.scorer import CompiledScorer
 
         return CompiledScorer(bundle, threads)

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from anirank.errors import BackendUnavailable, TorchServeError
 from bundles import signature
-from bundles.files import write_text
+from bundles.files import copy, digest, open_regular, write_text
 from handlers.torchserve.archive import read_archive, without_batching
 from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import KeyFile, ask
@@ -58,7 +58,8 @@ class TorchServe:
 
         Port 0 is a free one. batching: whether requests wait for others, as the .mar says, and go
         with them to the handler; they need not where each is a whole batch. trust: PEM files of
-        public keys; unless there are none, one of them must have signed the .mar, handler and all.
+        public keys; unless there are none, one of them must have signed the .mar, handler and all,
+        and a copy of it is served that nobody can change afterwards.
         abandoned: once set, nobody waits for the start any more, and it is given up. Raises
         TorchServeError where it does not start or does not load the model, with the last line it
         wrote, SignatureError, and ModuleNotFoundError where this Python is to run it and has it
@@ -67,15 +68,18 @@ class TorchServe:
         # What another Python lacks, its last words will say.
         if python == Path(sys.executable) and importlib.util.find_spec("ts") is None:
             raise ModuleNotFoundError("No module named 'ts'", name="ts")
-        self._trust = trust
-        self.name, self._version = self._check(mar)
-        self._mar, self._python, self._start_s = mar.resolve(), python, start_s
-        self._batching = batching
+        self._python, self._start_s, self._batching = python, start_s, batching
         self._abandoned = abandoned
         self._stopping = threading.Event()
         self._changing = threading.Lock()  # held by who starts or ends the process
         # Under /tmp whatever TMPDIR says: a path to a worker's socket may have 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))
+        try:
+            self._mar = self._signed_copy(mar, trust) if trust else mar.resolve()
+            self.name, self._version = read_archive(self._mar)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self.logs = self._folder / "logs"
         self.key_file = self._folder / "key_file.json"
         rest, management, metrics, grpc, grpc_management = _free_ports(5)
@@ -139,7 +143,7 @@ class TorchServe:
             if self._stopping.is_set():
                 return
             self._end()
-            held = self._check(self._mar)  # it may be another by now
+            held = read_archive(self._mar)  # it may be another by now
             if held != (self.name, self._version):
                 raise TorchServeError(
                     f"{self._mar}: holds {' '.join(held)}, should be {self.name} {self._version}"
@@ -154,10 +158,17 @@ class TorchServe:
                 self._end()
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _check(self, mar: Path) -> tuple[str, str]:
-        if self._trust:
-            signature.check(mar, None, self._trust)
-        return read_archive(mar)
+    def _signed_copy(self, mar: Path, trust: Sequence[Path]) -> Path:
+        """A copy of a .mar that nobody else can change, once its signature is checked."""
+        copied = self._folder / "store" / mar.name
+        copied.parent.mkdir()
+        try:
+            with open_regular(mar) as file:
+                copy(file, copied)
+        except OSError as error:
+            raise TorchServeError(f"{mar}: cannot be copied ({error.strerror})") from error
+        signature.check(mar, digest(copied), trust)
+        return copied
 
     def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -13,8 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anirank.errors import BundleError
+from bundles import signature
 from bundles.bundle import GRAPHS, ONNX, Bundle
 from bundles.manifest import Manifest
+from tests.bundles.test_signature import write_keys
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> tuple[Path, Path]:
+    return write_keys(tmp_path, "ours")
 
 
 @pytest.fixture
@@ -175,6 +182,15 @@ def test_a_model_without_a_wide_part_of_the_history_needs_no_crosses(copy):
         ({"score": {"beta": 10**400, "mean": 7}}, "manifest.json: "),
         ({"files": {"a": {"sha256": "", "bytes": float("inf")}}}, "manifest.json: "),
         ({"score": {"beta": 0}}, "mean is missing"),
+        ({"score": {"beta": float("nan"), "mean": 7}}, "not JSON"),
+        ({"score": {"beta": 1e300, "mean": 7}}, "beta is 1e.300, should be .* float32"),
+        ({"score": {"beta": 0, "mean": True}}, "mean is True, should be a number"),
+        ({"metrics": {"rmse": float("inf")}}, "not JSON"),
+        ({"files": {"a": {"sha256": "0" * 63, "bytes": 1}}}, "sha256 is '000.*64 hexadecimal"),
+        ({"files": {"a": {"sha256": "0" * 64, "bytes": -1}}}, "bytes is -1, should be a size"),
+        ({"files": {"a": {"sha256": "0" * 64, "bytes": 1.5}}}, "bytes is 1.5, should be a size"),
+        ({"profile": [{"name": "age", "kind": "number"}] * 2}, "profile has a field twice"),
+        ({"wide": {"taste": 0, "damping": 0, "genre_damping": 5, "genres": []}}, "above 0"),
         ({"profile": [{"name": "gender", "kind": "list"}]}, "kind of gender"),
         ({"graph": {"inputs": [], "outputs": [], "uses_history": True}}, "graph inputs are"),
         ({"version": 1}, "version is 1, should be text"),
@@ -193,6 +209,14 @@ def test_a_manifest_larger_than_any_of_ours_is_not_read(copy):
         file.truncate(2**40)  # sparse: it takes no room
     with pytest.raises(BundleError, match=r"manifest\.json: has more than"):
         Bundle.open(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sig"])
+def test_a_pipe_in_the_place_of_what_is_read_first_is_refused_at_once(copy, ours, name):
+    signature.sign_bundle(copy, ours[0])
+    a_pipe(copy / name, copy)
+    with pytest.raises(BundleError, match=r"cannot be read \(is not a file\)"):
+        Bundle.open(copy, trust=[ours[1]])
 
 
 def test_a_folder_without_a_manifest_is_an_error(tmp_path):
@@ -216,6 +240,22 @@ def test_crosses_that_do_not_fit_are_an_error_that_names_what_would(copy, name, 
     np.save(copy / "crosses" / f"{name}.npy", array)
     with pytest.raises(BundleError, match=message):
         Bundle.open(copy, verify=False)
+
+
+def test_who_trusts_a_key_reads_what_was_checked_whatever_becomes_of_the_store(copy, ours):
+    signature.sign_bundle(copy, ours[0])
+    bundle = Bundle.open(copy, trust=[ours[1]])
+    assert bundle.folder.stat().st_mode & 0o777 == 0o700
+    before, graph = bundle.histories.anime_id.tobytes(), bundle.graph_file(ONNX).read_bytes()
+    for path in (*copy.rglob("*.npy"), copy / ONNX):
+        with path.open("r+b") as file:  # in place, as who maps it would see
+            file.seek(-8, os.SEEK_END)
+            file.write(b"\xff" * 8)
+    assert bundle.histories.anime_id.tobytes() == before
+    assert bundle.graph_file(ONNX).read_bytes() == graph
+    folder = bundle.folder
+    del bundle
+    assert not folder.exists()
 
 
 def test_versions_are_ordered_as_people_number_them(copy):

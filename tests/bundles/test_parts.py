@@ -25,6 +25,9 @@ from bundles.wide import Genre, Wide, read_wide
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SINGLE = st.floats(allow_nan=False, allow_infinity=False, width=32)
+DIGESTS = st.from_regex("[0-9a-f]{64}", fullmatch=True)
+DAMPINGS = st.floats(0, allow_infinity=False, exclude_min=True)
 some = settings(max_examples=60, deadline=None)
 
 
@@ -71,8 +74,8 @@ def histories(draw: st.DrawFn) -> Histories:
 wides = st.builds(
     Wide,
     taste=FINITE,
-    damping=FINITE,
-    genre_damping=FINITE,
+    damping=DAMPINGS,
+    genre_damping=DAMPINGS,
     genres=st.lists(st.builds(Genre, TEXTS, FINITE, FINITE, FINITE), max_size=3).map(tuple),
 )
 
@@ -109,16 +112,16 @@ manifests = st.builds(
     data_fingerprint=TEXTS,
     libraries=st.dictionaries(TEXTS, TEXTS, max_size=2),
     uses_history=st.booleans(),
-    profile=st.lists(fields, max_size=3).map(tuple),
-    beta=FINITE,
-    mean=FINITE,
+    profile=st.lists(fields, max_size=3, unique_by=lambda field: field.name).map(tuple),
+    beta=SINGLE,
+    mean=SINGLE,
     wide=st.none() | wides,
     parity=st.dictionaries(TEXTS, json_values, max_size=2),
     metrics=st.dictionaries(TEXTS, json_values, max_size=2),
     updated_from=st.none() | st.dictionaries(TEXTS, json_values, max_size=2),
     files=st.dictionaries(
         st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True),
-        st.builds(Listed, TEXTS, st.integers(0, 2**60)),
+        st.builds(Listed, DIGESTS, st.integers(0, 2**60)),
         max_size=3,
     ),
 )

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from anirank.errors import BundleError, CredentialsError, SignatureError
+from anirank.errors import BundleError, CredentialsError, SignatureError, TorchServeError
 from bundles import signature
 from bundles.bundle import Bundle
 from handlers.facade.settings import Settings
@@ -56,7 +57,8 @@ def theirs(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_signed_bundle_opens_for_who_trusts_the_key(copy, ours, theirs):
     assert signature.sign_bundle(copy, ours[0]) == copy / "manifest.json.sig"
     assert Bundle.open(copy, trust=[ours[1]]).manifest.name == "toy"
-    assert Bundle.latest(copy.parents[1], "toy", trust=[theirs[1], ours[1]]).folder == copy
+    trust = [theirs[1], ours[1]]
+    assert Bundle.latest(copy.parents[1], "toy", trust=trust).manifest.version == "1"
     LocalRanker(copy, [ours[1]])
     Bundle.open(copy)  # and for who asks for no signature
 
@@ -167,6 +169,24 @@ def test_a_mar_that_is_not_signed_is_not_started(tmp_path, ours):
     mar.write_bytes(b"whatever")
     with pytest.raises(Exception, match="not a model archive"):
         TorchServe(mar, trust=[ours[1]])
+
+
+def test_the_mar_that_is_started_is_a_copy_of_the_one_that_was_checked(tmp_path, ours):
+    mar = tmp_path / "toy.mar"
+    with zipfile.ZipFile(mar, "w") as archive:
+        model = {"modelName": "toy", "modelVersion": "1"}
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": model}))
+    signature.sign_bundle(mar, ours[0])
+    python = tmp_path / "python"  # says what it is given, and ends
+    python.write_text(
+        '#!/bin/sh\nwhile [ "$1" != --model-store ]; do shift; done\nls -l $2\necho $2\n'
+    )
+    python.chmod(0o755)
+    with pytest.raises(
+        TorchServeError, match=r"ended at its start: /tmp/anirank-.*/store"
+    ) as caught:
+        TorchServe(mar, python=python, trust=[ours[1]])
+    assert str(tmp_path) not in str(caught.value)
 
 
 @pytest.mark.slow
