@@ -9,7 +9,9 @@ from handlers.facade.status import Context
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
 
-SERVICES = ("", SERVICE)  # of which health is told; "" stands for the whole server
+# Of which health is told: "" stands for the whole server, STORE for whether new versions are seen.
+STORE = "anirank.store"
+SERVICES = ("", SERVICE, STORE)
 CHECK_S = 1.0  # between two checks whether the backends are ready
 _MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those of List
 
@@ -48,13 +50,13 @@ class Health(health.aio.HealthServicer):
         )
 
     async def check(self, roster: Roster) -> None:
-        """Say SERVING where the versions served are ready, else NOT_SERVING."""
+        """Say SERVING where the versions served are ready, and of `STORE` where it is followed."""
         response = health_pb2.HealthCheckResponse
         ready = await roster.ready()
         self._observe(roster, ready)
-        status = response.SERVING if ready else response.NOT_SERVING
         for service in SERVICES:
-            await self.set(service, status)
+            well = roster.followed if service == STORE else ready
+            await self.set(service, response.SERVING if well else response.NOT_SERVING)
 
     async def follow(self, roster: Roster, ending: asyncio.Event) -> None:
         """Check again and again until the event is set, then say NOT_SERVING for good.
@@ -75,3 +77,4 @@ class Health(health.aio.HealthServicer):
 
     def _observe(self, roster: Roster, ready: bool) -> None:
         self._observer.state(ready, roster.queued, roster.describe("").name, roster.shares)
+        self._observer.follows(roster.followed)

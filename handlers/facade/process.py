@@ -1,6 +1,7 @@
 """From settings to a façade that answers: what `anirank serve` does."""
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
@@ -13,6 +14,7 @@ from anirank.client.addresses import with_port
 from anirank.errors import ServingError
 from handlers.engine.scorer import has_compiler
 from handlers.facade import server
+from handlers.facade.backends.threads import APART
 from handlers.facade.settings import Settings
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry.setup import observation
@@ -39,13 +41,22 @@ def serve(
     newest that can. live: to be called again and again from the event loop, after so many seconds.
     Raises ServingError where it cannot start.
     """
-    asyncio.run(_living(_serve(settings, announce, worker, lenient), live))
-    if any(not thread.daemon for thread in threading.enumerate() if thread.name != "MainThread"):
-        # A batch that was cut off still runs, and Python would wait for its thread.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    try:
+        asyncio.run(_living(_serve(settings, announce, worker, lenient), live))
+    except ServingError as error:
+        if _computes():
+            atexit.register(_end, error.exit_code)  # once it was shown
+        raise
+    if _computes():
+        _end(0)
+
+
+def _end(code: int) -> None:
+    """End without waiting for threads."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _living(
@@ -64,6 +75,15 @@ async def _living(
             beating.cancel()
 
 
+def _computes() -> bool:
+    """Whether a batch that was cut off still runs, or hangs what was to be loaded.
+
+    Python would wait for such a thread, or fall over it.
+    """
+    others = (each for each in threading.enumerate() if each.name != "MainThread")
+    return any(not each.daemon or each.name == APART for each in others)
+
+
 async def _serve(
     settings: Settings, announce: Callable[[str], None], worker: bool, lenient: bool
 ) -> None:
@@ -75,8 +95,8 @@ async def _serve(
         insecure_public=settings.insecure_public,
     )
     security.check(settings.address)  # before what takes long
-    loader = Loader(settings)
     with (
+        contextlib.closing(Loader(settings)) as loader,
         observation(settings, worker) as (observer, lines),
         Shutdown() as shutdown,
         Reloader(loader, CHECK_S if settings.watch else None) as reloader,
@@ -102,7 +122,7 @@ async def _serve(
         finally:
             shutdown.requested.set()
             await following
-            await reloader.close()
+            await reloader.close(patience_s=0)  # what they were asked has ended, or was cut off
 
 
 async def _follow(reloader: Reloader, roster: Roster, shutdown: Shutdown) -> None:
@@ -115,7 +135,7 @@ async def _load(loader: Loader, shutdown: Shutdown, lenient: bool) -> Roster:
     while True:
         weights = loader.weights(available)
         try:
-            versions = await _load_all(loader, list(weights), shutdown)
+            versions = await _load_all(loader, list(weights), shutdown, lenient)
             return Roster(*versions, weights=list(weights.values()))
         except ServingError as error:
             if not lenient or len(available) == 1:
@@ -123,11 +143,13 @@ async def _load(loader: Loader, shutdown: Shutdown, lenient: bool) -> Roster:
             log.error("version %s is refused: %s", available.pop(), error)
 
 
-async def _load_all(loader: Loader, names: list[str], shutdown: Shutdown) -> list[ServedVersion]:
+async def _load_all(
+    loader: Loader, names: list[str], shutdown: Shutdown, apart: bool
+) -> list[ServedVersion]:
     versions: list[ServedVersion] = []
     try:
         for name in names:
-            versions.append(await shutdown.unless_requested(loader.load(name)))
+            versions.append(await shutdown.unless_requested(loader.load(name, apart)))
     except BaseException:
         for loaded in versions:
             await loaded.close()

@@ -76,6 +76,26 @@ class Settings(BaseModel):
         description="PEM of a public key: refuse what it has not signed. May be given more than "
         "once; one of the keys is enough.",
     )
+    not_before: Annotated[str | None, Spelling(metavar="VERSION", default="any")] = Field(
+        default=None,
+        description="With --trust: refuse versions older than this one, whoever has signed them.",
+    )
+    max_age_days: Annotated[float | None, Spelling("--max-age", default="any")] = Field(
+        default=None,
+        gt=0,
+        description="With --trust: refuse what was exported more days ago, by its signed time.",
+    )
+    copies: Annotated[Path | None, Spelling(default="a new one in TMPDIR")] = Field(
+        default=None,
+        description="Folder, for this user alone, for private copies of the versions served.",
+    )
+    map_store: bool = Field(
+        default=False,
+        description="Serve from the store itself, without copies: nobody may change what is there.",
+    )
+    load_s: Annotated[float, Spelling("--load-limit")] = Field(
+        default=180.0, gt=0, description="Seconds that a version has to be loaded in."
+    )
     backend: Annotated[str, Spelling(choices=tuple(BACKENDS))] = Field(
         default="embedded", description="Compute in this process, or in a TorchServe."
     )
@@ -208,6 +228,17 @@ class Settings(BaseModel):
     def _check_together(self) -> Self:
         if self.watch and NEWEST not in self.versions:
             raise SettingsError("--watch: has nothing to wait for; give --version newest as well")
+        for option, given in (
+            ("--not-before", self.not_before is not None),
+            ("--max-age", self.max_age_days is not None),
+        ):
+            if given and not self.trust:
+                raise SettingsError(f"{option}: says nothing of what nobody signed; give --trust")
+        if self.map_store and self.trust:
+            raise SettingsError(
+                "--map-store: whoever writes the store could change what --trust has checked; give "
+                "one of the two"
+            )
         own_torchserve = self.backend == "torchserve" and self.torchserve is None
         if self.watch and self.workers > 1 and own_torchserve:
             raise SettingsError(

@@ -52,11 +52,15 @@ def test_every_field_is_an_option(parse):
         *("--max-history", "6", "--queued", "8", "--streamed", "9"),
         *("--tls-cert", "f", "--tls-key", "g", "--tls-client-ca", "h", "--tokens", "i"),
         *("--insecure-public", "--metrics-address", "127.0.0.1:9100", "--log-level", "debug"),
-        "--tracing",
+        *("--tracing", "--not-before", "2", "--max-age", "3.5", "--copies", "j"),
+        *("--load-limit", "4.5"),
     )
-    default = Settings()
-    assert [name for name in Settings.model_fields if getattr(settings, name) ==
-            getattr(default, name)] == []  # fmt: skip
+    mapped, default = parse("--map-store"), Settings()
+    assert [
+        name
+        for name in Settings.model_fields
+        if getattr(settings, name) == getattr(mapped, name) == getattr(default, name)
+    ] == []
     assert settings.versions == {"1": 0.9, "newest": 0.1}
     assert settings.trust == (Path("d"), Path("e"))
 

@@ -1,11 +1,12 @@
 """What a backend is, and what opens one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
+from bundles.manifest import Manifest
 from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
 
@@ -55,6 +56,15 @@ class Opener(Protocol):
 
     async def probe(self, version: str) -> None:
         """Raise BackendUnavailable where a version cannot be opened yet, before it is loaded."""
+
+    def graphs(self, manifest: Manifest) -> Collection[str]:
+        """Which of a bundle's graphs are read here."""
+
+    def rehearse(self, bundle: Bundle) -> None:
+        """Load here what computes for a bundle, and compute with it once; may take for ever.
+
+        Raises what `open` raises.
+        """
 
     async def open(self, bundle: Bundle) -> Backend:
         """A backend that is ready to compute for a bundle; what takes long is done in a thread.

@@ -1,13 +1,16 @@
 """A backend in this process: an engine over compiled code or ONNX Runtime."""
 
 import asyncio
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from anirank.errors import BackendUnavailable, BundleError, InvalidQuery, ServingError
-from bundles.bundle import Bundle
+from bundles.bundle import AFFINITY, ONNX, Bundle
+from bundles.manifest import Manifest
 from handlers.engine.engine import Engine
-from handlers.engine.loading import engine_of
+from handlers.engine.loading import compiles, engine_of
 from handlers.engine.query import Query, Ranking
+from handlers.facade.backends.threads import in_thread
 from handlers.facade.settings import Settings
 
 
@@ -68,7 +71,16 @@ class Opener:
 
     async def open(self, bundle: Bundle) -> EmbeddedBackend:
         """A backend for a bundle; raises BundleError and DeviceUnavailable."""
-        return EmbeddedBackend(await asyncio.to_thread(self._opened, bundle))
+        return EmbeddedBackend(await in_thread(lambda: self._opened(bundle)))
+
+    def graphs(self, manifest: Manifest) -> Collection[str]:
+        """Those that ONNX Runtime reads, where it computes."""
+        of = self._settings
+        return () if compiles(manifest, of.engine, of.device) else (ONNX, AFFINITY)
+
+    def rehearse(self, bundle: Bundle) -> None:
+        """Load the engine, and score once with it; see `Opener.rehearse`."""
+        self._opened(bundle)
 
     def _opened(self, bundle: Bundle) -> Engine:
         of = self._settings

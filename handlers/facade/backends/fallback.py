@@ -1,9 +1,11 @@
 """A backend that computes where another does not answer."""
 
 import asyncio
+from collections.abc import Collection
 
 from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery
 from bundles.bundle import Bundle
+from bundles.manifest import Manifest
 from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.backend import Backend, Opener
 from handlers.facade.telemetry.batch import fell_back
@@ -65,6 +67,15 @@ class FallbackOpener:
     async def probe(self, version: str) -> None:
         """As the first one does."""
         await self._first.probe(version)
+
+    def graphs(self, manifest: Manifest) -> Collection[str]:
+        """Those of both."""
+        return {*self._first.graphs(manifest), *self._other.graphs(manifest)}
+
+    def rehearse(self, bundle: Bundle) -> None:
+        """Load what computes here for both; see `Opener.rehearse`."""
+        self._first.rehearse(bundle)
+        self._other.rehearse(bundle)
 
     async def open(self, bundle: Bundle) -> FallbackBackend:
         """A backend for a bundle; raises what either of the two raises."""

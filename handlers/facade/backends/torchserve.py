@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextvars import Context
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import grpc
 
 from anirank.errors import BackendUnavailable, DeadlinePassed, InvalidQuery, WireError
 from bundles.bundle import Bundle
+from bundles.manifest import Manifest
 from handlers.engine.query import Query, Ranking
+from handlers.facade.backends.threads import in_thread
 from handlers.facade.settings import Settings
 from handlers.facade.telemetry.batch import TRACE_HEADERS
 from handlers.forms import binary
@@ -252,12 +255,19 @@ class Opener:
             finally:
                 await backend.close()
 
+    def graphs(self, manifest: Manifest) -> Collection[str]:
+        """None: TorchServe has its own, in the .mar."""
+        return ()
+
+    def rehearse(self, bundle: Bundle) -> None:
+        """Do nothing: nothing computes here."""
+
     async def open(self, bundle: Bundle) -> TorchServeBackend:
         """A backend for a bundle; raises TorchServeError and SignatureError."""
         version = bundle.manifest.version
         if self._settings.torchserve is not None:
             return self._running(self._settings.torchserve, version)
-        check_archive(self._archive, version)
+        await in_thread(lambda: check_archive(self._archive, version))
         server = await start(self._archive, self._settings.trust, batching=False)
         return OwnTorchServe(server, version, self._call_s)
 

@@ -109,6 +109,12 @@ class Metrics(Sink):
             registry=self.registry,
             multiprocess_mode="livemin",
         )
+        self._followed = Gauge(
+            "anirank_store_followed",
+            "1 where the store was seen when it was last looked at for new versions, else 0.",
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
         ProcessCollector(registry=self.registry)
         # Looked up here at every request: `labels` would take a lock each time.
         self._called: dict[str, Counter] = {}
@@ -175,6 +181,10 @@ class Metrics(Sink):
         for labels, share in now.items():
             self._share.labels(*labels).set(share)
         self._shared |= now.keys()
+
+    def follows(self, followed: bool) -> None:
+        """Show whether the store is followed."""
+        self._followed.set(followed)
 
     def _count(self, method: str, code: str) -> None:
         counted = self._counted.get((method, code))

@@ -106,6 +106,11 @@ class Observer(Sink):
         for sink in self._sinks:
             sink.state(ready, queued, name, shares)
 
+    def follows(self, followed: bool) -> None:
+        """Take whether the store is followed; see `Sink.follows`."""
+        for sink in self._sinks:
+            sink.follows(followed)
+
     @contextmanager
     def _batch(
         self, requests: Sequence[ObservedRequest], candidates: int, backend: str

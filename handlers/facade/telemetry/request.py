@@ -125,3 +125,6 @@ class Sink:
         ready: whether a request would be answered. queued: how many wait for a batch. name: the
         model's. shares: of the requests that name no version, by version; they add up to 1.
         """
+
+    def follows(self, followed: bool) -> None:
+        """Take whether the store was seen when it was last looked at for new versions."""

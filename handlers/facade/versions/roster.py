@@ -60,10 +60,14 @@ class _Served:
 
 
 class Roster:
-    """The versions served now, and the share of the requests that each has."""
+    """The versions served now, and the share of the requests that each has.
+
+    followed: whether the store was seen when somebody last looked whether it holds others.
+    """
 
     def __init__(self, *versions: ServedVersion, weights: Sequence[float] | None = None) -> None:
         """Serve `versions`, the newest last, by equal weights unless others are given."""
+        self.followed = True
         self._served = _serve(versions, weights or [1.0] * len(versions))
 
     @property

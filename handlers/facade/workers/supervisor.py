@@ -2,7 +2,7 @@
 
 Each worker is a program of its own, started by a parent that never imports grpc; so, whatever
 threads the parent has, a worker takes none of their locks along. The kernel hands each connection
-to one of them (SO_REUSEPORT). The arrays of a bundle are mapped from its files, so that all workers
+to one of them (SO_REUSEPORT). The arrays of a bundle are mapped from one copy, so that all workers
 have them in memory once; ONNX Runtime's copy of the graph is each worker's own.
 """
 
@@ -18,6 +18,7 @@ from bundles.bundle import versions
 from handlers.facade.settings import Settings
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry import logs
+from handlers.facade.versions.copies import Copies
 from handlers.facade.workers.metrics_page import shared_page
 from handlers.facade.workers.port import reserve
 from handlers.facade.workers.worker import BEAT_S, Worker
@@ -51,6 +52,9 @@ async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
         settings = settings.model_copy(update={"address": address})
         if settings.backend == "torchserve" and settings.torchserve is None:
             settings = await _with_torchserve(settings, shutdown, stack)
+        if settings.copies is None and not settings.map_store:
+            copies = stack.enter_context(Copies())  # one for all workers, whoever of them dies
+            settings = settings.model_copy(update={"copies": copies.folder})
         lines, forget = stack.enter_context(shared_page(settings))
         supervisor = Supervisor(settings, shutdown, forget)
         await supervisor.run(lambda line: announce("\n".join([line, *lines])))

@@ -5,6 +5,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from handlers.facade.health import STORE
 from handlers.facade.telemetry.observer import SERVICE
 
 MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those of List
@@ -17,7 +18,7 @@ def test_every_method_of_health_is_answered_and_leaves_nothing_in_the_log(servin
         health = HealthStub(channel)
         listed = health.List(MESSAGES.HealthListRequest(), timeout=30)
         assert dict(listed.statuses) == {
-            service: RESPONSE(status=RESPONSE.SERVING) for service in ("", SERVICE)
+            service: RESPONSE(status=RESPONSE.SERVING) for service in ("", SERVICE, STORE)
         }
         for service, status in listed.statuses.items():
             asked = health_pb2.HealthCheckRequest(service=service)

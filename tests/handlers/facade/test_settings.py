@@ -15,6 +15,10 @@ EVERY = Settings(
     versions={"1": 0.9, "newest": 0.1},
     watch=True,
     trust=(Path("d"), Path("e")),
+    not_before="2",
+    max_age_days=3.5,
+    copies=Path("j"),
+    load_s=4.5,
     backend="torchserve",
     engine="onnxruntime",
     address="127.0.0.1:0",
@@ -42,9 +46,15 @@ EVERY = Settings(
 )
 
 
+MAPPED = Settings(map_store=True)  # which does not go with the keys to trust
+
+
 def test_settings_come_back_from_their_json():
-    assert all(getattr(EVERY, name) != getattr(Settings(), name) for name in Settings.model_fields)
-    for settings in (Settings(), EVERY):
+    assert all(
+        any(getattr(each, name) != getattr(Settings(), name) for each in (EVERY, MAPPED))
+        for name in Settings.model_fields
+    )
+    for settings in (Settings(), EVERY, MAPPED):
         assert Settings.model_validate_json(settings.model_dump_json()) == settings
 
 
@@ -79,6 +89,10 @@ def test_every_backend_that_can_be_named_has_an_opener(name):
         ({"versions": {"1": float("inf")}}, "--version 1=inf: should be"),
         ({"versions": {"1": 0.0}}, "--version: at least one weight should be above 0"),
         ({"versions": ["1"], "watch": True}, "--watch: has nothing to wait for"),
+        ({"not_before": "2"}, "--not-before: says nothing of what nobody signed; give --trust"),
+        ({"max_age_days": 3}, "--max-age: says nothing of what nobody signed; give --trust"),
+        ({"max_age_days": 0, "trust": ["a"]}, "--max-age 0: input should be greater than 0"),
+        ({"map_store": True, "trust": ["a"]}, "--map-store: whoever writes the store could change"),
         (
             {"watch": True, "workers": 2, "backend": "torchserve"},
             "--watch: several workers cannot change a TorchServe of their own",

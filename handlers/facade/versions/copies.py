@@ -1,0 +1,150 @@
+"""Private copies of the versions that are served, which nobody else can change or cut short.
+
+What is mapped from a file is gone with it: a process that reads behind the end of a file that was
+cut short is ended by SIGBUS. A copy is in memory once for all processes that map it.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import weakref
+from pathlib import Path
+
+from anirank.errors import SettingsError
+
+PREFIX = "anirank-bundles-"
+
+
+class Copies:
+    """A folder that this user alone can enter, for the copies that one or more processes serve.
+
+    with Copies() as copies:
+        scratch = copies.scratch()
+        copy = copies.keep(scratch, "name")
+
+    folder: where the copies are. turn: the folder in it that those who make copies take turns at.
+
+    Files of a copy that is dropped stay for whoever has opened them. The last process to let go of
+    the folder empties it; after one that was killed, the next that starts does.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Use `folder`, or one of its own, which goes with this.
+
+        Raises SettingsError where others can enter it, OSError where there is none to be had.
+        """
+        if folder is None:
+            self.folder, descriptor = _own_folder()
+        else:
+            self.folder, descriptor = folder, _given_folder(folder)
+        self.turn = self.folder / "turn"
+        self.turn.mkdir(exist_ok=True)
+        self._let_go = weakref.finalize(self, _let_go, self.folder, descriptor, folder is None)
+
+    def __enter__(self) -> "Copies":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; it is emptied where nobody else holds it."""
+        self._let_go()
+
+    def scratch(self) -> Path:
+        """A new folder to make a copy in."""
+        return Path(tempfile.mkdtemp(prefix=".", dir=self.folder))
+
+    def find(self, name: str) -> Path | None:
+        """The copy of a name, if there is one."""
+        path = self.folder / name
+        return path if path.is_dir() else None
+
+    def keep(self, scratch: Path, name: str) -> Path:
+        """Give a copy its name; where another process was faster, that one's copy is kept."""
+        path = self.folder / name
+        try:
+            scratch.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+            self.drop(scratch)
+        return path
+
+    def drop(self, path: Path) -> None:
+        """Remove a copy, or what was to become one."""
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _own_folder() -> tuple[Path, int]:
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _clear_away(left)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        descriptor = os.open(folder, os.O_RDONLY)
+        _lock(descriptor, fcntl.LOCK_SH)
+        if _is_at(descriptor, folder):
+            return folder, descriptor
+        os.close(descriptor)  # another process cleared it away before it was locked
+
+
+def _given_folder(folder: Path) -> int:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_private(folder):
+        raise SettingsError(f"--copies {folder}: should be a folder of this user, of mode 0700")
+    descriptor = os.open(folder, os.O_RDONLY)
+    if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        _empty(folder)
+    _lock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def _let_go(folder: Path, descriptor: int, own: bool) -> None:
+    if own or _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        _empty(folder)
+    if own:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    os.close(descriptor)
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove what a process that was killed has left."""
+    with contextlib.suppress(OSError):
+        if not _is_private(folder):
+            return
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+        if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_private(folder: Path) -> bool:
+    found = folder.lstat()
+    ours = found.st_uid == os.geteuid()
+    return stat.S_ISDIR(found.st_mode) and ours and not found.st_mode & 0o077
+
+
+def _is_at(descriptor: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except OSError:
+        return False
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    """Whether it is locked now; never on a file system without locks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        return False
+    return True
