@@ -238,7 +238,7 @@ def _check_room(into: Path, needed: int) -> None:
     free = shutil.disk_usage(into).free
     if free < needed:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        said = f"{into.parent}: a copy needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        said = f"{into.parent}: a copy needs {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
         raise BundleError(said) from full
 
 

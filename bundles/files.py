@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -44,19 +43,24 @@ def digest(path: Path) -> bytes:
 
 
 def copy(source: BufferedReader, target: Path) -> None:
-    """Copy what is left of a file to `target`, a new one; raises OSError.
+    """Copy a file, as long as it is now, to `target`, a new one; raises OSError.
 
     Where the file system can, the copy takes no room until one of the two changes.
     """
-    with target.open("xb", buffering=0) as file:
+    left = os.fstat(source.fileno()).st_size  # what is added meanwhile has no end
+    with target.open("xb") as file:
         if sys.platform == "linux":
             try:
-                while os.copy_file_range(source.fileno(), file.fileno(), 2**30):
-                    pass
+                while left and (
+                    done := os.copy_file_range(source.fileno(), file.fileno(), min(left, 2**30))
+                ):
+                    left -= done
                 return
             except OSError:  # of two file systems, or of one that cannot
                 source.seek(file.tell())
-        shutil.copyfileobj(source, file, 2**20)
+        while left and (chunk := source.read(min(left, 2**20))):
+            file.write(chunk)
+            left -= len(chunk)
 
 
 def sha256(path: Path) -> str:

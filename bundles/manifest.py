@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -147,8 +148,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; of a key that stands there twice, readers take one or the other."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"key {quoted(twice)} stands twice in one object")
     return found
 

@@ -85,9 +85,9 @@ class Settings(BaseModel):
         gt=0,
         description="With --trust: refuse what was exported more days ago, by its signed time.",
     )
-    copies: Annotated[Path | None, Spelling(default="a new one in TMPDIR")] = Field(
+    copies: Annotated[Path | None, Spelling(default="TMPDIR")] = Field(
         default=None,
-        description="Folder, for this user alone, for private copies of the versions served.",
+        description="Folder to make private copies of the versions served in.",
     )
     map_store: bool = Field(
         default=False,

@@ -1,5 +1,10 @@
 import contextlib
 import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
 
 from bundles import files
 
@@ -32,3 +37,22 @@ def test_a_stamp_changes_whenever_the_file_does(tmp_path):
     first = files.stamp_of(path)
     files.write_text(path, "two")
     assert files.stamp_of(path) not in (None, first)
+
+
+@pytest.mark.parametrize("home", ["/dev/shm", None])
+def test_a_file_is_copied_whole_within_a_file_system_and_to_another(tmp_path, home):
+    if home is not None and not Path(home).is_dir():
+        pytest.skip(f"no {home} here")
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "source").write_bytes(content)
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        with files.open_regular(tmp_path / "source") as source:
+            files.copy(source, Path(folder) / "target")
+        assert (Path(folder) / "target").read_bytes() == content
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="is not a file"):
+            files.open_regular(path)

@@ -32,16 +32,26 @@ class Copies:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Use `folder`, or one of its own, which goes with this.
+        """Use a folder in `folder`, that of another `Copies`, or one of its own in TMPDIR.
 
-        Raises SettingsError where others can enter it, OSError where there is none to be had.
+        Raises SettingsError where others can enter it, or there is none to be had.
         """
-        if folder is None:
-            self.folder, descriptor = _own_folder()
-        else:
-            self.folder, descriptor = folder, _given_folder(folder)
-        self.turn = self.folder / "turn"
-        self.turn.mkdir(exist_ok=True)
+        try:
+            if folder is None:
+                self.folder, descriptor = _own_folder()
+            else:
+                # What is in it is removed: never in a folder that somebody else has made.
+                ours = folder.name.startswith(PREFIX)
+                self.folder = folder if ours else folder / f"{PREFIX}shared"
+                descriptor = _shared_folder(self.folder)
+            self.turn = self.folder / "turn"
+            self.turn.mkdir(exist_ok=True)
+        except OSError as error:
+            where = folder or "TMPDIR"
+            raise SettingsError(
+                f"{where}: takes no copies of what is served ({error.strerror}); --copies should "
+                "name a folder that does, or --map-store serve without"
+            ) from error
         self._let_go = weakref.finalize(self, _let_go, self.folder, descriptor, folder is None)
 
     def __enter__(self) -> "Copies":
@@ -91,10 +101,10 @@ def _own_folder() -> tuple[Path, int]:
         os.close(descriptor)  # another process cleared it away before it was locked
 
 
-def _given_folder(folder: Path) -> int:
+def _shared_folder(folder: Path) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(folder):
-        raise SettingsError(f"--copies {folder}: should be a folder of this user, of mode 0700")
+        raise SettingsError(f"{folder}: should be a folder of this user alone, of mode 0700")
     descriptor = os.open(folder, os.O_RDONLY)
     if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
         _empty(folder)

@@ -10,12 +10,17 @@ from typing import Any, TypeVar
 from anirank.errors import BundleError
 from bundles.bundle import MANIFEST, Bundle, as_of, natural_order, versions
 from bundles.files import Stamp, stamp_of
-from bundles.manifest import Manifest, signed_content
+from bundles.manifest import signed_content
 from handlers.facade.backends.opening import opener
 from handlers.facade.backends.threads import in_thread
 from handlers.facade.settings import Settings
 from handlers.facade.versions.copies import Copies
-from handlers.facade.versions.preparation import prepare, prepare_apart, stamps_of
+from handlers.facade.versions.preparation import (
+    check_identity,
+    prepare,
+    prepare_apart,
+    stamps_of,
+)
 from handlers.facade.versions.roster import ServedVersion
 from handlers.facade.versions.turn import turn
 
@@ -126,12 +131,16 @@ class Loader:
             return bundle
         # Of several processes one makes the copy; the others then find it.
         async with turn(self._copies.turn, self._settings.load_s):
-            name = await in_thread(lambda: self._copy_name(folder))
-            copied = self._copies.find(name)
+            trust = self._settings.trust
+            content = await in_thread(lambda: signed_content(folder / MANIFEST, trust))
+            copied = self._copies.find(self._copy_name(folder, content))
             if copied is None:
                 copied = await self._copied(folder, apart)
         with as_of(folder, copied):
-            return await in_thread(lambda: Bundle.open(copied, verify=False))
+            bundle = await in_thread(lambda: Bundle.open(copied, verify=False))
+        # The copy may be that of a façade of other settings.
+        check_identity(bundle.manifest, folder, self._settings)
+        return bundle
 
     async def _copied(self, folder: Path, apart: bool) -> Path:
         copies = self._copies
@@ -139,21 +148,21 @@ class Loader:
         scratch = copies.scratch()
         try:
             await self._prepared(folder, scratch, apart)
-            return copies.keep(scratch, self._copy_name(folder, scratch))
+            # It may be of another manifest than that of a moment ago.
+            content = signed_content(scratch / MANIFEST)
+            return copies.keep(scratch, self._copy_name(folder, content))
         except BaseException:
             copies.drop(scratch)
             raise
 
-    def _copy_name(self, folder: Path, copied: Path | None = None) -> str:
-        """What a copy of a version goes by, as its manifest is in the store, or in the copy.
+    def _copy_name(self, folder: Path, content: bytes) -> str:
+        """What the copy of a version goes by, of which `content` is the manifest.
 
-        One is as good as another only if the same keys have signed it and the same graphs are used.
+        One is as good as another if it was made of the same manifest, for what reads the same.
         """
-        trust = self._settings.trust if copied is None else ()
-        content = signed_content((copied or folder) / MANIFEST, trust)
-        manifest = Manifest.parse(content, folder / MANIFEST)
-        content += repr(sorted(self._opener.graphs(manifest))).encode()
-        return f"{folder.name}-{hashlib.sha256(content).hexdigest()[:32]}"
+        of = self._settings
+        reads = repr((of.backend, of.fallback, of.engine, of.device)).encode()
+        return f"{folder.name}-{hashlib.sha256(content + reads).hexdigest()[:32]}"
 
     async def _prepared(
         self, folder: Path, into: Path | None, apart: bool

@@ -48,15 +48,16 @@ def prepare(settings: Settings, folder: Path, into: Path | None, rehearse: bool)
         copy_bundle(folder, into, settings.trust, opening.graphs)
         with as_of(folder, into):
             bundle = Bundle.open(into, verify=False)
-    check(bundle.manifest, folder, settings)
+    check_identity(bundle.manifest, folder, settings)
+    check_age(bundle.manifest, folder, settings)
     if rehearse:
         with as_of(folder, place):
             opening.rehearse(bundle)
     return stamps_of(bundle)
 
 
-def check(manifest: Manifest, folder: Path, settings: Settings) -> None:
-    """Raise BundleError unless a manifest is of the version in `folder`, and of no earlier time."""
+def check_identity(manifest: Manifest, folder: Path, settings: Settings) -> None:
+    """Raise BundleError unless a manifest is of the version in `folder`."""
     path, said = folder / MANIFEST, (manifest.name, manifest.version)
     if settings.trust and said != (settings.name, folder.name):
         # Else whoever can move folders could have an old one served as the newest.
@@ -65,20 +66,25 @@ def check(manifest: Manifest, folder: Path, settings: Settings) -> None:
         raise BundleError(
             f"{path}: version is {manifest.version!r}, the folder's name says {folder.name!r}"
         )
-    if settings.max_age_days is not None:
-        oldest = datetime.now(UTC) - timedelta(days=settings.max_age_days)
-        try:
-            too_old = datetime.fromisoformat(manifest.created) < oldest
-        except (ValueError, TypeError) as error:
-            raise BundleError(
-                f"{path}: created is {errors.quoted(manifest.created)}, should be a time with its "
-                "offset from UTC"
-            ) from error
-        if too_old:
-            raise SignatureError(
-                f"{path}: was exported on {manifest.created}, --max-age allows "
-                f"{settings.max_age_days:g} days"
-            )
+
+
+def check_age(manifest: Manifest, folder: Path, settings: Settings) -> None:
+    """Raise BundleError where a manifest is older than the settings allow."""
+    if settings.max_age_days is None:
+        return
+    path, oldest = folder / MANIFEST, datetime.now(UTC) - timedelta(days=settings.max_age_days)
+    try:
+        too_old = datetime.fromisoformat(manifest.created) < oldest
+    except (ValueError, TypeError) as error:
+        said = errors.quoted(manifest.created)
+        raise BundleError(
+            f"{path}: created is {said}, should be a time with its offset from UTC"
+        ) from error
+    if too_old:
+        raise SignatureError(
+            f"{path}: was exported on {manifest.created}, --max-age allows "
+            f"{settings.max_age_days:g} days"
+        )
 
 
 def stamps_of(bundle: Bundle) -> Stamps:

@@ -153,12 +153,12 @@ def test_whatever_is_wrong_with_a_version_is_one_line_and_the_old_one_serves_on(
     assert re.search(said, line)
 
 
-def watch(store, steps, **settings):
+def watch(store, steps, every_s=0.05, **settings):
     """Follow the store as a façade does, and take each step once the one before has its effect."""
 
     async def follow():
         loader = Loader(Settings(store=store, name="toy", **settings))
-        roster, reloader = Roster(await loader.load("1", apart=False)), Reloader(loader, 0.05)
+        roster, reloader = Roster(await loader.load("1", apart=False)), Reloader(loader, every_s)
         following = asyncio.create_task(reloader.follow(roster))
         for step, effect in steps:
             step()
@@ -220,6 +220,7 @@ def test_a_version_that_goes_while_it_is_looked_at_ends_nothing(store):
                 ),
                 (lambda: come(store), serves("2")),
             ],
+            every_s=0.001,
         )
 
 
@@ -259,7 +260,7 @@ def test_a_version_for_which_there_is_no_room_is_tried_again_and_named(store, ca
 
     assert look_at(store, too_large, nothing) == [["1"], ["1"]]
     [line] = errors_of(caplog)
-    assert re.search(r"a copy needs \d+ MB, \d+ MB are free; tried again later$", line)
+    assert re.search(r"a copy needs [\d.]+ MB, [\d.]+ MB are free; tried again later$", line)
 
 
 @pytest.mark.slow
@@ -356,7 +357,7 @@ def test_what_is_served_from_the_store_itself_is_what_was_verified(store):
 
 
 def test_a_copy_is_gone_when_its_version_is_let_go(store, tmp_path):
-    copies = tmp_path / "copies"
+    copies = tmp_path / f"{PREFIX}shared"
 
     def copied(*names):
         return lambda roster: {path.name.split("-")[0] for path in copies.iterdir()} == {*names}
@@ -366,7 +367,7 @@ def test_a_copy_is_gone_when_its_version_is_let_go(store, tmp_path):
         (lambda: come(store), serves("2")),
         (nothing, copied("2", "turn")),
     ]
-    watch(store, steps, copies=copies)
+    watch(store, steps, copies=tmp_path)
     assert copies.stat().st_mode & 0o777 == 0o700
     assert not [*copies.iterdir()]
 
@@ -392,9 +393,20 @@ def test_what_a_killed_process_has_left_the_next_one_removes(tmp_path, monkeypat
 
 
 def test_copies_are_made_in_no_folder_that_others_can_enter(tmp_path):
-    tmp_path.chmod(0o755)
-    with pytest.raises(SettingsError, match=r"--copies .*: should be a folder of this user"):
+    (tmp_path / f"{PREFIX}shared").mkdir(mode=0o755)
+    with pytest.raises(SettingsError, match="should be a folder of this user alone"):
         Copies(tmp_path)
+    with pytest.raises(SettingsError, match=r"takes no copies of what is served .*; --copies"):
+        Copies(Path("/dev/null/copies"))
+
+
+def test_nothing_else_is_removed_from_a_folder_for_copies(tmp_path):
+    tmp_path.chmod(0o700)
+    (tmp_path / "mine").mkdir()
+    with Copies(tmp_path) as copies, Copies(copies.folder) as same:
+        assert copies.folder == same.folder
+    assert {path.name for path in tmp_path.iterdir()} == {f"{PREFIX}shared", "mine"}
+    assert not [*copies.folder.iterdir()]
 
 
 def test_health_says_whether_the_store_is_followed(store):
