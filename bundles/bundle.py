@@ -235,11 +235,12 @@ def _present(folder: Path, manifest: Manifest) -> list[tuple[Path, Listed]]:
 
 
 def _check_room(into: Path, needed: int) -> None:
-    free = shutil.disk_usage(into).free
-    if free < needed:
+    if shutil.disk_usage(into).free < needed:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        said = f"{into.parent}: a copy needs {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
-        raise BundleError(said) from full
+        # Not how many are free: what is logged once while it stays so must not differ each time.
+        raise BundleError(
+            f"{into.parent}: a copy needs {needed / 1e6:.1f} MB, which are not free"
+        ) from full
 
 
 def _check_crosses(folder: Path, catalogue: Catalogue, crosses: Crosses | None) -> None:

@@ -115,11 +115,13 @@ async def prepare_apart(settings: Settings, folder: Path, into: Path | None) -> 
     try:
         process.stdin.write(json.dumps(task).encode() + b"\n")
         said = await process.stdout.read()
-    finally:
+        await process.wait()
+    except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), ENDED_S)
+        raise
     try:
         report = json.loads(said)
     except ValueError:
