@@ -24,10 +24,6 @@ from handlers.facade.versions.preparation import (
 from handlers.facade.versions.roster import ServedVersion
 from handlers.facade.versions.turn import turn
 
-# Of the thread that verifies a version, so that those who are answered meanwhile wait less for a
-# core. Of all the work of a new version, hashing its files takes the longest.
-NICENESS = 10
-
 # By file; see `stamp_of`.
 Stamps = dict[Path, Stamp | None]
 Result = TypeVar("Result")

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +18,10 @@ import pytest
 from anirank.client.sync import Client
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import BundleError, InvalidQuery
-from bundles.bundle import Bundle
 from export.archive import pack
 from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
-from handlers.facade.versions.loader import NICENESS, Loader
+from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.reload import Reloader
 from handlers.facade.versions.roster import Roster
 from tests.running.program import run_serve
@@ -256,19 +254,6 @@ def test_processes_of_one_machine_load_one_after_another(store, next_dir):
         await roster.close()
 
     asyncio.run(watch())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no niceness of its own")
-def test_what_verifies_a_version_gives_way_to_what_answers(store, monkeypatch):
-    niceness, latest = [], Bundle.latest
-
-    def verify(*arguments):
-        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return latest(*arguments)
-
-    monkeypatch.setattr(Bundle, "latest", verify)
-    asyncio.run(Loader(Settings(store=store, name="toy")).load("1"))
-    assert niceness == [os.getpriority(os.PRIO_PROCESS, 0) + NICENESS]
 
 
 def rewrite(folder, change):
