@@ -43,15 +43,17 @@ class Fitted(NamedTuple):
             "trained_users": self.trained_users,
         }
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        save_tensors(file, tensors, genres=json.dumps(genres.names), made_of=made_of)
+        # One text: several would stand in the file in no fixed order.
+        texts = json.dumps({"genres": genres.names, "made_of": made_of})
+        save_tensors(file, tensors, texts=texts)
 
     @classmethod
     def kept(cls, file: Path, made_of: str) -> "Fitted | None":
         """What `save` wrote, where it was made of the same. Raises as `load` does."""
         if not file.exists():
             return None
-        texts = load_tensors(file, torch.device("cpu"))[1]
-        return cls.load(file) if texts.get("made_of") == made_of else None
+        texts = load_tensors(file, torch.device("cpu"))[1].get("texts", "{}")
+        return cls.load(file) if json.loads(texts).get("made_of") == made_of else None
 
     @classmethod
     def load(cls, file: Path) -> "Fitted":
@@ -62,7 +64,7 @@ class Fitted(NamedTuple):
         return cls(
             saved["share"],
             Crosses(saved["candidate"], saved["weight"]),
-            GenreCrosses(tuple(json.loads(texts["genres"])), *genres),
+            GenreCrosses(tuple(json.loads(texts["texts"])["genres"]), *genres),
             Expectation(float(saved["mean"]), saved["expected"]),
             saved["trained_anime"],
             saved["trained_users"],
