@@ -143,13 +143,13 @@ def opening(
     from training.presets import DEFAULT, named, open_run, preset_of
     from training.run import refuse_to_overwrite
 
-    if not resume:
-        ranks.from_first(lambda: refuse_to_overwrite(run_dir))
     source = run_dir if resume else refit
     made = ranks.from_first(lambda: open_run(source)) if source else None
     of = preset_of(made) if made else named(preset or DEFAULT)
     if ranks.count > 1 and not of.shared:
         raise RunError(f"a run of the preset {of.defaults.name} is trained by one process alone")
+    if not resume:
+        ranks.from_first(lambda: refuse_to_overwrite(run_dir))
     if made and resume:
         return lambda tables: made
     if made:

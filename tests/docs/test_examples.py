@@ -46,6 +46,9 @@ NOT_RUN = {
     ("docs/bundle-format.md", "openssl dgst -sha256 -verify public.pem"): (
         "runs in docs/security.md, where the keys are made"
     ),
+    ("docs/benchmarks.md", "anirank synth full"): (
+        "takes half an hour of two cores; the same on small data in docs/training.md"
+    ),
     ("docs/models.md", "anirank train ../shared/data/mal run"): (
         "real ratings, which are not ours to hand on; the same on other data in docs/training.md"
     ),
@@ -54,6 +57,12 @@ NOT_RUN = {
         "options on loopback"
     ),
     ("docs/training.md", "pip install kaggle"): "downloads, and needs an account",
+    ("docs/training.md", "torchrun --standalone"): (
+        "tests/training/loop/test_ranks.py runs it, and compares what it makes"
+    ),
+    ("docs/training.md", "torchrun --nnodes 2"): (
+        "needs two machines; tests/training/loop/test_ranks.py runs it with two launchers on one"
+    ),
     ("model_store/README.md", "mkdir -p tmp"): (
         "takes ports of the whole machine; tests/handlers/torchserve starts the same with free ones"
     ),

@@ -35,6 +35,7 @@ from anirank.errors import (
 from handlers.engine.query import Familiarity, Limits, Objective, Query
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
+from handlers.facade.health import STORE
 from handlers.facade.server import serve
 from handlers.facade.telemetry.observer import SERVICE
 from handlers.facade.versions.roster import Roster, ServedVersion
@@ -462,4 +463,4 @@ def test_a_facade_whose_torchserve_is_gone_says_unavailable_and_not_serving(toy,
     states = serve_here(
         toy, lambda: TorchServeBackend("127.0.0.1:1", name="toy", version="1", key_file=keys), check
     )
-    assert states == {"": NOT_SERVING, SERVICE: NOT_SERVING}
+    assert states == {"": NOT_SERVING, SERVICE: NOT_SERVING, STORE: SERVING}
