@@ -16,7 +16,7 @@ EXTRAS ?= cpu,train,lists,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format proto proto-check picture \
-	bench bench-quick bench-reload soak clean
+	bench bench-quick bench-reload soak chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,9 @@ bench-reload: install $(SERVED)  ## latency while versions are switched
 soak: install $(SERVED)  ## ten minutes of load, reloads and killed workers, for each backend
 	$(BIN)/python -m benchmarks.serving.soak --store $(STORE)
 	$(BIN)/python -m benchmarks.serving.soak --store $(STORE) --backend torchserve
+
+chaos: install $(SERVED)  ## ten minutes of bad versions, killed workers and attackers
+	$(BIN)/python -m benchmarks.chaos.run --store $(STORE)
 
 clean:  ## remove what the targets above made, but for .venv
 	rm -rf $(DEMO) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

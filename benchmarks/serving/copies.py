@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bundles.bundle import Bundle
 
@@ -16,9 +18,17 @@ class Copies:
     server tells that it is no longer the one that was verified.
     """
 
-    def __init__(self, bundle: Bundle, store: Path) -> None:
-        """Publish version 1 in `store`, with the model's .mar beside it where there is one."""
-        self.name, self.store = bundle.manifest.name, store
+    def __init__(
+        self,
+        bundle: Bundle,
+        store: Path,
+        change: Callable[[dict[str, Any]], None] = lambda manifest: None,
+    ) -> None:
+        """Publish version 1 in `store`, with the model's .mar beside it where there is one.
+
+        change: what else is to differ in a version's manifest.
+        """
+        self.name, self.store, self._change = bundle.manifest.name, store, change
         self._source = bundle.folder
         self.version = 0
         self.publish()
@@ -50,5 +60,6 @@ class Copies:
             shutil.copytree(self._source, stage)
             manifest = json.loads((stage / MANIFEST).read_text(encoding="utf-8"))
             manifest["version"] = str(version)  # the manifest lists every file but itself
+            self._change(manifest)
             (stage / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         return stage
