@@ -19,11 +19,14 @@ from handlers.engine.compiled.selection import (
     Need,
     Ranked,
     in_the_running,
+    likeliest_first,
     ranked,
     score_of,
+    settled,
 )
 from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING
 
+RATED = 4 * BLOCK  # candidates that are rated at once
 # Places in `scalars`, in the order of `bundles.tables.SCALARS`.
 USUAL, TASTE, DEEP, ALONE, USER_DAMPING, GENRE_DAMPING, PRODUCT, CROSSED_HALF, FAR = range(9)
 
@@ -54,13 +57,9 @@ def rank(
     user = _user(tables, request)
     crossed, crossed_liked = _cross(tables, request, user.liked, place)
     affinities, wides = _affinities(tables, request, user, crossed, crossed_liked)
-    running = in_the_running(affinities, need)
-    ratings = _ratings(tables, request, user, running, crossed, crossed_liked)
-    scores = np.empty(len(running), np.float32)
-    for i in range(len(running)):
-        scores[i] = score_of(affinities[running[i]], ratings[i], need)
+    rated, ratings, scores = _rated(tables, request, user, affinities, crossed, crossed_liked, need)
     finite = bool(np.isfinite(affinities).all() and np.isfinite(scores).all())
-    best, columns = ranked(running, scores, ratings, affinities, wides, need.top_k)
+    best, columns = ranked(rated, scores, ratings, affinities, wides, need.top_k)
     return best, columns, finite
 
 
@@ -215,43 +214,75 @@ def _tastes(
 
 
 @compiled
+def _rated(
+    tables: PersonalTables,
+    asked: Asked,
+    user: User,
+    affinities: NDArray[np.float32],
+    crossed: NDArray[np.float64],
+    crossed_liked: NDArray[np.float64],
+    need: Need,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """The best candidates and some more: places, ascending, ratings and scores, [n] each.
+
+    The likeliest are rated first, until nobody else can be among the best.
+    """
+    running = in_the_running(affinities, need)
+    places, highest = likeliest_first(running, affinities, need)
+    ratings, scores = np.empty(len(places), np.float32), np.empty(len(places), np.float32)
+    side = _rating_side(tables, user)
+    count = 0
+    while count < len(places) and not settled(scores[:count], highest[count], need):
+        block = places[count : count + RATED]
+        found = _ratings(tables, asked, user, side, block, crossed, crossed_liked)
+        for n in range(len(block)):
+            ratings[count + n] = found[n]
+            scores[count + n] = score_of(affinities[block[n]], found[n], need)
+        count += len(block)
+    in_order = np.argsort(places[:count])
+    return places[in_order], ratings[in_order], scores[in_order]
+
+
+@compiled
 def _ratings(
     tables: PersonalTables,
     asked: Asked,
     user: User,
+    side: tuple[NDArray[np.float64], NDArray[np.float64]],
     places: NDArray[np.int64],
     crossed: NDArray[np.float64],
     crossed_liked: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """float32[n], the predicted ratings of the candidates at some places."""
-    by_vector, from_user = _rating_side(tables, user)
+    """float32[n], the predicted ratings of the candidates at up to `RATED` places.
+
+    side: as `_rating_side` gives it.
+    """
+    by_vector, from_user = side
     ratings = np.empty(len(places), np.float32)
     # A block's vectors stay in the fastest cache; of the last, some may mean nothing.
-    vectors = np.zeros((4 * BLOCK, len(user.rater)))
+    vectors = np.zeros((RATED, len(user.rater)))
     first = np.empty((len(vectors), len(from_user)))
     second = np.empty((len(vectors), len(tables.hidden)))
-    for begin in range(0, len(places), len(vectors)):
-        block = places[begin : begin + len(vectors)]
-        used = -(-len(block) // BLOCK) * BLOCK
-        for b in range(len(block)):
-            anime = tables.anime[asked.candidates[block[b]]]
-            for d in range(vectors.shape[1]):
-                vectors[b, d] = anime[d]
-        products(by_vector, vectors[:used], first[:used])
-        for b in range(len(block)):
-            n = block[b]
-            signals = _signals(tables, asked.candidates[n], user, crossed[n], crossed_liked[n])
-            for r in range(len(from_user)):
-                total = first[b, r] + from_user[r]
-                for s in range(5):
-                    total += tables.from_signals[r, s] * signals[s]
-                first[b, r] = max(total, 0.0)
-        products(tables.hidden, first[:used], second[:used])
-        for b in range(len(block)):
-            n = block[b]
-            row = asked.candidates[n]
-            signals = _signals(tables, row, user, crossed[n], crossed_liked[n])
-            ratings[begin + b] = _rating(tables, row, user, second[b], signals)
+    used = -(-len(places) // BLOCK) * BLOCK
+    for n in range(len(places)):
+        anime = tables.anime[asked.candidates[places[n]]]
+        for d in range(vectors.shape[1]):
+            vectors[n, d] = anime[d]
+    products(by_vector, vectors[:used], first[:used])
+    for n in range(len(places)):
+        at = places[n]
+        signals = _signals(tables, asked.candidates[at], user, crossed[at], crossed_liked[at])
+        for r in range(len(from_user)):
+            total = first[n, r] + from_user[r]
+            for s in range(5):
+                total += tables.from_signals[r, s] * signals[s]
+            first[n, r] = max(total, 0.0)
+    products(tables.hidden, first[:used], second[:used])
+    for n in range(len(places)):
+        at = places[n]
+        row = asked.candidates[at]
+        signals = _signals(tables, row, user, crossed[at], crossed_liked[at])
+        ratings[n] = _rating(tables, row, user, second[n], signals)
     return ratings
 
 

@@ -75,6 +75,27 @@ def in_the_running(affinity: NDArray[np.float32], need: Need) -> NDArray[np.int6
 
 
 @compiled_to_the_letter
+def likeliest_first(
+    places: NDArray[np.int64], affinity: NDArray[np.float32], need: Need
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """int64[n] places among float32[N] candidates by the highest score each can have, and those."""
+    highest = np.empty(len(places), np.float32)
+    for n in range(len(places)):
+        one = score_of(affinity[places[n]], LOWEST, need)
+        highest[n] = max(one, score_of(affinity[places[n]], HIGHEST, need))
+    order = np.argsort(-highest, kind="mergesort")
+    return places[order], highest[order]
+
+
+@compiled_to_the_letter
+def settled(scores: NDArray[np.float32], highest: np.float32, need: Need) -> bool:
+    """Whether the best are among float32[n] scores, as no other candidate can have a higher one."""
+    if need.objective == RATING or len(scores) < need.top_k:
+        return False
+    return bool(highest < kth_highest(scores, need.top_k))
+
+
+@compiled_to_the_letter
 def best_of(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """int64[k], the places of the k highest of float32[N] finite scores, highest first.
 

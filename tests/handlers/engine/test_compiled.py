@@ -17,7 +17,15 @@ from bundles.bundle import Bundle
 from bundles.graph import Inputs
 from bundles.tables import PersonalTables, read_tables, write_tables
 from handlers.engine.compiled.scorer import CompiledScorer
-from handlers.engine.compiled.selection import Need, best_of, in_the_running, kth_highest, score_of
+from handlers.engine.compiled.selection import (
+    Need,
+    best_of,
+    in_the_running,
+    kth_highest,
+    likeliest_first,
+    score_of,
+    settled,
+)
 from handlers.engine.engine import Engine
 from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.loading import engine_of
@@ -215,6 +223,12 @@ def test_whoever_is_among_the_best_is_in_the_running(rows, top_k, beta, objectiv
     running = in_the_running(affinities, need)
     assert set(best(scores, need.top_k).tolist()) <= set(running.tolist())
     assert running.tolist() == sorted(running.tolist())
+    likeliest, highest = likeliest_first(running, affinities, need)
+    assert np.all(scores[likeliest] <= highest)
+    rated = 0  # one at a time, until nobody else can be among the best
+    while rated < len(likeliest) and not settled(scores[likeliest[:rated]], highest[rated], need):
+        rated += 1
+    assert set(best(scores, need.top_k).tolist()) <= set(likeliest[:rated].tolist())
 
 
 def test_what_may_have_to_rate_many_is_not_quick(weighed, exported):
