@@ -3,7 +3,9 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,8 @@ class Cluster:
         workers: actors, None: one a core.
         """
         self._address, self._workers = address, workers
+        # Of a task that ends with its actor Ray tells there; standard output has results alone.
+        self._redirected = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> "Cluster":
         """Start or join; raises ListsError where there is no cluster."""
@@ -82,10 +86,12 @@ class Cluster:
         except (OSError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise ListsError(f"{where}: Ray cannot be reached ({error})") from error
+        self._redirected.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
+        self._redirected.__exit__(None, None, None)
 
     def make_all(self, job: Job, bundle: Path, trust: Sequence[Path] = ()) -> Iterator[int]:
         """Make what is missing; after each block, of how many users it is.

@@ -139,11 +139,11 @@ from handlers.lists.job import Job, Source
 toy, folder, address = sys.argv[1:]
 job = Job(Path(folder), Source.of(Bundle.open(Path(toy))), np.arange(9), 10, 3)
 job.begin()
-with Cluster(address, 1) as cluster:
-    try:
+try:
+    with Cluster(address, 1) as cluster:
         list(cluster.make_all(job, Path("absent")))
-    except ListsError as error:
-        print(error)
+except ListsError as error:
+    print(error)
 """
     command = [sys.executable, "-c", program, toy_dir, tmp_path / "lists", cluster[1]]
     done = subprocess.run(
