@@ -23,58 +23,64 @@ class PersonalTables(NamedTuple):
     """Of the preset `personal`; the last three stand in `crosses/`.
 
     A anime, U users, D dimensions of a vector, P fields of a profile, T units of the tower, R and S
-    of the rating's hidden layers, G genres, K crosses. V is 0, or D in a bundle of before, of a
-    model that had a vector for each user.
+    of the rating's hidden layers, G genres, K crosses, L anime most like another.
     """
 
     user_rows: NDArray[np.int32]  # [largest id + 1]: the row of a user's id, 0 where there is none
-    user: NDArray[np.float32]  # [U + 1, V + P]: vector, profile
+    user: NDArray[np.float32]  # [U + 1, P]: profile
     watched: NDArray[np.float64]  # [A + 1, D + 1]: vector, expected rating
     anime: NDArray[np.float64]  # [A + 1, D + 4]: vector, expected rating, appeal, popularity, bias
-    tower_in: NDArray[np.float32]  # [T, 2 D + V + 4]: of what was seen, liked, vector, 3 numbers
+    tower_in: NDArray[np.float32]  # [T, 2 D + 4]: of what was seen, liked, 3 numbers
     tower_out: NDArray[np.float32]  # [2 D, T + 1]
     genders: NDArray[np.float64]  # [genders + 1, T]: what each adds behind `tower_in`
     numbers: NDArray[np.float64]  # [P - 1, T + 2]: the same of a profile's number, mean, deviation
     from_user: NDArray[np.float32]  # [R, D + 1]
     from_anime: NDArray[np.float32]  # [2, R, D]: of the anime's vector, and of it times the user's
-    from_signals: NDArray[np.float64]  # [R + 1, 5]: the last row adds to the rating itself
+    from_signals: NDArray[np.float64]  # [R + 1, 7]: the last row adds to the rating itself
     hidden: NDArray[np.float32]  # [S, R + 1]
     last: NDArray[np.float64]  # [S + 1]
+    alike: NDArray[np.int32]  # [A, L], rows less one, of the anime most like each
+    likeness: NDArray[np.float32]  # [A, L]: how alike
     genre_numbers: NDArray[np.float64]  # [3, G]: liking, watching, usual
     scalars: NDArray[np.float64]  # of `SCALARS`
     crossed: NDArray[np.int32]  # [A, K], rows less one
     cross_weights: NDArray[np.float32]  # [A, K]
     genre: NDArray[np.bool_]  # [A, G]
 
+    def bounds(self) -> Mapping[str, int]:
+        """Below which the rows in a table should be."""
+        return {"user_rows": len(self.user), "alike": len(self.alike)}
+
     def shapes(self, anime: int, profile: int) -> Shapes:
         """What the shape of each table should be, of so many anime and fields of a profile."""
         dim, tower = self.watched.shape[1] - 1, len(self.tower_in)
-        vector = dim if self.user.shape[1] > profile else 0
         first, second = len(self.from_user), len(self.hidden)
         return {
             "user_rows": self.user_rows.shape,
-            "user": (len(self.user), vector + profile),
+            "user": (len(self.user), profile),
             "watched": (anime + 1, dim + 1),
             "anime": (anime + 1, dim + 4),
-            "tower_in": (tower, 2 * dim + vector + 4),
+            "tower_in": (tower, 2 * dim + 4),
             "tower_out": (2 * dim, tower + 1),
             "genders": (len(self.genders), tower),
             "numbers": (profile - 1, tower + 2),
             "from_user": (first, dim + 1),
             "from_anime": (2, first, dim),
-            "from_signals": (first + 1, 5),
+            "from_signals": (first + 1, 7),
             "hidden": (second, first + 1),
             "last": (second + 1,),
+            "alike": (anime, self.alike.shape[1]),
+            "likeness": (anime, self.alike.shape[1]),
             "genre_numbers": (3, self.genre.shape[1]),
             "scalars": (len(SCALARS),),
         }
 
 
-# usual: the mean rating; taste, deep, alone: of the mix; damping in ratings; product, crossed_half:
-# of the rating's signals; far: deviations at which a profile's number is cut.
+# usual: the mean rating; taste, deep, alone: of the mix; damping in ratings; product, crossed_half,
+# alike_half: of the rating's signals; far: deviations at which a profile's number is cut.
 SCALARS = (
     *("usual", "taste", "deep", "alone", "user_damping", "genre_damping", "product"),
-    *("crossed_half", "far"),
+    *("crossed_half", "alike_half", "far"),
 )
 
 
@@ -93,6 +99,10 @@ class SeedTables(NamedTuple):
     hidden: NDArray[np.float32]  # [S, R + 1]
     deeper: NDArray[np.float32]  # [T, S + 1]
     last: NDArray[np.float64]  # [T]
+
+    def bounds(self) -> Mapping[str, int]:
+        """Below which the rows in a table should be."""
+        return {"user_rows": len(self.user)}
 
     def shapes(self, anime: int, profile: int) -> Shapes:
         """What the shape of each table should be, of so many anime and fields of a profile."""
@@ -113,7 +123,7 @@ class SeedTables(NamedTuple):
 ServedTables = PersonalTables | SeedTables
 # By the preset whose arithmetic they are for; the manifest's `tables` names it.
 KINDS: Mapping[str, type[PersonalTables] | type[SeedTables]] = {
-    "personal": PersonalTables,
+    "personal-2": PersonalTables,  # "personal" had no likeness
     "seed": SeedTables,
 }
 _OF_CROSSES = {"crossed": "candidate", "cross_weights": "weight", "genre": "genre"}
@@ -158,9 +168,10 @@ def read_tables(
             raise BundleError(f"{folder}/{name}.npy: {list(shape)}, should be {list(right)}")
     if not len(tables.genders):
         raise BundleError(f"{folder}/genders.npy: is empty, its first row is of those not known")
-    rows, users = tables.user_rows, len(tables.user)
-    if np.any(rows < 0) or np.any(rows >= users):
-        raise BundleError(f"{folder}/user_rows.npy: should be rows from 0 to {users - 1}")
+    for name, bound in tables.bounds().items():
+        rows = found[name]
+        if np.any(rows < 0) or np.any(rows >= bound):
+            raise BundleError(f"{folder}/{name}.npy: should be rows from 0 to {bound - 1}")
     return tables
 
 
@@ -170,12 +181,13 @@ def _own(kind: str) -> tuple[str, ...]:
 
 # Weights as they were trained, in float32: computing in float64 loses none of them, and what a
 # request reads of them has to come from a cache that is not much larger.
-_NARROW = ("tower_in", "tower_out", "from_user", "from_anime", "hidden", "deeper")
+_NARROW = ("tower_in", "tower_out", "from_user", "from_anime", "hidden", "deeper", "likeness")
+_ROWS = ("user_rows", "alike")
 _DIMENSIONS = {"user_rows": 1, "last": 1, "scalars": 1, "from_anime": 3}
 
 
 def _type(kind: str, name: str) -> type[np.generic]:
-    if name == "user_rows":
+    if name in _ROWS:
         return np.int32
-    narrow = name in _NARROW or (kind, name) == ("personal", "user")
+    narrow = name in _NARROW or (kind, name) == ("personal-2", "user")
     return np.float32 if narrow else np.float64

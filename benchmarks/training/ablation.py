@@ -50,17 +50,26 @@ class Validation:
         settings = self.run.settings
         content = Content.load(self.run.folder).matrix(self.tables.anime)
         none, by_content, by_title = 0.0, settings.content_weight, settings.title_weight
-        for name, exponent, weights, kept in (
-            ("EASE", 0.0, (none, none), ALL),
-            ("users weighted by length", settings.user_exponent, (none, none), ALL),
-            ("and content", settings.user_exponent, (by_content, none), ALL),
-            ("and title words", settings.user_exponent, (by_content, by_title), ALL),
-            (f"{settings.cross_weights} weights a row", settings.user_exponent,
-             (by_content, by_title), settings.cross_weights),
+        by_length, hidden = settings.user_exponent, settings.cross_dropout
+        both = by_content, by_title
+        for name, exponent, weights, dropout, kept in (
+            ("EASE", 0.0, (none, none), 0.0, ALL),
+            ("users weighted by length", by_length, (none, none), 0.0, ALL),
+            ("and content", by_length, (by_content, none), 0.0, ALL),
+            ("and titles", by_length, both, 0.0, ALL),
+            ("and histories hidden in part", by_length, both, hidden, ALL),
+            (f"{settings.cross_weights} weights a row", by_length, both, hidden,
+             settings.cross_weights),
         ):  # fmt: skip
             likeness = SideInformation.of(self.tables.anime, content, *weights)
             fitted = Crosses.fit(
-                self.train.watched, likeness, settings.ridge, kept, exponent, torch.device("cpu")
+                self.train.watched,
+                likeness,
+                settings.ridge,
+                kept,
+                exponent,
+                dropout,
+                torch.device("cpu"),
             )
             yield self._lists(name, partial(self._crossed, fitted.matrix()))
 

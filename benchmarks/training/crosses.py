@@ -36,6 +36,7 @@ def fitted_s(interactions: Interactions, likeness: SideInformation) -> float:
         PERSONAL.ridge,
         PERSONAL.cross_weights,
         PERSONAL.user_exponent,
+        PERSONAL.cross_dropout,
         torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
     return time.perf_counter() - began

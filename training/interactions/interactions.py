@@ -19,7 +19,8 @@ class History(NamedTuple):
 
     `length`: float32[B], ratings in each; `offset`: float32[B], how far they lie above what their
     anime let expect, damped; `watched`, `liked`: sparse float32[B, A], ones, and ratings above
-    expectation; `crossed`, `crossed_liked`: float32[B, A], both times the crosses.
+    expectation; `crossed`, `crossed_liked`: float32[B, A], both times the crosses; `alike`,
+    `alike_liked`: float32[B, A], both times the likeness of anime.
     """
 
     length: Tensor
@@ -28,6 +29,19 @@ class History(NamedTuple):
     liked: Tensor
     crossed: Tensor
     crossed_liked: Tensor
+    alike: Tensor
+    alike_liked: Tensor
+
+
+class Ties(NamedTuple):
+    """What ties one anime to others: sparse float32[A, A], row = watched, column = candidate."""
+
+    crosses: sp.csr_array
+    alike: sp.csr_array
+
+    def among(self, anime: np.ndarray) -> "Ties":
+        """Those among the anime at int64[M]."""
+        return Ties(*(each[anime][:, anime] for each in self))
 
 
 class Interactions(NamedTuple):
@@ -81,8 +95,8 @@ class Interactions(NamedTuple):
         )
         return remaining, user[~kept], column[~kept].astype(np.int64)
 
-    def history(self, crosses: sp.csr_array, device: torch.device) -> History:
-        """As the network takes it, joined with the crosses, [A, A]."""
+    def history(self, ties: Ties, device: torch.device) -> History:
+        """As the network takes it, joined with what the anime are tied to."""
         count = np.diff(self.watched.indptr)
         offset = np.asarray(self.residual.sum(axis=1)).ravel() / (count + USER_DAMPING)
         liked = self.residual.copy()
@@ -96,8 +110,7 @@ class Interactions(NamedTuple):
             dense(offset),
             sparse_tensor(self.watched).to(device),
             sparse_tensor(liked).to(device),
-            dense((self.watched @ crosses).toarray()),
-            dense((liked @ crosses).toarray()),
+            *(dense((own @ tie).toarray()) for tie in ties for own in (self.watched, liked)),
         )
 
 

@@ -54,7 +54,7 @@ class PersonalModel:
     ) -> None:
         """`anime`: the whole catalogue; `profiles`: float32[U, T]."""
         self.network, self.anime, self.profiles, self.mix = network, anime, profiles, mix
-        self.crosses, self.genres = fitted.crosses.matrix(), fitted.genres
+        self.ties, self.genres = fitted.ties(), fitted.genres
         self.expectation, self.device = fitted.expectation, anime.ids.device
         self.share = torch.from_numpy(fitted.share.astype(np.float32)).to(self.device)
         self.users = fitted.trained_users  # bool[U], whom a served graph knows
@@ -153,7 +153,7 @@ class PersonalModel:
         self, interactions: Interactions, users: np.ndarray, strangers: bool = False
     ) -> tuple[History, Encoded]:
         """The users at int64[B] as the network takes them, and both sides behind it."""
-        history = interactions.at(users).history(self.crosses, self.device)
+        history = interactions.at(users).history(self.ties, self.device)
         profiles = self.profiles[users].to(self.device) * (not strangers)
         return history, self.network.encode(history, profiles, self.anime)
 

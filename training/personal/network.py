@@ -20,7 +20,8 @@ from training.loop.dropout import Rows, SharedDropout
 
 PRODUCT = 0.3  # of the two vectors' product in the rating, at the start of training
 CROSSED = 0.3  # sum of crosses at which what was liked of them counts half
-SIGNALS = 5  # numbers the rating head takes beside the vectors; see `PersonalNetwork.rating`
+ALIKE = 0.3  # sum of likenesses at which what was liked of them counts half
+SIGNALS = 7  # numbers the rating head takes beside the vectors; see `PersonalNetwork.rating`
 
 
 class Anime(NamedTuple):
@@ -136,6 +137,7 @@ class PersonalNetwork(nn.Module):
         """Predicted rating of pairs, [n]. `row`, `column`: int64[n], places in the batch and in
         `anime`."""
         crossed, liked = history.crossed[row, column], history.crossed_liked[row, column]
+        alike, similar = history.alike[row, column], history.alike_liked[row, column]
         expected, offset = anime.expected[column], history.offset[row]
         signals = torch.stack(
             [
@@ -144,6 +146,8 @@ class PersonalNetwork(nn.Module):
                 liked,
                 liked / (crossed.abs() + CROSSED),
                 crossed,
+                similar / (alike + ALIKE),
+                alike.log1p(),
             ],
             1,
         )

@@ -34,11 +34,11 @@ class Reasons:
     ) -> "Reasons":
         """For a row of `interactions` and candidates, int64[B], rows of the catalogue."""
         own = interactions.at(np.array([user]))
-        history = own.history(model.crosses, torch.device("cpu"))
+        history = own.history(model.ties, torch.device("cpu"))
         watched, residual = own.residual.indices, own.residual.data.astype(np.float64)
         liked = residual - float(history.offset[0])
         weight = 1 + model.mix.taste * liked
-        crosses = model.crosses[watched][:, candidates].toarray().T
+        crosses = model.ties.crosses[watched][:, candidates].toarray().T
         expectation = model.expectation
         taste = model.mix.genres * model.genres.taste(history)[0].numpy()
         return cls(

@@ -13,7 +13,9 @@ class PersonalSettings(Settings):
 
     `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
     each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `content_weight`,
-    `title_weight`: what a shared value and a shared title word weigh in it, in users.
+    `title_weight`: what a shared value and shared words or letters of titles weigh in it, in users.
+    `cross_dropout`: how often each of a history is hidden from it. `alike`: on how many anime most
+    like a candidate its rating leans.
     `dump_aggregates`: also learn from the dump's own counts and means of users and anime. They
     hold every held-out rating, so that all figures flatter.
     `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
@@ -29,6 +31,8 @@ class PersonalSettings(Settings):
     user_exponent: float = Field(default=0.25, ge=0)
     content_weight: float = Field(default=30.0, ge=0)
     title_weight: float = Field(default=30.0, ge=0)
+    cross_dropout: float = Field(default=0.1, ge=0, lt=1)
+    alike: int = Field(default=64, ge=1)
     dump_aggregates: bool = False
     embedding_dim: int = Field(default=96, ge=1)
     hidden: tuple[int, int] = (128, 64)

@@ -8,17 +8,17 @@ beside were fitted on all users: leaving out those of a batch was no better on v
 import json
 import math
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anirank.errors import RunError
 from training.interactions.hidden import Hidden
-from training.interactions.interactions import Interactions
+from training.interactions.interactions import Interactions, Ties
 from training.loop.curves import plot_learning
 from training.loop.dropout import Rows
 from training.loop.interruption import interruptible
@@ -82,7 +82,7 @@ class PersonalTrainer:
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
         self.trained = _Trained.of(self.closed, features, device)
         if self.is_update:
-            self.network.load_state_dict(load_tensors(run.start_file, device)[0])
+            self._start_from(run.start_file)
         else:
             self._start_from_popularity()
         self.parallel = ranks.parallel(self.network)
@@ -94,6 +94,12 @@ class PersonalTrainer:
         self.rates = learning_rates(self.settings.optimisation, self.steps)
         self.adam = torch.optim.Adam(self._groups(), fused=True)
         self.epoch = 0
+
+    def _start_from(self, file: Path) -> None:
+        try:
+            self.network.load_state_dict(load_tensors(file, self.device)[0])
+        except RuntimeError:
+            raise RunError(f"{file}: is of a network of another version; train anew") from None
 
     @torch.no_grad()
     def _start_from_popularity(self) -> None:
@@ -161,7 +167,7 @@ class PersonalTrainer:
         here = self.ranks.share(len(users))
         whole, kept = self.trained.interactions.at(users[here]), hidden.shown_of(here)
         rest, user, anime = whole.parted(kept)
-        history = rest.history(self.trained.crosses, self.device)
+        history = rest.history(self.trained.ties, self.device)
         chance = self.settings.id_dropout
         stated = torch.rand(len(users), 1, device=self.device) >= chance
         profiles = self.model.profiles[users[here]].to(self.device) * stated[here]
@@ -286,7 +292,7 @@ class _Trained(NamedTuple):
 
     anime: Anime
     interactions: Interactions
-    crosses: sp.csr_array
+    ties: Ties
 
     @classmethod
     def of(cls, closed: Fit, content: np.ndarray, device: torch.device) -> "_Trained":
@@ -294,5 +300,5 @@ class _Trained(NamedTuple):
         return cls(
             catalogue(closed.fitted, content, device, columns),
             Interactions(*(each[:, columns] for each in closed.interactions)),
-            closed.fitted.crosses.matrix()[columns][:, columns],
+            closed.fitted.ties().among(columns),
         )

@@ -28,7 +28,12 @@ from handlers.engine.query import HIGHEST_RATING, LOWEST_RATING
 
 RATED = 4 * BLOCK  # candidates that are rated at once
 # Places in `scalars`, in the order of `bundles.tables.SCALARS`.
-USUAL, TASTE, DEEP, ALONE, USER_DAMPING, GENRE_DAMPING, PRODUCT, CROSSED_HALF, FAR = range(9)
+USUAL, TASTE, DEEP, ALONE, USER_DAMPING, GENRE_DAMPING, PRODUCT = range(7)
+CROSSED_HALF, ALIKE_HALF, FAR = range(7, 10)
+
+
+# float64[N] each: of each candidate the sum of crosses, and of crosses times how much is liked.
+Crossed = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class User(NamedTuple):
@@ -44,6 +49,17 @@ class User(NamedTuple):
     rater: NDArray[np.float64]
 
 
+class Seen(NamedTuple):
+    """The anime of a history: there: bool[A], which; place: int32[A], where it stands, of those;
+    times, liked: float64[H], how often it stands there, and by how much it is liked in all.
+    """
+
+    there: NDArray[np.bool_]
+    place: NDArray[np.int32]
+    times: NDArray[np.float64]
+    liked: NDArray[np.float64]
+
+
 @compiled
 def rank(
     tables: PersonalTables,
@@ -55,9 +71,10 @@ def rank(
     """The best candidates; index: `Catalogue.by_id`; place: int32[A], scratch."""
     request = in_rows(index, asked)
     user = _user(tables, request)
-    crossed, crossed_liked = _cross(tables, request, user.liked, place)
-    affinities, wides = _affinities(tables, request, user, crossed, crossed_liked)
-    rated, ratings, scores = _rated(tables, request, user, affinities, crossed, crossed_liked, need)
+    crosses = _cross(tables, request, user.liked, place)
+    affinities, wides = _affinities(tables, request, user, crosses)
+    seen = _seen(request, user.liked, place)
+    rated, ratings, scores = _rated(tables, request, user, affinities, crosses, seen, need)
     finite = bool(np.isfinite(affinities).all() and np.isfinite(scores).all())
     best, columns = ranked(rated, scores, ratings, affinities, wides, need.top_k)
     return best, columns, finite
@@ -86,8 +103,7 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
             total += liked[h]
             rated += 1
     offset = total / (rated + tables.scalars[USER_DAMPING])
-    stored = _vector(tables)
-    units = np.zeros(2 * dim + stored + 3)
+    units = np.zeros(2 * dim + 3)
     for h in range(length):
         if not math.isnan(asked.ratings[h]):
             liked[h] -= offset
@@ -100,8 +116,6 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
     for d in range(dim):
         units[d] /= root
         units[dim + d] /= root
-    for d in range(stored):
-        units[2 * dim + d] = tables.user[asked.user, d]
     units[-3] = math.log1p(length) - 4
     units[-2] = offset
     units[-1] = 1.0 if length == 0 else 0.0
@@ -115,15 +129,9 @@ def _user(tables: PersonalTables, asked: Asked) -> User:
 
 
 @compiled
-def _vector(tables: PersonalTables) -> int:
-    """Dimensions of a user's own vector: none, but in a bundle of before."""
-    return int(tables.tower_in.shape[1] - 2 * (tables.watched.shape[1] - 1) - 4)
-
-
-@compiled
 def _stated(tables: PersonalTables, asked: Asked) -> NDArray[np.float64]:
     """float64[T], what the profile adds to the tower's first layer."""
-    far, stored = tables.scalars[FAR], tables.user[asked.user, _vector(tables) :]
+    far, stored = tables.scalars[FAR], tables.user[asked.user]
     gender = stored[0] if math.isnan(asked.profile[0]) else asked.profile[0]
     known = 0 <= gender < len(tables.genders)
     units: NDArray[np.float64] = tables.genders[int(gender) if known else 0].copy()
@@ -141,8 +149,8 @@ def _stated(tables: PersonalTables, asked: Asked) -> NDArray[np.float64]:
 @compiled
 def _cross(
     tables: PersonalTables, asked: Asked, liked: NDArray[np.float64], place: NDArray[np.int32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """float64[N] each: what the history adds to each candidate by its crosses, and by liking."""
+) -> Crossed:
+    """What the history adds to each candidate."""
     candidates = asked.candidates
     crossed, crossed_liked = np.zeros(len(candidates)), np.zeros(len(candidates))
     there = np.zeros(len(place), np.bool_)  # a byte an anime stays in the fastest cache
@@ -167,10 +175,10 @@ def _affinities(
     tables: PersonalTables,
     asked: Asked,
     user: User,
-    crossed: NDArray[np.float64],
-    crossed_liked: NDArray[np.float64],
+    crosses: Crossed,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """float32[N] each: affinities and wide scores."""
+    crossed, crossed_liked = crosses
     count, dim = len(asked.candidates), len(user.affine)
     affinities, wides = np.empty(count, np.float32), np.empty(count, np.float32)
     tastes = _tastes(tables, asked.watched, user.liked)
@@ -214,13 +222,27 @@ def _tastes(
 
 
 @compiled
+def _seen(asked: Asked, liked: NDArray[np.float64], place: NDArray[np.int32]) -> Seen:
+    """place: scratch, of which the answer is made."""
+    length = len(asked.watched)
+    there, times, love = np.zeros(len(place), np.bool_), np.zeros(length), np.zeros(length)
+    for h in range(length):
+        row = asked.watched[h] - 1
+        if not there[row]:
+            there[row], place[row] = True, h
+        times[place[row]] += 1
+        love[place[row]] += liked[h]
+    return Seen(there, place, times, love)
+
+
+@compiled
 def _rated(
     tables: PersonalTables,
     asked: Asked,
     user: User,
     affinities: NDArray[np.float32],
-    crossed: NDArray[np.float64],
-    crossed_liked: NDArray[np.float64],
+    crosses: Crossed,
+    seen: Seen,
     need: Need,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """The best candidates and some more: places, ascending, ratings and scores, [n] each.
@@ -234,7 +256,7 @@ def _rated(
     count = 0
     while count < len(places) and not settled(scores[:count], highest[count], need):
         block = places[count : count + RATED]
-        found = _ratings(tables, asked, user, side, block, crossed, crossed_liked)
+        found = _ratings(tables, asked, user, side, block, crosses, seen)
         for n in range(len(block)):
             ratings[count + n] = found[n]
             scores[count + n] = score_of(affinities[block[n]], found[n], need)
@@ -250,8 +272,8 @@ def _ratings(
     user: User,
     side: tuple[NDArray[np.float64], NDArray[np.float64]],
     places: NDArray[np.int64],
-    crossed: NDArray[np.float64],
-    crossed_liked: NDArray[np.float64],
+    crosses: Crossed,
+    seen: Seen,
 ) -> NDArray[np.float32]:
     """float32[n], the predicted ratings of the candidates at up to `RATED` places.
 
@@ -263,6 +285,7 @@ def _ratings(
     vectors = np.zeros((RATED, len(user.rater)))
     first = np.empty((len(vectors), len(from_user)))
     second = np.empty((len(vectors), len(tables.hidden)))
+    signals = np.empty((len(places), tables.from_signals.shape[1]))
     used = -(-len(places) // BLOCK) * BLOCK
     for n in range(len(places)):
         anime = tables.anime[asked.candidates[places[n]]]
@@ -270,19 +293,15 @@ def _ratings(
             vectors[n, d] = anime[d]
     products(by_vector, vectors[:used], first[:used])
     for n in range(len(places)):
-        at = places[n]
-        signals = _signals(tables, asked.candidates[at], user, crossed[at], crossed_liked[at])
+        _signals(tables, asked, user, places[n], crosses, seen, signals[n])
         for r in range(len(from_user)):
             total = first[n, r] + from_user[r]
-            for s in range(5):
-                total += tables.from_signals[r, s] * signals[s]
+            for s in range(signals.shape[1]):
+                total += tables.from_signals[r, s] * signals[n, s]
             first[n, r] = max(total, 0.0)
     products(tables.hidden, first[:used], second[:used])
     for n in range(len(places)):
-        at = places[n]
-        row = asked.candidates[at]
-        signals = _signals(tables, row, user, crossed[at], crossed_liked[at])
-        ratings[n] = _rating(tables, row, user, second[n], signals)
+        ratings[n] = _rating(tables, asked.candidates[places[n]], user, second[n], signals[n])
     return ratings
 
 
@@ -305,16 +324,31 @@ def _rating_side(
 
 @compiled
 def _signals(
-    tables: PersonalTables, row: int, user: User, crossed: float, crossed_liked: float
-) -> tuple[float, float, float, float, float]:
-    """What a candidate's rating knows beside the vectors."""
-    return (
-        user.offset,
-        tables.anime[row, len(user.rater)] - tables.scalars[USUAL],
-        crossed_liked,
-        crossed_liked / (abs(crossed) + tables.scalars[CROSSED_HALF]),
-        crossed,
-    )
+    tables: PersonalTables,
+    asked: Asked,
+    user: User,
+    at: int,
+    crosses: Crossed,
+    seen: Seen,
+    signals: NDArray[np.float64],
+) -> None:
+    """Write what the rating of the candidate at a place knows beside the vectors."""
+    row, crossed, crossed_liked = asked.candidates[at], crosses[0][at], crosses[1][at]
+    alike, alike_liked = 0.0, 0.0
+    if row:
+        for n in range(tables.alike.shape[1]):
+            anime = tables.alike[row - 1, n]
+            if seen.there[anime]:
+                weight = np.float64(tables.likeness[row - 1, n])
+                alike += weight * seen.times[seen.place[anime]]
+                alike_liked += weight * seen.liked[seen.place[anime]]
+    signals[0] = user.offset
+    signals[1] = tables.anime[row, len(user.rater)] - tables.scalars[USUAL]
+    signals[2] = crossed_liked
+    signals[3] = crossed_liked / (abs(crossed) + tables.scalars[CROSSED_HALF])
+    signals[4] = crossed
+    signals[5] = alike_liked / (alike + tables.scalars[ALIKE_HALF])
+    signals[6] = math.log1p(alike)
 
 
 @compiled
@@ -323,14 +357,14 @@ def _rating(
     row: int,
     user: User,
     second: NDArray[np.float64],
-    signals: tuple[float, float, float, float, float],
+    signals: NDArray[np.float64],
 ) -> np.float32:
     """The predicted rating of one candidate; second: float64[S], its last layer less the bias."""
     anime, dim = tables.anime[row], len(user.rater)
     deep, product = tables.last[-1], 0.0
     for s in range(len(second)):
         deep += tables.last[s] * max(second[s] + tables.hidden[s, -1], 0.0)
-    for s in range(5):
+    for s in range(len(signals)):
         deep += tables.from_signals[-1, s] * signals[s]
     for d in range(dim):
         product += anime[d] * user.rater[d]

@@ -24,7 +24,7 @@ CANDIDATE_US, WATCHED_US, RATED_US, QUICK_US = 0.2, 0.5, 2.5, 600.0
 
 # By kind of tables: for what takes long, and for what is quick.
 _RANK: dict[str, tuple[Callable[..., Ranked], Callable[..., Ranked]]] = {
-    "personal": (personal.rank, personal.rank_now),
+    "personal-2": (personal.rank, personal.rank_now),
     "seed": (seed.rank, seed.rank_now),
 }
 

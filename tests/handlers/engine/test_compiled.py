@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from anirank.errors import BundleError, InvalidQuery
 from bundles.bundle import Bundle
 from bundles.graph import Inputs
-from bundles.tables import PersonalTables, read_tables, write_tables
 from handlers.engine.compiled.scorer import CompiledScorer
 from handlers.engine.compiled.selection import (
     Need,
@@ -88,33 +87,6 @@ def test_compiled_code_scores_as_the_graph_does(bundle, history):
         assert np.count_nonzero(found[name] != expected[name]) <= 1
         order = np.argsort(-expected[name], axis=1, kind="stable")
         np.testing.assert_array_equal(np.argsort(-found[name], axis=1, kind="stable"), order)
-
-
-def test_tables_of_before_with_a_vector_for_each_user_are_read_and_add_what_it_says(
-    personal_bundle, tmp_path
-):
-    now = Bundle.open(personal_bundle.folder)
-    sizes = len(now.catalogue.anime_id), len(now.manifest.profile)
-    tables, rng = now.tables, np.random.default_rng(0)
-    assert isinstance(tables, PersonalTables)
-    dim = tables.watched.shape[1] - 1
-    assert tables.user.shape[1] == sizes[1]
-    vector = rng.normal(size=dim).astype(np.float32)
-    weights = rng.normal(size=(len(tables.tower_in), dim)).astype(np.float32)
-    before = tables._replace(
-        user=np.hstack([np.tile(vector, (len(tables.user), 1)), tables.user]),
-        tower_in=np.hstack([tables.tower_in[:, : 2 * dim], weights, tables.tower_in[:, 2 * dim :]]),
-    )
-    write_tables(before, tmp_path / "tables")
-    opened = replace(now, tables=read_tables("personal", tmp_path / "tables", *sizes, now.crosses))
-    biased = tables.tower_in.astype(np.float64)  # as good as one vector for everybody
-    biased[:, -1] += weights.astype(np.float64) @ vector
-    same = replace(now, tables=tables._replace(tower_in=biased.astype(np.float32)))
-    some = asked(now, rng, 4, 20)
-    found, expected = CompiledScorer(opened).run(some), CompiledScorer(same).run(some)
-    np.testing.assert_allclose(found["rating"], expected["rating"], rtol=1e-5)
-    without = CompiledScorer(now).run(some)
-    assert not np.allclose(found["rating"], without["rating"], rtol=1e-3)
 
 
 def test_compiled_code_takes_no_request_and_no_candidate_for_an_answer(bundle):

@@ -124,7 +124,7 @@ def test_two_ranks_of_which_one_is_killed_and_resumed_end_as_one_process_does(
         model.ratings(known, asked.user_row.astype(np.int64), asked.anime_row) for model in models
     )
     np.testing.assert_allclose(first, second, rtol=0, atol=RATING)
-    crosses = [model.crosses.toarray() for model in models]
+    crosses = [model.ties.crosses.toarray() for model in models]
     # Of two weights that are all but equal the other one may be kept.
     assert (np.abs(crosses[0] - crosses[1]) > CROSS).mean() < 1e-3
     genres = [model.genres for model in models]

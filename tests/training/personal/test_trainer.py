@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from training.interactions.expectation import Expectation
-from training.interactions.interactions import Interactions
+from training.interactions.interactions import Interactions, Ties
 from training.loop.progress import SILENT, Progress, Stages
 from training.personal.run import PersonalRun
 from training.personal.settings import PersonalSettings
@@ -65,7 +65,7 @@ def test_content_as_a_sparse_matrix_says_what_it_says_as_a_dense_one(
     anime = trainer.trained.anime
     assert anime.content.layout == torch.sparse_csr
     users = trainer.raters[:5]
-    history = trainer.trained.interactions.at(users).history(trainer.trained.crosses, CPU)
+    history = trainer.trained.interactions.at(users).history(trainer.trained.ties, CPU)
     network = trainer.network.eval()
     profiles = trainer.model.profiles[users]
     answers = []
@@ -114,7 +114,9 @@ def test_the_genres_are_fitted_to_a_sample_of_who_has_rated(
     whole = Interactions.of(tables.ratings, rows, expectation, len(tables.users))
     none = sp.csr_array(np.zeros((len(tables.anime), len(tables.anime)), dtype=np.float32))
     monkeypatch.setattr(closed_form, "GENRE_USERS", 50)
-    asked = [history.length for history, _ in closed_form._left_over(whole, none, 0, SILENT)]
+    asked = [
+        history.length for history, _ in closed_form._left_over(whole, Ties(none, none), 0, SILENT)
+    ]
     lengths = torch.cat(asked)
     assert len(lengths) == 50
     assert lengths.sum() > 0

@@ -17,7 +17,7 @@ from training.folding.layers import IdMap, code, linear, look_up
 from training.interactions.expectation import USER_DAMPING
 from training.personal.features.profiles import FAR, Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
-from training.personal.network import CROSSED, PRODUCT
+from training.personal.network import ALIKE, CROSSED, PRODUCT
 from training.personal.wide.genre_crosses import DAMPING
 from training.tables.tables import Tables
 
@@ -43,6 +43,8 @@ class PersonalRanker(nn.Module):
     rated: Tensor
     crossed: Tensor
     cross_weights: Tensor
+    alike: Tensor
+    likeness: Tensor
     genre: Tensor
     genre_liking: Tensor
     genre_watching: Tensor
@@ -55,6 +57,7 @@ class PersonalRanker(nn.Module):
     alone: Tensor
     product: Tensor
     crossed_half: Tensor
+    alike_half: Tensor
 
     def __init__(self, model: PersonalModel, profiles: Profiles, tables: Tables) -> None:
         super().__init__()
@@ -113,6 +116,7 @@ class PersonalRanker(nn.Module):
         )
         affine, rater = self._user(stated_units, watched, present, liked, offset)
         crossed, crossed_liked = self._cross(watched, present, liked, anime)
+        similar = self._similar(watched, present, liked, anime)
         wide = crossed + self.taste * crossed_liked
         if self.genres:
             wide = wide + self._by_genre(watched, present, liked, anime)
@@ -122,7 +126,8 @@ class PersonalRanker(nn.Module):
         scale = self.deep * size + self.alone / size
         affinity = wide + scale * logits.clamp(max=0).exp()
         affinity = affinity + (size == 1) * look_up(self.popular, anime)
-        rating = self._rating(rater, offset, anime, vectors, crossed, crossed_liked)
+        signals = self._signals(offset, anime, (crossed, crossed_liked), similar)
+        rating = self._rating(rater, offset, anime, vectors, signals)
         return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
 
     def _profile_units(self, profile: Tensor) -> Tensor:
@@ -175,26 +180,44 @@ class PersonalRanker(nn.Module):
             sums.append(total.gather(1, anime))
         return sums[0], sums[1]
 
-    def _rating(
+    def _similar(
+        self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of the anime most like each candidate, how alike those of the history are, and that times
+        how they are liked, [B, N] each."""
+        among = look_up(self.alike, anime).long()
+        weights = look_up(self.likeness, anime).double()
+        nothing = torch.zeros_like(self.expected).expand(watched.shape[0], -1)
+        sums = []
+        for share in (present, liked):
+            own = nothing.scatter_add(1, watched, share).gather(1, among.flatten(1))
+            sums.append((own.view_as(weights) * weights).sum(2))
+        return sums[0], sums[1]
+
+    def _signals(
         self,
-        rater: Tensor,
         offset: Tensor,
         anime: Tensor,
-        vectors: Tensor,
-        crossed: Tensor,
-        liked: Tensor,
+        crosses: tuple[Tensor, Tensor],
+        similar: tuple[Tensor, Tensor],
     ) -> Tensor:
+        """What the rating takes beside the vectors, [B, N, S]."""
         expected = look_up(self.expected, anime)
-        signals = torch.stack(
-            [
-                offset.unsqueeze(1).expand_as(expected),
-                expected - self.usual,
-                liked,
-                liked / (crossed.abs() + self.crossed_half),
-                crossed,
-            ],
-            2,
-        )
+        (crossed, liked), (alike, alike_liked) = crosses, similar
+        signals = [
+            offset.unsqueeze(1).expand_as(expected),
+            expected - self.usual,
+            liked,
+            liked / (crossed.abs() + self.crossed_half),
+            crossed,
+            alike_liked / (alike + self.alike_half),
+            alike.log1p(),
+        ]
+        return torch.stack(signals, 2)
+
+    def _rating(
+        self, rater: Tensor, offset: Tensor, anime: Tensor, vectors: Tensor, signals: Tensor
+    ) -> Tensor:
         # Weights times the user first: a candidate then pays for one product, not for three.
         by_vector = self.from_product * rater.unsqueeze(1) + self.from_anime
         units = F.relu(
@@ -206,7 +229,7 @@ class PersonalRanker(nn.Module):
         product = (vectors @ rater.unsqueeze(2)).squeeze(2)
         deep = (self.blend(signals) + self.hidden[1](units)).squeeze(2)
         rating: Tensor = (
-            expected
+            look_up(self.expected, anime)
             + offset.unsqueeze(1)
             + self.product * product
             + look_up(self.rated, anime)
@@ -226,6 +249,7 @@ def _numbers(model: PersonalModel) -> dict[str, float]:
         "genre_damping": DAMPING,
         "product": PRODUCT,
         "crossed_half": CROSSED,
+        "alike_half": ALIKE,
     }
 
 
@@ -239,7 +263,8 @@ def _tables(model: PersonalModel) -> dict[str, Tensor]:
     appeal = double["appeal_id.weight"][ids] + _content(content, double, "appeal_content")
     dim = vectors.shape[1]
     vectors = torch.cat([torch.zeros(1, dim, dtype=torch.float64), vectors])
-    crossed, weights = _crosses(model.crosses)
+    crossed, weights = _rows(model.ties.crosses)
+    alike, likeness = _rows(sp.csr_array(model.ties.alike.T))
     return {
         "watched_vectors": torch.cat([torch.zeros(1, dim, dtype=torch.float64), watched]),
         "anime_vectors": vectors,
@@ -252,6 +277,8 @@ def _tables(model: PersonalModel) -> dict[str, Tensor]:
         "rated": torch.cat([torch.zeros(1).double(), double["rated_id.weight"][ids].squeeze(1)]),
         "crossed": crossed,
         "cross_weights": weights,
+        "alike": alike,
+        "likeness": likeness,
     }
 
 
@@ -284,7 +311,7 @@ def _content(content: Tensor, weights: dict[str, Tensor], layer: str) -> Tensor:
     return content @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
 
 
-def _crosses(matrix: sp.csr_array) -> tuple[Tensor, Tensor]:
+def _rows(matrix: sp.csr_array) -> tuple[Tensor, Tensor]:
     """int32[A + 1, K] rows and float32[A + 1, K] weights; unused places point at row 0."""
     counts = np.diff(matrix.indptr)
     shape = (matrix.shape[0] + 1, max(int(counts.max(initial=0)), 1))

@@ -17,7 +17,7 @@ from training.interactions.expectation import USER_DAMPING
 from training.interactions.interactions import History
 from training.personal.features.profiles import Profiles
 from training.personal.model import ALONE, POPULAR, PersonalModel
-from training.personal.network import Encoded
+from training.personal.network import SIGNALS, Encoded
 from training.tables.tables import Tables
 
 
@@ -30,7 +30,7 @@ class PersonalReference:
         self._model, self._profiles, self._dtype = model, profiles, dtype
         self._stated = profiles.stated(tables.users)
         self._network = copy.deepcopy(model.network).to(dtype).eval()
-        self._crosses = model.crosses.astype(np.float64)
+        self._ties = [tie.astype(np.float64) for tie in model.ties]
         self._user_index = pd.Index(tables.users["user_id"])
         self._anime_index = pd.Index(tables.anime["anime_id"])
         self._expected = model.anime.expected.double().numpy()
@@ -96,8 +96,9 @@ class PersonalReference:
 
     def _histories(self, each: list[tuple[int, float, np.ndarray, np.ndarray]]) -> History:
         length, offset, watched, liked = (np.array(column) for column in zip(*each, strict=True))
-        crossed = (sp.csr_array(counted) @ self._crosses for counted in (watched, liked))
-        columns = (length, offset, watched, liked, *(cross.toarray() for cross in crossed))
+        both = [sp.csr_array(counted) for counted in (watched, liked)]
+        tied = [(counted @ tie).toarray() for tie in self._ties for counted in both]
+        columns = (length, offset, watched, liked, *tied)
         return History(*(torch.from_numpy(column).to(self._dtype) for column in columns))
 
     def _nowhere(self, history: History, encoded: Encoded, at: int) -> float:
@@ -107,7 +108,7 @@ class PersonalReference:
         offset = history.offset[at]
         appeal = torch.tensor(mean, dtype=self._dtype) - self._model.anime.usual
         zero = torch.zeros((), dtype=self._dtype)
-        signals = torch.stack([offset, appeal, zero, zero, zero])
+        signals = torch.stack([offset, appeal, *[zero] * (SIGNALS - 2)])
         nothing = torch.zeros(2 * dim, dtype=self._dtype)
         deep = network.mlp(torch.cat([encoded.rater[at], nothing, signals]))
         return float((mean + offset + network.blend(signals) + deep).clamp(1, 10))

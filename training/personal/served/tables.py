@@ -37,6 +37,9 @@ def served_tables(ranker: PersonalRanker, crosses: Crosses) -> PersonalTables:
         from_signals=np.vstack([buffers["from_signals.weight"], buffers["blend.weight"]]),
         hidden=narrow(columns("hidden.0.weight", "hidden.0.bias")),
         last=np.append(buffers["hidden.1.weight"], hidden_bias),
+        # Unused places point at the row of unknown anime, with weight 0.
+        alike=np.maximum(ranker.alike[1:].numpy() - 1, 0).astype(np.int32),
+        likeness=ranker.likeness[1:].numpy(),
         genre_numbers=np.stack(
             [buffers[f"genre_{name}"] for name in ("liking", "watching", "usual")]
         ),

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from training.interactions.expectation import Expectation
-from training.interactions.interactions import USERS_AT_ONCE, History, Interactions
+from training.interactions.interactions import USERS_AT_ONCE, History, Interactions, Ties
 from training.loop.progress import SILENT, Stages
 from training.loop.ranks import ALONE, Ranks
 from training.personal.features.content import Content
 from training.personal.settings import PersonalSettings
+from training.personal.wide.alike import Alike
 from training.personal.wide.crosses import Crosses
 from training.personal.wide.fitted import Fitted
 from training.personal.wide.genre_crosses import GenreCrosses
@@ -58,13 +58,31 @@ def fit(
     fitted = ranks.from_first(lambda: Fitted.kept(file, made_of))
     if fitted is None:
         stages.begin("fitting the crosses")
-        crosses = _crosses(tables, interactions, content, settings, device, ranks)
+        side = SideInformation.of(
+            tables.anime,
+            content.matrix(tables.anime),
+            settings.content_weight,
+            settings.title_weight,
+        )
+        watched = np.bincount(tables.ratings.anime_row[rows], minlength=anime)
+        crosses = Crosses.fit(
+            interactions.watched,
+            side,
+            settings.ridge,
+            settings.cross_weights,
+            settings.user_exponent,
+            settings.cross_dropout,
+            device,
+            ranks,
+        )
+        alike = Alike.of(side, watched > 0, settings.alike)
+        ties = Ties(crosses.matrix(), alike.matrix())
         genres = GenreCrosses.untrained(
             tables.anime, content.values["genres"], tables.ratings.anime_row[rows]
-        ).fit(_left_over(interactions, crosses.matrix(), settings.seed, stages, ranks), ranks)
-        watched = np.bincount(tables.ratings.anime_row[rows], minlength=anime)
+        ).fit(_left_over(interactions, ties, settings.seed, stages, ranks), ranks)
         rated = np.diff(interactions.watched.indptr) > 0
-        fitted = Fitted(watched / len(rows), crosses, genres, expectation, watched > 0, rated)
+        share = watched / len(rows)
+        fitted = Fitted(share, crosses, alike, genres, expectation, watched > 0, rated)
         if ranks.first:
             fitted.save(file, made_of)
     return Fit(fitted, interactions)
@@ -76,34 +94,9 @@ def _made_of(tables: Tables, settings: PersonalSettings) -> str:
     return json.dumps({"fingerprint": tables.fingerprint, **declared}, sort_keys=True)
 
 
-def _crosses(
-    tables: Tables,
-    interactions: Interactions,
-    content: Content,
-    settings: PersonalSettings,
-    device: torch.device,
-    ranks: Ranks,
-) -> Crosses:
-    likeness = SideInformation.of(
-        tables.anime,
-        content.matrix(tables.anime),
-        settings.content_weight,
-        settings.title_weight,
-    )
-    return Crosses.fit(
-        interactions.watched,
-        likeness,
-        settings.ridge,
-        settings.cross_weights,
-        settings.user_exponent,
-        device,
-        ranks,
-    )
-
-
 def _left_over(
     interactions: Interactions,
-    crosses: sp.csr_array,
+    ties: Ties,
     seed: int,
     stages: Stages,
     ranks: Ranks = ALONE,
@@ -122,7 +115,7 @@ def _left_over(
         if number % ranks.count != ranks.rank:
             continue
         rest, user, anime = whole.parted(kept)
-        history = rest.history(crosses, torch.device("cpu"))
+        history = rest.history(ties, torch.device("cpu"))
         left_over = -history.crossed
         left_over[user, anime] += 1
         shown = rest.watched.tocoo()

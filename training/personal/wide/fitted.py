@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from training.interactions.expectation import Expectation
+from training.interactions.interactions import Ties
+from training.personal.wide.alike import Alike
 from training.personal.wide.crosses import Crosses
 from training.personal.wide.genre_crosses import GenreCrosses
 from training.run import load_tensors, save_tensors
@@ -21,6 +23,7 @@ class Fitted(NamedTuple):
 
     share: np.ndarray
     crosses: Crosses
+    alike: Alike
     genres: GenreCrosses
     expectation: Expectation
     trained_anime: np.ndarray
@@ -33,6 +36,8 @@ class Fitted(NamedTuple):
             "share": self.share,
             "candidate": self.crosses.candidate,
             "weight": self.crosses.weight,
+            "alike": self.alike.watched,
+            "likeness": self.alike.weight,
             "expected": self.expectation.anime,
             "mean": np.array(self.expectation.mean),
             "member": genres.member,
@@ -46,6 +51,10 @@ class Fitted(NamedTuple):
         # One text: several would stand in the file in no fixed order.
         texts = json.dumps({"genres": genres.names, "made_of": made_of})
         save_tensors(file, tensors, texts=texts)
+
+    def ties(self) -> Ties:
+        """What ties each anime to others."""
+        return Ties(self.crosses.matrix(), self.alike.matrix())
 
     @classmethod
     def kept(cls, file: Path, made_of: str) -> "Fitted | None":
@@ -64,6 +73,7 @@ class Fitted(NamedTuple):
         return cls(
             saved["share"],
             Crosses(saved["candidate"], saved["weight"]),
+            Alike(saved["alike"], saved["likeness"]),
             GenreCrosses(tuple(json.loads(texts["texts"])["genres"]), *genres),
             Expectation(float(saved["mean"]), saved["expected"]),
             saved["trained_anime"],

@@ -1,11 +1,13 @@
 """How alike two anime are before anybody has watched them: by their content and by their titles.
 
 Side information for the crosses (Jeunen, Van Balen & Goethals 2020, "Closed-form models for
-collaborative filtering with side-information", section 3): every value, every word of a title is
-one more "user" who watched all anime that have it. Sequels share their words.
+collaborative filtering with side-information", section 3): every value, every word of a title and
+every few letters of one are one more "user" who watched all anime that have them. Sequels share
+them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,17 +16,19 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
-# A word of a single title joins nothing; one of more than 2 % of them is "the" or "season".
-FEWEST_TITLES, LARGEST_SHARE = 2, 0.02
+# What stands in a single title joins nothing; a word of more than 2 % of them is "the" or "season".
+FEWEST_TITLES, LARGEST_SHARE, LARGEST_SHARE_OF_LETTERS = 2, 0.02, 0.05
+LETTERS = (3, 5)  # in a row, within a word
+ANIME_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
 class SideInformation:
-    """`content`: float32[A, F]; `words`: float32[A, W], TF-IDF of the titles, rows of length 1;
-    each already times the square root of its weight."""
+    """`content`: float32[A, F]; `titles`: float32[A, W], TF-IDF of their words, and beside it of
+    their letters, rows of length 1; each already times the square root of its weight."""
 
     content: np.ndarray
-    words: sp.csr_array
+    titles: sp.csr_array
 
     @classmethod
     def of(
@@ -32,26 +36,44 @@ class SideInformation:
     ) -> "SideInformation":
         """Of the whole catalogue; `content`: float32[A, F]."""
         titles = anime["name"].fillna("") + " " + anime["english_name"].fillna("")
-        words = _words(titles) * np.float32(title_weight**0.5)
-        return cls(content * np.float32(content_weight**0.5), sp.csr_array(words))
+        both = sp.hstack([_words(titles), _letters(titles)]) * np.float32(title_weight**0.5)
+        return cls(content * np.float32(content_weight**0.5), sp.csr_array(both))
+
+    def unit(self, title_share: float) -> tuple[np.ndarray, sp.csr_array]:
+        """Both as one row of length 1 for each anime, float32[A, F] and float32[A, W].
+
+        `title_share`: what titles weigh, in their weight.
+        """
+        titles = self.titles * np.float32(title_share**0.5)
+        squares = (self.content**2).sum(axis=1) + titles.multiply(titles).sum(axis=1)
+        scale = 1 / np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny))
+        return self.content * scale[:, None], sp.csr_array(sp.diags_array(scale) @ titles)
 
     def gram(self, rows: np.ndarray) -> Tensor:
         """Weighted likeness of every two of the anime at `rows`, int64[M]: float32[M, M]."""
-        content, words = torch.from_numpy(self.content[rows]), self.words[rows]
+        content, titles = torch.from_numpy(self.content[rows]), self.titles[rows]
         gram = content @ content.T
-        shared = (words @ words.T).tocoo()
-        gram.view(-1).index_add_(
-            0,
-            torch.from_numpy(shared.row.astype(np.int64) * len(rows) + shared.col),
-            torch.from_numpy(shared.data),
-        )
+        # Letters join nearly every two titles: as a sparse matrix all of it would take more.
+        for start in range(0, len(rows), ANIME_AT_ONCE):
+            part = slice(start, start + ANIME_AT_ONCE)
+            gram[part] += torch.from_numpy((titles[part] @ titles.T).toarray())
         return gram
 
 
 def _words(titles: pd.Series) -> sp.csr_array:
-    most = max(FEWEST_TITLES, int(LARGEST_SHARE * len(titles)))
-    tfidf = TfidfVectorizer(min_df=FEWEST_TITLES, max_df=most, sublinear_tf=True, dtype=np.float32)
+    return _tfidf(titles, LARGEST_SHARE)
+
+
+def _letters(titles: pd.Series) -> sp.csr_array:
+    return _tfidf(titles, LARGEST_SHARE_OF_LETTERS, analyzer="char_wb", ngram_range=LETTERS)
+
+
+def _tfidf(titles: pd.Series, largest_share: float, **how: Any) -> sp.csr_array:
+    most = max(FEWEST_TITLES, int(largest_share * len(titles)))
+    tfidf = TfidfVectorizer(
+        min_df=FEWEST_TITLES, max_df=most, sublinear_tf=True, dtype=np.float32, **how
+    )
     try:
         return sp.csr_array(tfidf.fit_transform(titles))
-    except ValueError:  # no word stands in two titles
+    except ValueError:  # nothing stands in two titles
         return sp.csr_array(np.zeros((len(titles), 0), dtype=np.float32))

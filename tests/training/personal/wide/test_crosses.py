@@ -3,7 +3,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from training.personal.wide.crosses import Crosses
+from training.personal.wide import crosses
+from training.personal.wide.crosses import REFITTED, Crosses
 from training.personal.wide.side_information import SideInformation
 
 CPU = torch.device("cpu")
@@ -27,8 +28,8 @@ def test_each_column_is_the_ridge_regression_on_all_others(
     watched: sp.csr_array, unlike: SideInformation
 ) -> None:
     ridge = 3.0
-    crosses = Crosses.fit(watched, unlike, ridge, kept=9, exponent=0, device=CPU)
-    found = crosses.matrix().toarray()
+    fitted = Crosses.fit(watched, unlike, ridge, kept=9, exponent=0, dropout=0, device=CPU)
+    found = fitted.matrix().toarray()
     dense = watched.toarray().astype(np.float64)
     for column in range(9):
         others = [c for c in range(9) if c not in (column, 4)]
@@ -38,21 +39,36 @@ def test_each_column_is_the_ridge_regression_on_all_others(
         )
         np.testing.assert_allclose(found[others, column], weights, atol=1e-5)
     assert not found.diagonal().any()
-    again = crosses.matrix().toarray()
+    again = fitted.matrix().toarray()
     np.testing.assert_array_equal(again, found)
     assert not found[4].any()
     assert not found[:, 4].any()
 
 
-def test_only_the_largest_weights_of_each_row_are_kept(
-    watched: sp.csr_array, unlike: SideInformation
+@pytest.mark.parametrize("solved", [512, 0])
+def test_the_largest_weights_of_each_row_are_kept_and_fitted_again(
+    watched: sp.csr_array, unlike: SideInformation, solved: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Crosses.fit(watched, unlike, 3.0, kept=9, exponent=0, device=CPU).matrix().toarray()
-    cut = Crosses.fit(watched, unlike, 3.0, kept=3, exponent=0, device=CPU).matrix().toarray()
+    monkeypatch.setattr(crosses, "LARGEST_SOLVED", solved)
+    whole = (
+        Crosses.fit(watched, unlike, 3.0, kept=9, exponent=0, dropout=0, device=CPU)
+        .matrix()
+        .toarray()
+    )
+    cut = (
+        Crosses.fit(watched, unlike, 3.0, kept=3, exponent=0, dropout=0, device=CPU)
+        .matrix()
+        .toarray()
+    )
     for row, full in zip(cut, whole, strict=True):
         kept = np.argsort(-np.abs(full), kind="stable")[:3]
         assert set(np.flatnonzero(row)) == set(kept[full[kept] != 0])
-        np.testing.assert_array_equal(row[kept], full[kept])
+    gram = (watched.T @ watched).toarray().astype(np.float64) + 3 * np.eye(9)
+    for column in range(9):
+        places = np.flatnonzero(cut[:, column])
+        alone = np.linalg.solve(gram[np.ix_(places, places)], gram[places, column])
+        expected = whole[places, column] + REFITTED * (alone - whole[places, column])
+        np.testing.assert_allclose(cut[places, column], expected, rtol=1e-3)
 
 
 def test_a_shared_value_weighs_as_much_as_users_who_watched_both(watched: sp.csr_array) -> None:
@@ -60,10 +76,10 @@ def test_a_shared_value_weighs_as_much_as_users_who_watched_both(watched: sp.csr
     content[[0, 5]] = 1
     words = sp.csr_array(np.eye(9, dtype=np.float32)[:, :2])
     alike = SideInformation(content * np.float32(3**0.5), words)
-    found = Crosses.fit(watched, alike, 3.0, kept=9, exponent=0, device=CPU)
+    found = Crosses.fit(watched, alike, 3.0, kept=9, exponent=0, dropout=0, device=CPU)
     more = np.vstack([watched.toarray(), *[content.T] * 3, words.toarray().T])
     none = SideInformation(0 * content, words[:, :0])
-    wanted = Crosses.fit(sp.csr_array(more), none, 3.0, kept=9, exponent=0, device=CPU)
+    wanted = Crosses.fit(sp.csr_array(more), none, 3.0, kept=9, exponent=0, dropout=0, device=CPU)
     np.testing.assert_allclose(
         found.matrix().toarray(), wanted.matrix().toarray(), rtol=1e-4, atol=1e-6
     )

@@ -4,7 +4,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from training.interactions.interactions import History, Interactions
+from training.interactions.interactions import History, Interactions, Ties
 from training.personal.wide.genre_crosses import DAMPING, RIDGE, GenreCrosses
 
 NAMES = ["Action", "Drama", "Sci-Fi"]
@@ -21,7 +21,7 @@ def _history(rng: np.random.Generator, users: int) -> History:
     residual = watched.copy()
     residual.data = rng.normal(size=watched.nnz).astype(np.float32)
     none = sp.csr_array(np.zeros((5, 5), dtype=np.float32))
-    return Interactions(watched, residual).history(none, torch.device("cpu"))
+    return Interactions(watched, residual).history(Ties(none, none), torch.device("cpu"))
 
 
 def test_a_candidate_gets_what_the_formula_says(anime: pd.DataFrame) -> None:
