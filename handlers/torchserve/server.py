@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,11 +18,15 @@ from types import TracebackType
 from anirank.errors import BackendUnavailable, TorchServeError
 from bundles import signature
 from bundles.files import copy, digest, open_regular, write_text
+from handlers import folders
 from handlers.torchserve.archive import read_archive, without_batching
 from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import KeyFile, ask
 
-CONFIGURATION = Path(__file__).parent
+HERE = Path(__file__).parent
+PREFIX = "anirank-torchserve-"
+# Whatever TMPDIR says: a path to a worker's socket may have 107 characters.
+WITHIN = Path("/tmp")
 START_S = 120.0  # a worker imports torch and loads the model; on two busy cores 10 to 20 seconds
 STOP_S = 15.0
 _POLL_S = 0.2
@@ -40,6 +43,9 @@ class TorchServe:
     rest_address, management_address: the URLs of the inference and the management API.
     grpc_address: HOST:PORT of the gRPC inference API. key_file: where the keys are; keys: those.
     logs: the folder of its logs, gone when the server goes.
+
+    It ends with this process, however that ends. The folder of one that was killed the next start
+    removes.
     """
 
     def __init__(
@@ -72,13 +78,12 @@ class TorchServe:
         self._abandoned = abandoned
         self._stopping = threading.Event()
         self._changing = threading.Lock()  # held by who starts or ends the process
-        # Under /tmp whatever TMPDIR says: a path to a worker's socket may have 107 characters.
-        self._folder = Path(tempfile.mkdtemp(prefix="anirank-", dir="/tmp"))
+        self._folder, self._held = folders.make(PREFIX, WITHIN)
         try:
             self._mar = self._signed_copy(mar, trust) if trust else mar.resolve()
             self.name, self._version = read_archive(self._mar)
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            folders.remove(self._folder, self._held)
             raise
         self.logs = self._folder / "logs"
         self.key_file = self._folder / "key_file.json"
@@ -97,7 +102,7 @@ class TorchServe:
         try:
             self._start()
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            folders.remove(self._folder, self._held)
             raise
 
     def __enter__(self) -> "TorchServe":
@@ -156,7 +161,7 @@ class TorchServe:
         with self._changing:
             if self._folder.exists():  # else stopped before; the id may by now be another's
                 self._end()
-                shutil.rmtree(self._folder, ignore_errors=True)
+                folders.remove(self._folder, self._held)
 
     def _signed_copy(self, mar: Path, trust: Sequence[Path]) -> Path:
         """A copy of a .mar that nobody else can change, once its signature is checked."""
@@ -176,6 +181,8 @@ class TorchServe:
                 os.killpg(self.pid, number)
             if self._has_gone(STOP_S):
                 break
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _start(self) -> None:
         self.key_file.unlink(missing_ok=True)  # keys of an earlier process
@@ -188,9 +195,10 @@ class TorchServe:
             raise
 
     def _launch(self) -> "subprocess.Popen[bytes]":
-        config = CONFIGURATION / "config.properties"
-        log_config = CONFIGURATION / "log4j2.xml"
-        for path in (config, log_config):
+        config, log_config, launcher = (
+            HERE / name for name in ("config.properties", "log4j2.xml", "launcher.py")
+        )
+        for path in (config, log_config, launcher):
             if not path.is_file():
                 raise TorchServeError(f"{path}: is missing")
         temporary = self._folder / "tmp"
@@ -215,7 +223,7 @@ class TorchServe:
             "ANIRANK_MODEL_METRICS": "off",  # log4j2.xml throws them away
         }
         environment.pop("TS_CONFIG_FILE", None)  # would take the place of ours
-        command = [str(self._python), "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
+        command = [str(self._python), str(launcher), "--start", "--foreground", "--ncs"]
         command += ["--ts-config", str(written), "--log-config", str(log_config)]
         command += ["--model-store", str(self._mar.parent)]
         if self._batching:
@@ -225,7 +233,7 @@ class TorchServe:
                 command,
                 cwd=self._folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # which ends with this process; see `launcher`
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # the workers are then of a group that can be ended by id

@@ -8,12 +8,12 @@ import contextlib
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 import weakref
 from pathlib import Path
 
 from anirank.errors import SettingsError
+from handlers.folders import is_private, lock, make
 
 PREFIX = "anirank-bundles-"
 
@@ -38,7 +38,7 @@ class Copies:
         """
         try:
             if folder is None:
-                self.folder, descriptor = _own_folder()
+                self.folder, descriptor = make(PREFIX)
             else:
                 # What is in it is removed: never in a folder that somebody else has made.
                 ours = folder.name.startswith(PREFIX)
@@ -89,31 +89,19 @@ class Copies:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _own_folder() -> tuple[Path, int]:
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        _clear_away(left)
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        descriptor = os.open(folder, os.O_RDONLY)
-        _lock(descriptor, fcntl.LOCK_SH)
-        if _is_at(descriptor, folder):
-            return folder, descriptor
-        os.close(descriptor)  # another process cleared it away before it was locked
-
-
 def _shared_folder(folder: Path) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_private(folder):
+    if not is_private(folder):
         raise SettingsError(f"{folder}: should be a folder of this user alone, of mode 0700")
     descriptor = os.open(folder, os.O_RDONLY)
-    if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    if lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
         _empty(folder)
-    _lock(descriptor, fcntl.LOCK_SH)
+    lock(descriptor, fcntl.LOCK_SH)
     return descriptor
 
 
 def _let_go(folder: Path, descriptor: int, own: bool) -> None:
-    if own or _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    if own or lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
         _empty(folder)
     if own:
         with contextlib.suppress(OSError):
@@ -121,40 +109,7 @@ def _let_go(folder: Path, descriptor: int, own: bool) -> None:
     os.close(descriptor)
 
 
-def _clear_away(folder: Path) -> None:
-    """Remove what a process that was killed has left."""
-    with contextlib.suppress(OSError):
-        if not _is_private(folder):
-            return
-        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-        if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
 def _empty(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_private(folder: Path) -> bool:
-    found = folder.lstat()
-    ours = found.st_uid == os.geteuid()
-    return stat.S_ISDIR(found.st_mode) and ours and not found.st_mode & 0o077
-
-
-def _is_at(descriptor: int, folder: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except OSError:
-        return False
-
-
-def _lock(descriptor: int, how: int) -> bool:
-    """Whether it is locked now; never on a file system without locks."""
-    try:
-        fcntl.flock(descriptor, how)
-    except OSError:
-        return False
-    return True

@@ -1,17 +1,14 @@
 """The metrics of several workers on one page, which their parent shows."""
 
 import contextlib
-import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from handlers import folders
 from handlers.facade.settings import Settings
 
-_PREFIX, _LOCK = "anirank-metrics-", "lock"
+_PREFIX = "anirank-metrics-"
 
 
 @contextmanager
@@ -24,13 +21,11 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
     if settings.metrics_address is None:
         yield [], lambda pid: None
         return
-    _clean_up()
-    with (
-        tempfile.TemporaryDirectory(prefix=_PREFIX) as folder,
-        (Path(folder) / _LOCK).open("w") as lock,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends, however it does
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # which the library reads at its import
+    folder, held = folders.make(_PREFIX)
+    with contextlib.ExitStack() as stack:
+        stack.callback(folders.remove, folder, held)
+        # Which the library reads at its import.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -38,15 +33,9 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
 
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships without
-        with MetricsServer(
-            settings.metrics_address, registry, insecure_public=settings.insecure_public
-        ) as page:
-            yield [f"metrics on {page.url}"], mark_process_dead
-
-
-def _clean_up() -> None:
-    """Remove the folders of those that were killed: their locks are nobody's."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        with contextlib.suppress(OSError), lock.open("r+") as file:  # another user's, or gone
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+        page = stack.enter_context(
+            MetricsServer(
+                settings.metrics_address, registry, insecure_public=settings.insecure_public
+            )
+        )
+        yield [f"metrics on {page.url}"], mark_process_dead

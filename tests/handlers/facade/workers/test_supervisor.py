@@ -15,10 +15,11 @@ import pytest
 from anirank.client.sync import Client
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
-from anirank.errors import BackendUnavailable
+from anirank.errors import BackendUnavailable, TorchServeError
 from export.archive import pack
 from handlers.engine.query import Query
 from handlers.facade import capacity
+from handlers.torchserve.server import TorchServe
 from tests.handlers.facade.test_shutdown import until
 from tests.handlers.facade.versions.test_reload import damage
 from tests.running.program import line_of, run_serve
@@ -182,6 +183,32 @@ def test_told_to_end_while_its_torchserve_starts_it_leaves_nothing_behind(store,
         assert process.communicate(timeout=60)[0] == ""
         assert process.returncode == 0
     assert not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve", "--backend", "torchserve", "--address", "127.0.0.1:0"),
+        ("torchserve", "--rest-port", "0", "--grpc-port", "0"),
+    ],
+    ids=["serve", "torchserve"],
+)
+def test_a_torchserve_ends_with_whoever_started_it_is_killed_and_its_folder_goes(store, command):
+    pack(store / "toy" / "1", store, "toy", "1")
+    whole = [sys.executable, "-m", "anirank", *command, "--store", str(store), "--name", "toy"]
+    with subprocess.Popen(whole, stdout=subprocess.PIPE, text=True) as process:
+        parent = psutil.Process(process.pid)
+        # What starts it, Java, and a worker of Java's.
+        until(lambda: len(parent.children(recursive=True)) >= 3)
+        left = parent.children(recursive=True)
+        folder = Path(left[0].cwd())
+        process.kill()
+    _, alive = psutil.wait_procs(left, 10)
+    assert not alive
+    assert folder.is_dir()
+    with pytest.raises(TorchServeError, match="cannot be read"):
+        TorchServe(store / "none.mar")  # a start that goes no further than to clean up
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "reuse_port"])
