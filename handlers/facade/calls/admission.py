@@ -51,6 +51,8 @@ class Admission(grpc.aio.ServerInterceptor):
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """The method's own handler behind a place; None where there is no such method."""
+        if len(handler_call_details.invocation_metadata) > capacity.METADATA_ENTRIES:
+            return self._refusing(handler_call_details.method)
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
@@ -59,6 +61,17 @@ class Admission(grpc.aio.ServerInterceptor):
         if made is None or made[0] is not handler:
             made = self._admitting[method] = handler, self._handler(method, handler)
         return made[1]
+
+    def _refusing(self, method: str) -> Any:
+        """A handler for a call with more metadata than any should have, which goes at once."""
+        most = f"more than {capacity.METADATA_ENTRIES} entries given"
+
+        async def refuse(_: Any, context: Context) -> NoReturn:
+            error = InvalidQuery("metadata", most)
+            self._observer.turned_away(method, "metadata", error)
+            await abort(context, error)
+
+        return grpc.stream_unary_rpc_method_handler(refuse)
 
     def _handler(self, method: str, handler: Any) -> Any:
         # Of these two kinds, as they are given a call before its first message has come.

@@ -18,7 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from anirank.contract import ranking_pb2 as pb
 from bundles.bundle import Bundle
-from handlers.facade.capacity import METADATA_BYTES, RANK_STREAMS
+from handlers.facade.capacity import METADATA_BYTES, METADATA_ENTRIES, RANK_STREAMS
 from tests.running.calls import status_of_call
 
 SERVICE = "/anime.ranking.v1.RankingService"
@@ -236,6 +236,13 @@ def test_metadata_that_is_too_large_is_refused(channel, metadata):
             ask(channel, *GOOD[0], metadata=metadata)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert serves(channel)
+
+
+def test_metadata_of_too_many_entries_is_refused_by_their_number(channel):
+    with pytest.raises(grpc.RpcError, match="metadata: more than 100 entries given") as caught:
+        ask(channel, *GOOD[0], metadata=[("x", "y")] * METADATA_ENTRIES)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert ask(channel, *GOOD[0], metadata=[("x", "y")] * (METADATA_ENTRIES - 10))
 
 
 def told(reply: bytes) -> bytes:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from handlers.facade.capacity import CONNECTIONS
+from tests.handlers.facade.test_hostile import peak
 
 SERVICE = "/anime.ranking.v1.RankingService"
 SOME = settings(max_examples=150, deadline=None, derandomize=True)
@@ -157,6 +158,26 @@ def test_many_who_say_nothing_keep_nobody_out(facade):
     waiting = threading.Event()
     while len(list(files.iterdir())) > 200:  # they are let go of, once they have gone
         waiting.wait(0.05)
+
+
+@pytest.mark.slow
+def test_thousands_of_calls_with_as_much_metadata_as_there_may_be_take_bounded_memory(
+    serving, tmp_path
+):
+    # In HPACK's table once, and then a byte each (RFC 7541, 6.1); counted as 33.
+    entries = b"\x40\x01a\x00" + b"\xbe" * 500
+    with serving(tmp_path / "log") as facade, ExitStack() as stack:
+        assert serves(facade.address)
+        before = peak(facade)
+        for _ in range(20):
+            opened = stack.enter_context(send(facade.address, GREETING + frame(4, 1, 0)))
+            opened.sendall(
+                b"".join(
+                    frame(HEADERS_ONLY, 4, each, HEADERS + entries) for each in range(1, 201, 2)
+                )
+            )
+        assert serves(facade.address)
+        assert peak(facade) - before < 110 * 2**20
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from handlers.facade.telemetry.metrics import Metrics
 from handlers.facade.telemetry.observer import Observer
 from handlers.security.access import Security
 from handlers.security.tokens import Tokens
-from tests.handlers.facade.test_port import HEADERS, PREFACE, frame
+from tests.handlers.facade.test_port import GREETING, HEADERS, PREFACE, frame
 from tests.handlers.security.test_access import TOKEN, write_tokens
 
 RANK, CHECK = "/anime.ranking.v1.RankingService/Rank", "/grpc.health.v1.Health/Check"
@@ -195,3 +195,13 @@ def test_a_connection_over_which_nothing_comes_is_let_go(serve, monkeypatch, sai
         connection.sendall(said)
         while connection.recv(4_096):
             pass  # until the server has let it go
+
+
+def test_a_connection_that_takes_no_note_of_the_settings_is_let_go(serve, monkeypatch):
+    monkeypatch.setattr(capacity, "HANDSHAKE_MS", 300)
+    host, _, port = serve().rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(GREETING + frame(1, 4, 1, HEADERS))  # a call, so that it is not idle
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4_096):
+                pass
