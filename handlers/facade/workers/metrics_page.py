@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from handlers import folders
 from handlers.facade.settings import Settings
+from handlers.facade.telemetry import metric_files
 
 _PREFIX = "anirank-metrics-"
 
@@ -25,7 +26,7 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
     with contextlib.ExitStack() as stack:
         stack.callback(folders.remove, folder, held)
         # Which the library reads at its import.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        os.environ[metric_files.FOLDER] = str(folder)
         from prometheus_client import CollectorRegistry
         from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
