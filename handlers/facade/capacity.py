@@ -21,6 +21,9 @@ HEALTH_CHECKS, LASTING_CALLS = 64, 64
 FIRST_MESSAGE_S = 10.0
 # Bytes of a message of a stream beside its request: its id and its timeout.
 ENVELOPE_BYTES = 64
+# Rounds of the event loop from one large message, or long reply, to the next: gRPC hands over one
+# call in each, so of sixteen that come one may be large before those behind it wait longer.
+ROUNDS = 16
 # RankStreams at once, each of which keeps up to `Limits.streamed` requests waiting; those of one
 # address are `ADDRESS_SHARE` of them.
 RANK_STREAMS = 64

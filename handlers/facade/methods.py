@@ -17,8 +17,9 @@ from anirank.errors import (
     ServingError,
 )
 from bundles.profile import ProfileField
-from handlers.engine.query import Limits, Query
+from handlers.engine.query import OTHER_BYTES, Limits, Query
 from handlers.facade import capacity
+from handlers.facade.calls.pace import Pace
 from handlers.facade.calls.places import RETRY_S, Places, no_place
 from handlers.facade.calls.unread import SMALL, Unread
 from handlers.facade.status import FAILURES, Context, abort, code_of, when_over
@@ -96,6 +97,7 @@ class RankingService:
         )
         self._unread = Unread()
         self._long = asyncio.Lock()  # one at a time, or their threads would leave no time to others
+        self._pace = Pace(capacity.ROUNDS)  # of large messages and long replies
         self._ending = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -120,7 +122,7 @@ class RankingService:
         """Answer many requests over one stream."""
         name = self._observer.call_id(context)
         answer = functools.partial(self._stream_outcome, context, name)
-        stream = Stream(context, answer, self._limits, self._places, self._unread)
+        stream = Stream(context, answer, self._limits, self._places, self._unread, self._pace)
         cap = self._places.take(stream.call)
         failure: ServingError | None
         if cap is not None:
@@ -218,7 +220,8 @@ class RankingService:
         try:
             columns = None
             if isinstance(request, bytes):
-                sizes.check(request, kind.candidates, self._limits)
+                if len(request) > OTHER_BYTES:
+                    await self._large_turn(observed)
                 request, columns = self._read(kind, request)
             user_id = request.user_id if request.HasField("user_id") else None
             version = self._roster.choose(request.model_version, user_id)
@@ -234,8 +237,9 @@ class RankingService:
             if isinstance(result, InvalidQuery):
                 return result
             observed.answered(result, queue_s)
-            if len(result.anime_ids) > LONG_REPLY:
+            if len(result.anime_ids) + len(result.unknown_candidates) > LONG_REPLY:
                 async with self._long:
+                    await self._pace.turn(None)
                     return await asyncio.to_thread(version.replies.write, result, queue_s)
             return version.replies.write(result, queue_s)
         except FAILURES as error:
@@ -251,8 +255,16 @@ class RankingService:
         when_over(context, functools.partial(self._unread.give_back, peer, size))
         return outcome
 
+    async def _large_turn(self, observed: ObservedRequest) -> None:
+        """Wait until a large message may be read; raises Overloaded where too many wait."""
+        waiting = len(self._pace)
+        if waiting >= self._limits.queued:
+            raise Overloaded(f"{waiting} large requests wait already", RETRY_S)
+        await self._pace.turn(observed.context.peer())
+
     def _read(self, kind: _Kind, body: bytes) -> tuple[Any, messages.Columns | None]:
         """The message in `body`, and its long fields where they are read apart."""
+        sizes.check(body, kind.candidates, self._limits)
         apart = self._read_apart(body, kind.candidates) if self._read_apart is not None else None
         rest, columns = (body, None) if apart is None else apart
         return _parse(kind.message, rest), columns

@@ -12,6 +12,7 @@ from anirank.contract import ranking_pb2 as pb
 from anirank.errors import BackendUnavailable, InvalidQuery, Overloaded, ServingError
 from handlers.engine.query import OTHER_BYTES, Limits
 from handlers.facade import capacity
+from handlers.facade.calls.pace import Pace
 from handlers.facade.calls.places import RETRY_S, Call, Places, no_place
 from handlers.facade.calls.unread import Unread
 from handlers.facade.status import Context, status_of, when_over
@@ -37,19 +38,26 @@ class Stream:
     """
 
     def __init__(
-        self, context: Context, answer: _Answer, limits: Limits, places: Places, unread: Unread
+        self,
+        context: Context,
+        answer: _Answer,
+        limits: Limits,
+        places: Places,
+        unread: Unread,
+        pace: Pace,
     ) -> None:
         """Answer what comes over `context`, up to `limits.streamed` requests at a time.
 
         answer: makes a RankReply's bytes, or a failure, of a request, the seconds it has, and what
         was found wrong in it before it was read, if anything. places: those of streams. unread:
-        counts the answers.
+        counts the answers. pace: that of large messages.
         """
         self._context = context
         self._answer = answer
         self._limits = limits
         self._places = places
         self._unread = unread
+        self._pace = pace
         self._peer = context.peer()
         self.call = Call(self._peer)
         self._room = asyncio.Semaphore(limits.streamed)
@@ -96,6 +104,8 @@ class Stream:
             if body is grpc.aio.EOF:
                 return
             fault, large = None, len(body) > OTHER_BYTES
+            if large:
+                await self._pace.turn(self._context)
             try:
                 sizes.check_streamed(body, self._limits)
             except InvalidQuery as error:

@@ -7,7 +7,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from anirank.contract import ranking_pb2 as pb
+from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from handlers.engine.query import Limits
+from tests.handlers.facade.calls.test_admission import OWN_CONNECTION
+from tests.handlers.facade.calls.test_streams import LONG
 
 REQUEST = pb.RecommendRequest(top_k=1)
 
@@ -117,3 +120,20 @@ def test_a_flood_of_large_calls_leaves_places_for_small_ones(gated, world):
         assert sizes.index({3}) <= 2
 
     gated(check, Limits(queued=8))
+
+
+def test_a_small_call_waits_for_few_of_the_large_ones_that_came_before_it(gated):
+    async def check(here):
+        here.gate.open.set()
+        flood = [here.stub.Rank(LONG) for _ in range(150)]
+        async with grpc.aio.insecure_channel(here.address, options=OWN_CONNECTION) as channel:
+            await channel.channel_ready()
+            while not here.arrived:
+                await asyncio.sleep(0)
+            small = RankingServiceStub(channel).Rank(pb.RankRequest(candidate_ids=[3]))
+            assert (await small).ranking
+        before = here.arrived
+        assert await outcomes(flood) == [None] * 150
+        return before
+
+    assert gated(check, Limits()) < 50
