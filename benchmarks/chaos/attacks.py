@@ -56,6 +56,23 @@ def oversized(address: str, seconds: float) -> None:
     _flood(address, seconds, body, threads=8)
 
 
+def largest(address: str, seconds: float) -> None:
+    """600 of the largest requests that are valid, at once over six connections, until answered."""
+    body = pb.RankRequest(candidate_ids=range(2**60, 2**60 + 25_000), top_k=10).SerializeToString()
+    with ExitStack() as stack:
+        channels = [stack.enter_context(_channel(address)) for _ in range(6)]
+        for channel in channels:
+            grpc.channel_ready_future(channel).result(30)
+        calls = [
+            channel.unary_unary(f"{SERVICE}/Rank").future(body, timeout=60)
+            for _ in range(100)
+            for channel in channels
+        ]
+        for call in calls:
+            call.exception()
+    time.sleep(seconds)
+
+
 def garbage(address: str, seconds: float) -> None:
     """Bytes that are no message."""
     _flood(address, seconds, random.Random(0).randbytes(1_000), threads=4)
@@ -120,7 +137,7 @@ def entries(address: str, seconds: float) -> None:
 
 ATTACKS: dict[str, Callable[[str, float], None]] = {
     each.__name__: each
-    for each in (hello, unsent, oversized, garbage, resets, unread, idle, headers, entries)
+    for each in (hello, unsent, oversized, largest, garbage, resets, unread, idle, headers, entries)
 }
 
 _HEADERS = (

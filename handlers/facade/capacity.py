@@ -24,6 +24,8 @@ ENVELOPE_BYTES = 64
 # Rounds of the event loop from one large message, or long reply, to the next: gRPC hands over one
 # call in each, so of sixteen that come one may be large before those behind it wait longer.
 ROUNDS = 16
+# Large messages that wait to be read are at most one in so many of the requests that may wait.
+LARGE_SHARE = 4
 # RankStreams at once, each of which keeps up to `Limits.streamed` requests waiting; those of one
 # address are `ADDRESS_SHARE` of them.
 RANK_STREAMS = 64

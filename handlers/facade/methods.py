@@ -258,7 +258,7 @@ class RankingService:
     async def _large_turn(self, observed: ObservedRequest) -> None:
         """Wait until a large message may be read; raises Overloaded where too many wait."""
         waiting = len(self._pace)
-        if waiting >= self._limits.queued:
+        if waiting >= max(self._limits.queued // capacity.LARGE_SHARE, 1):
             raise Overloaded(f"{waiting} large requests wait already", RETRY_S)
         await self._pace.turn(observed.context.peer())
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.engine.compiled.jit import compiled_to_the_letter
+from handlers.engine.query import OTHER_BYTES
 from handlers.forms.messages import Columns
 
 HISTORY = 2  # the number of the field in RankRequest and in RecommendRequest
@@ -29,7 +30,11 @@ def read_apart(body: bytes, candidates: int) -> tuple[bytes, Columns] | None:
     if len(body) > LONGEST:
         return None
     usual, ids, watched, ratings, rest = take_apart(np.frombuffer(body, np.uint8), candidates)
-    return (rest.tobytes(), Columns(ids, watched, ratings)) if usual else None
+    if not usual:
+        return None
+    if len(body) > OTHER_BYTES:  # each is a part of an array for eight times the whole message
+        ids, watched, ratings = ids.copy(), watched.copy(), ratings.copy()
+    return rest.tobytes(), Columns(ids, watched, ratings)
 
 
 @compiled_to_the_letter
