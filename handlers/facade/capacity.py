@@ -53,16 +53,12 @@ SHARED_AGE_MS = 20_000
 
 def options(limits: Limits, shared: bool = False) -> list[tuple[str, int]]:
     """The options of a gRPC server; shared: other processes listen on its address as well."""
-    calls = concurrent_calls(limits)
     return [
         *([("grpc.max_connection_age_ms", SHARED_AGE_MS)] if shared else []),
         ("grpc.max_receive_message_length", limits.message_bytes + ENVELOPE_BYTES),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.max_concurrent_streams", max(STREAMS, 2 * limits.queued)),
-        # Those that have come and are not taken up yet. Beyond the first gRPC refuses by chance.
-        ("grpc.server.max_pending_requests", calls),
-        ("grpc.server.max_pending_requests_hard_limit", calls),
         ("grpc.max_allowed_incoming_connections", CONNECTIONS),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.http2.settings_timeout", HANDSHAKE_MS),

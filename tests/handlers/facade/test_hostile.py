@@ -213,7 +213,7 @@ def test_what_the_contract_does_not_know_changes_nothing(channel):
 
 @pytest.mark.parametrize(
     "name",
-    [f"{SERVICE}/Rankle", f"{SERVICE}/", "/no.Service/Rank", "/", "/%00", f"/{'x' * 9_000}/y"],
+    [f"{SERVICE}/Rankle", f"{SERVICE}/", "/no.Service/Rank", "/", "/%00", f"/{'x' * 5_000}/y"],
 )
 def test_a_method_that_is_not_there_is_unimplemented(channel, name):
     with pytest.raises(grpc.RpcError) as caught:
