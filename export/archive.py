@@ -5,14 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
 
 from anirank.errors import ExportError
 from bundles.bundle import AFFINITY, ONNX
+from handlers import folders
 
+# What an export that was killed has left of these, the next one removes.
+SCRATCH = ".export-"
 HANDLER = "torchserve/ranking_handler.py"
 LEFT_OUT = (ONNX, AFFINITY)  # TorchServe runs ranker.ts
 # What the archive's handler needs of this repository; what stands before TorchServe is not in it.
@@ -35,11 +37,11 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
 
     Raises ExportError with the archiver's last words where it fails.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=store) as scratch:
-        stage = Path(scratch) / "stage"
+    with folders.scratch(SCRATCH, store) as scratch:
+        stage = scratch / "stage"
         shutil.copytree(bundle, stage / "bundle", ignore=shutil.ignore_patterns(*LEFT_OUT))
         _copy_code(stage)
-        config = Path(scratch) / "model-config.yaml"
+        config = scratch / "model-config.yaml"
         config.write_text(yaml.safe_dump(MODEL_CONFIG, sort_keys=False), "utf-8")
         # The archiver works in TMPDIR/NAME: a folder of its own keeps two exports apart.
         command = [sys.executable, "-m", "model_archiver.model_packaging", "--force"]
@@ -49,7 +51,7 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
         done = subprocess.run(
             command,
             cwd=scratch,
-            env=os.environ | {"TMPDIR": scratch},
+            env=os.environ | {"TMPDIR": str(scratch)},
             capture_output=True,
             text=True,
         )
@@ -57,7 +59,7 @@ def pack(bundle: Path, store: Path, name: str, version: str) -> Path:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ExportError(f"torch-model-archiver: {last}")
         archive = store / f"{name}.mar"
-        (Path(scratch) / archive.name).replace(archive)
+        (scratch / archive.name).replace(archive)
     return archive
 
 

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import re
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +19,15 @@ from bundles.catalogue import Catalogue
 from bundles.graph import OUTPUTS
 from bundles.histories import Histories
 from bundles.manifest import Manifest, Users
-from export.archive import pack
+from export.archive import SCRATCH, pack
 from export.onnx_graph import write_onnx
 from export.onnx_part import agreeing, write_affinity
 from export.parity import Form, Parity, as_form, check, requests
 from export.torchscript_graph import write_torchscript
+from handlers import folders
 from handlers.engine.compiled.scorer import CompiledScorer
 from training.folding.served import Served
+from training.loop.lock import locked
 from training.loop.progress import SILENT, Stages
 from training.presets import preset_of
 from training.run import Run
@@ -75,17 +76,26 @@ def export(
 
     users: whether they hold what is known of single users; else everybody is a new user to them.
     Raises ExportError where the name or version is not fit for a path or is taken, ParityError
-    where the forms of the model disagree, RunError and DataError from the run.
+    where the forms of the model disagree, RunError where another export writes to the store, and
+    RunError and DataError from the run.
     """
     for what, text in (("name", name), ("version", version)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
             raise ExportError(f"{what} {text!r}: use letters, digits, '.', '_' and '-'")
     folder = store / name / version
-    if folder.exists():
-        raise ExportError(f"{folder}: exists; a version never changes, give another one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{version}-", dir=folder.parent) as scratch:
-        made = Path(scratch) / "bundle"
+    with locked(store, "export"):
+        if folder.exists():
+            raise ExportError(f"{folder}: exists; a version never changes, give another one")
+        folder.parent.mkdir(exist_ok=True)
+        return _export(run, store, name, version, users, stages)
+
+
+def _export(
+    run: Run[Any], store: Path, name: str, version: str, users: bool, stages: Stages
+) -> Exported:
+    folder = store / name / version
+    with folders.scratch(SCRATCH, folder.parent) as scratch:
+        made = scratch / "bundle"
         made.mkdir()
         held, parity = _write(run, made, name, version, users, stages)
         stages.begin("packing the .mar")

@@ -1,5 +1,6 @@
 """The served graph as TorchScript, by tracing."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -14,5 +15,7 @@ def write_torchscript(ranker: nn.Module, profile_columns: int, file: Path) -> Fo
     """Write TorchScript to `file`; the form that was read back from it."""
     with quiet_torchscript():
         traced = torch.jit.trace(ranker, example(profile_columns), check_trace=False)
-        torch.jit.save(traced, file)
+        written = io.BytesIO()  # a file that has no room for it would be the end of the process
+        torch.jit.save(traced, written)
+        file.write_bytes(written.getbuffer())
         return as_form(torch.jit.load(file), tuple(OUTPUTS))

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -34,6 +35,16 @@ def remove(folder: Path, descriptor: int) -> None:
     """Remove a folder of `make`, and let go of it."""
     shutil.rmtree(folder, ignore_errors=True)
     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def scratch(prefix: str, within: Path | None = None) -> Iterator[Path]:
+    """A folder as `make` makes it, until it is left."""
+    folder, descriptor = make(prefix, within)
+    try:
+        yield folder
+    finally:
+        remove(folder, descriptor)
 
 
 def lock(descriptor: int, how: int) -> bool:

@@ -7,6 +7,7 @@ import typer
 
 from anirank.cli import serve
 from anirank.cli.console import console, stderr
+from anirank.cli.train import told_where_full
 
 
 def export(
@@ -29,7 +30,7 @@ def export(
     from training.presets import open_run
 
     run = open_run(run_dir)
-    with Stages(stderr) as stages:
+    with told_where_full(store), Stages(stderr) as stages:
         made = export(run, store, name, version, not no_users, stages)
     console.print(made)
 

@@ -94,7 +94,7 @@ def train(
         raise RunError("--resume and --refit take a run's own settings; leave out the others")
     if resume and refit:
         raise RunError("--refit begins a run; --resume alone continues it")
-    with _told_where_full(run_dir), ExitStack() as kept:
+    with told_where_full(run_dir), ExitStack() as kept:
         with joined() as ranks:
             if ranks.first:
                 kept.enter_context(locked(run_dir))
@@ -121,14 +121,14 @@ def train(
 
 
 @contextmanager
-def _told_where_full(run_dir: Path) -> Iterator[None]:
-    """Tell in one line that there is no room for what a run writes, which is no fault of code."""
+def told_where_full(folder: Path) -> Iterator[None]:
+    """Tell in one line that there is no room for what is written, which is no fault of code."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise RunError(f"{run_dir}: cannot be written: {error.strerror}") from None
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def opening(
@@ -193,7 +193,7 @@ def update(
 
     run, chosen_device = open_run(run_dir), choose(device)
     its_preset = preset_of(run)
-    with locked(out_dir), _told_where_full(out_dir):
+    with locked(out_dir), told_where_full(out_dir):
         refuse_to_overwrite(out_dir)
         with Stages(stderr) as stages:
             stages.begin("reading the run and what is new")
@@ -222,7 +222,7 @@ def evaluate(
     from training.presets import open_run, preset_of
 
     run = open_run(run_dir)
-    with _told_where_full(run_dir), Stages(stderr) as stages:
+    with told_where_full(run_dir), Stages(stderr) as stages:
         figures = preset_of(run).evaluate(run, ratings, stages)
     console.print(figures)
     if json is not None:
@@ -240,6 +240,6 @@ def report(
     from training.presets import open_run, preset_of
 
     run = open_run(run_dir)
-    with _told_where_full(run_dir), Stages(stderr) as stages:
+    with told_where_full(run_dir), Stages(stderr) as stages:
         file = preset_of(run).report(run, output, stages)
     console.print(f"{file}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """The folder of a run, when something goes wrong before its training has ended."""
 
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,4 +116,44 @@ def test_a_folder_that_holds_no_run_is_told_from_one_that_does(
     assert "holds no run to continue; name a new folder" in err
     code, err = program(capsys, monkeypatch, "train", synthetic, tmp_path / "thesis.txt")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "thesis.txt: no folder for a run" in err
+    assert "thesis.txt: no folder to write to" in err
+
+
+def test_an_export_that_meets_a_full_disk_is_one_line_and_leaves_nothing(
+    run: SeedRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = tmp_path / "store"
+    with room_for_files_of(20_000):
+        code, err = program(capsys, monkeypatch, "export", run.folder, "--store", store)
+    assert code == 2
+    assert f"{store}: cannot be written: File too large" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not [path for path in store.rglob("*") if path.is_file()]
+
+
+def test_a_store_takes_one_export_at_a_time_and_what_a_killed_one_left_is_removed(
+    run: SeedRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = tmp_path / "store"
+    export = ("export", run.folder, "--store", store)
+    with locked(store, "export"):
+        code, err = program(capsys, monkeypatch, *export)
+    assert code == 2
+    assert f"{store}: another export is writing here" in err.splitlines()[-1]
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from export.archive import SCRATCH\n"
+        "from handlers import folders; folder, _ = folders.make(SCRATCH, Path(sys.argv[1]))\n"
+        "(folder / 'ranker.onnx').write_bytes(bytes(9)); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (store / "anime").mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", killed, store / "anime"])
+    assert list(store.rglob(".export-*"))
+    with room_for_files_of(20_000):  # for it goes no further
+        program(capsys, monkeypatch, *export)
+    assert not list(store.rglob(".export-*"))

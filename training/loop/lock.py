@@ -1,4 +1,4 @@
-"""One training at a time in a folder."""
+"""One training, or one export, at a time in a folder."""
 
 import fcntl
 import os
@@ -10,8 +10,10 @@ from anirank.errors import RunError
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a run's folder to this process while entered; it is made, and removed if left empty.
+def locked(folder: Path, work: str = "training") -> Iterator[None]:
+    """Keep a folder to this process while entered; it is made, and removed if left empty.
+
+    work: what is done there, by which another process is told why it cannot.
 
     Raises RunError where another process keeps it, or it cannot be made.
     """
@@ -20,9 +22,9 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise RunError(f"{folder}: no folder for a run: {error.strerror}") from None
+        raise RunError(f"{folder}: no folder to write to: {error.strerror}") from None
     try:
-        _lock(folder, descriptor)
+        _lock(folder, descriptor, work)
         yield
     finally:
         with suppress(OSError):  # something is in it
@@ -31,12 +33,12 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)  # which ends the lock
 
 
-def _lock(folder: Path, descriptor: int) -> None:
+def _lock(folder: Path, descriptor: int, work: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            f"{folder}: another training is writing here; wait for its end, or name a new folder"
+            f"{folder}: another {work} is writing here; wait for its end, or name a new folder"
         ) from None
     except OSError:
         pass  # a file system without locks

@@ -1,6 +1,5 @@
 """The metrics of several workers on one page, which their parent shows."""
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,9 +21,7 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
     if settings.metrics_address is None:
         yield [], lambda pid: None
         return
-    folder, held = folders.make(_PREFIX)
-    with contextlib.ExitStack() as stack:
-        stack.callback(folders.remove, folder, held)
+    with folders.scratch(_PREFIX) as folder:
         # Which the library reads at its import.
         os.environ[metric_files.FOLDER] = str(folder)
         from prometheus_client import CollectorRegistry
@@ -34,9 +31,7 @@ def shared_page(settings: Settings) -> Iterator[tuple[list[str], Callable[[int],
 
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships without
-        page = stack.enter_context(
-            MetricsServer(
-                settings.metrics_address, registry, insecure_public=settings.insecure_public
-            )
-        )
-        yield [f"metrics on {page.url}"], mark_process_dead
+        with MetricsServer(
+            settings.metrics_address, registry, insecure_public=settings.insecure_public
+        ) as page:
+            yield [f"metrics on {page.url}"], mark_process_dead
