@@ -18,6 +18,7 @@ from pathlib import Path
 from anirank.errors import BundleError, SignatureError
 from bundles.catalogue import Catalogue
 from bundles.crosses import Crosses
+from bundles.facets import Facets
 from bundles.files import Stamp, copy, open_regular, sha256, stamp_of
 from bundles.histories import Histories
 from bundles.manifest import Listed, Manifest, signed_content
@@ -38,6 +39,8 @@ REQUIRED = (
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Where the manifest says what the wide part is.
 CROSSES = tuple(f"crosses/{name}" for name in Crosses.FILES)
+# Where the manifest lists one of them; a bundle of before has none.
+FACETS = tuple(f"facets/{name}" for name in Facets.FILES)
 
 
 class _Kept:
@@ -49,8 +52,8 @@ class Bundle:
     """An opened bundle; `crosses` is None where the wide part takes no history.
 
     folder: where its files are; for who trusts a key, a copy. tables: what compiled code computes
-    with, None where the bundle has no such. stamps: of each file that is there, by which a change
-    of it is seen.
+    with, None where the bundle has no such. facets: what requests filter by. stamps: of each file
+    that is there, by which a change of it is seen.
 
     bundle = Bundle.latest(Path("model_store"), "anime")
     bundle.manifest.metrics
@@ -62,6 +65,7 @@ class Bundle:
     histories: Histories
     crosses: Crosses | None
     tables: ServedTables | None
+    facets: Facets
     stamps: Mapping[Path, Stamp | None] = field(repr=False)
     _kept: "_Kept | None" = field(repr=False, default=None)
 
@@ -109,6 +113,7 @@ class Bundle:
             Histories.read(folder / "histories"),
             crosses,
             read_tables(kind, folder / "tables", *sizes, crosses) if kind else None,
+            _facets(folder, manifest, catalogue),
             stamps,
         )
         for path in stamps:
@@ -194,6 +199,7 @@ def write_bundle(
     crosses: Crosses | None,
     vocabularies: Vocabularies,
     tables: ServedTables | None = None,
+    facets: Facets | None = None,
 ) -> Manifest:
     """Write a bundle around the graphs that stand in `folder` already.
 
@@ -207,6 +213,8 @@ def write_bundle(
     write_vocabularies(folder, vocabularies)
     if tables is not None:
         write_tables(tables, folder / "tables")
+    if facets is not None:
+        facets.write(folder / "facets")
     written = replace(
         manifest,
         wide=None if crosses is None else crosses.wide,
@@ -221,7 +229,8 @@ def _present(folder: Path, manifest: Manifest) -> list[tuple[Path, Listed]]:
     """The listed files that are there; raises BundleError where one is missing that has to be."""
     crosses = CROSSES if manifest.wide else ()
     tables = table_files(manifest.tables) if manifest.tables else ()
-    for name in (*REQUIRED, *crosses, *tables):
+    facets = FACETS if any(name in manifest.files for name in FACETS) else ()
+    for name in (*REQUIRED, *crosses, *tables, *facets):
         if name not in manifest.files:
             raise BundleError(f"{folder / MANIFEST}: files does not list {name}")
     found = []
@@ -241,6 +250,12 @@ def _check_room(into: Path, needed: int) -> None:
         raise BundleError(
             f"{into.parent}: a copy needs {needed / 1e6:.1f} MB, which are not free"
         ) from full
+
+
+def _facets(folder: Path, manifest: Manifest, catalogue: Catalogue) -> Facets:
+    if FACETS[0] in manifest.files:
+        return Facets.read(folder / "facets", len(catalogue))
+    return Facets.of_catalogue(catalogue)
 
 
 def _check_crosses(folder: Path, catalogue: Catalogue, crosses: Crosses | None) -> None:

@@ -20,6 +20,7 @@ from bundles.graph import OUTPUTS
 from bundles.histories import Histories
 from bundles.manifest import Manifest, Users
 from export.archive import SCRATCH, pack
+from export.facets import facets
 from export.onnx_graph import write_onnx
 from export.onnx_part import agreeing, write_affinity
 from export.parity import Form, Parity, as_form, check, requests
@@ -123,6 +124,7 @@ def _write(
         made.crosses,
         made.vocabularies,
         made.tables,
+        facets(tables.anime),
     )
     if made.tables is not None:
         forms["compiled"] = CompiledScorer(Bundle.open(folder, verify=False)).run

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nime/ranking/v1/ranking.proto\x12\x10\x61nime.ranking.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"?\n\x0bHistoryItem\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\x13\n\x06rating\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"\xe4\x01\n\x07Profile\x12\x37\n\x07numbers\x18\x01 \x03(\x0b\x32&.anime.ranking.v1.Profile.NumbersEntry\x12=\n\ncategories\x18\x02 \x03(\x0b\x32).anime.ranking.v1.Profile.CategoriesEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x43\x61tegoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x89\x02\n\x0bRankRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\x15\n\rcandidate_ids\x18\x04 \x03(\x03\x12\r\n\x05top_k\x18\x05 \x01(\r\x12.\n\tobjective\x18\x06 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x0f\n\x07\x65xplain\x18\x07 \x01(\x08\x12\x15\n\rmodel_version\x18\x08 \x01(\tB\n\n\x08_user_id\"\xa4\x02\n\x10RecommendRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\r\n\x05top_k\x18\x04 \x01(\r\x12.\n\tobjective\x18\x05 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x14\n\x0cinclude_seen\x18\x06 \x01(\x08\x12\x15\n\rinclude_adult\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x12\x15\n\rmodel_version\x18\t \x01(\tB\n\n\x08_user_id\"\xbe\x01\n\x11RankStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x04rank\x18\x02 \x01(\x0b\x32\x1d.anime.ranking.v1.RankRequestH\x00\x12\x37\n\trecommend\x18\x03 \x01(\x0b\x32\".anime.ranking.v1.RecommendRequestH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07request\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x81\x01\n\x0fRankStreamReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x05reply\x18\x02 \x01(\x0b\x32\x1b.anime.ranking.v1.RankReplyH\x00\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x18.anime.ranking.v1.StatusH\x00\x42\x08\n\x06result\"O\n\x0cWatchedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x06rating\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"j\n\x06Reason\x12/\n\x05\x61nime\x18\x01 \x01(\x0b\x32\x1e.anime.ranking.v1.WatchedAnimeH\x00\x12\x0f\n\x05genre\x18\x02 \x01(\tH\x00\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x02\x42\x08\n\x06source\"\xc4\x01\n\x0bRankedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06genres\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x0e\n\x06rating\x18\x05 \x01(\x02\x12\x10\n\x08\x61\x66\x66inity\x18\x06 \x01(\x02\x12\x0c\n\x04wide\x18\x07 \x01(\x02\x12)\n\x07reasons\x18\x08 \x03(\x0b\x32\x18.anime.ranking.v1.Reason\x12\x11\n\x04rest\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_rest\"\xb1\x02\n\tRankReply\x12.\n\x07ranking\x18\x01 \x03(\x0b\x32\x1d.anime.ranking.v1.RankedAnime\x12\x1a\n\x12unknown_candidates\x18\x02 \x03(\x03\x12\x32\n\x0b\x66\x61miliarity\x18\x03 \x01(\x0e\x32\x1d.anime.ranking.v1.Familiarity\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12-\n\nqueue_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x63ompute_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0funknown_history\x18\x07 \x03(\x03\x12\x14\n\x0chistory_size\x18\x08 \x01(\r\",\n\x13GetModelInfoRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"f\n\x06Limits\x12\x12\n\ncandidates\x18\x01 \x01(\r\x12\x0f\n\x07history\x18\x02 \x01(\r\x12\x15\n\rmessage_bytes\x18\x03 \x01(\r\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x10\n\x08streamed\x18\x05 \x01(\r\"0\n\rServedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\",\n\x0cProfileField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xa1\x03\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\x12(\n\x06limits\x18\x06 \x01(\x0b\x32\x18.anime.ranking.v1.Limits\x12/\n\x07numbers\x18\x07 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x32\n\ncategories\x18\x08 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x18\n\x10\x64\x61ta_fingerprint\x18\t \x01(\t\x12\'\n\x06parity\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07metrics\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0e\x63\x61talogue_size\x18\x0c \x01(\r\x12\x31\n\x08versions\x18\r \x03(\x0b\x32\x1f.anime.ranking.v1.ServedVersion*k\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x14\n\x10OBJECTIVE_RATING\x10\x01\x12\x16\n\x12OBJECTIVE_AFFINITY\x10\x02\x12\x15\n\x11OBJECTIVE_BLENDED\x10\x03*x\n\x0b\x46\x61miliarity\x12\x1b\n\x17\x46\x41MILIARITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41MILIARITY_KNOWN\x10\x01\x12 \n\x1c\x46\x41MILIARITY_NEW_WITH_HISTORY\x10\x02\x12\x13\n\x0f\x46\x41MILIARITY_NEW\x10\x03\x32\xd0\x02\n\x0eRankingService\x12\x42\n\x04Rank\x12\x1d.anime.ranking.v1.RankRequest\x1a\x1b.anime.ranking.v1.RankReply\x12L\n\tRecommend\x12\".anime.ranking.v1.RecommendRequest\x1a\x1b.anime.ranking.v1.RankReply\x12X\n\nRankStream\x12#.anime.ranking.v1.RankStreamRequest\x1a!.anime.ranking.v1.RankStreamReply(\x01\x30\x01\x12R\n\x0cGetModelInfo\x12%.anime.ranking.v1.GetModelInfoRequest\x1a\x1b.anime.ranking.v1.ModelInfoBy\n\x10\x61nime.ranking.v1B\x0cRankingProtoP\x01Z\x1a\x61nime/ranking/v1;rankingv1\xaa\x02\x10\x41nime.Ranking.V1\xca\x02\x10\x41nime\\Ranking\\V1\xea\x02\x12\x41nime::Ranking::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nime/ranking/v1/ranking.proto\x12\x10\x61nime.ranking.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"?\n\x0bHistoryItem\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\x13\n\x06rating\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"\xe4\x01\n\x07Profile\x12\x37\n\x07numbers\x18\x01 \x03(\x0b\x32&.anime.ranking.v1.Profile.NumbersEntry\x12=\n\ncategories\x18\x02 \x03(\x0b\x32).anime.ranking.v1.Profile.CategoriesEntry\x1a.\n\x0cNumbersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x43\x61tegoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x0bValueFilter\x12\x0b\n\x03\x61ny\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x03(\t\x12\x0c\n\x04none\x18\x03 \x03(\t\"A\n\x0bRangeFilter\x12\x10\n\x03min\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\x17\n\x08\x41nimeIds\x12\x0b\n\x03ids\x18\x01 \x03(\x03\"\x9b\x03\n\x06\x46ilter\x12-\n\x06genres\x18\x01 \x01(\x0b\x32\x1d.anime.ranking.v1.ValueFilter\x12,\n\x05types\x18\x02 \x01(\x0b\x32\x1d.anime.ranking.v1.ValueFilter\x12.\n\x07studios\x18\x03 \x01(\x0b\x32\x1d.anime.ranking.v1.ValueFilter\x12.\n\x07sources\x18\x04 \x01(\x0b\x32\x1d.anime.ranking.v1.ValueFilter\x12\x32\n\x0b\x61ge_ratings\x18\x05 \x01(\x0b\x32\x1d.anime.ranking.v1.ValueFilter\x12,\n\x05years\x18\x06 \x01(\x0b\x32\x1d.anime.ranking.v1.RangeFilter\x12/\n\x08\x65pisodes\x18\x07 \x01(\x0b\x32\x1d.anime.ranking.v1.RangeFilter\x12\x13\n\x0bwithout_ids\x18\x08 \x03(\x03\x12,\n\x08only_ids\x18\t \x01(\x0b\x32\x1a.anime.ranking.v1.AnimeIds\"\xb3\x02\n\x0bRankRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\x15\n\rcandidate_ids\x18\x04 \x03(\x03\x12\r\n\x05top_k\x18\x05 \x01(\r\x12.\n\tobjective\x18\x06 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x0f\n\x07\x65xplain\x18\x07 \x01(\x08\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12(\n\x06\x66ilter\x18\n \x01(\x0b\x32\x18.anime.ranking.v1.FilterB\n\n\x08_user_id\"\xce\x02\n\x10RecommendRequest\x12\x14\n\x07user_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12.\n\x07history\x18\x02 \x03(\x0b\x32\x1d.anime.ranking.v1.HistoryItem\x12*\n\x07profile\x18\x03 \x01(\x0b\x32\x19.anime.ranking.v1.Profile\x12\r\n\x05top_k\x18\x04 \x01(\r\x12.\n\tobjective\x18\x05 \x01(\x0e\x32\x1b.anime.ranking.v1.Objective\x12\x14\n\x0cinclude_seen\x18\x06 \x01(\x08\x12\x15\n\rinclude_adult\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x12\x15\n\rmodel_version\x18\t \x01(\t\x12(\n\x06\x66ilter\x18\n \x01(\x0b\x32\x18.anime.ranking.v1.FilterB\n\n\x08_user_id\"\xbe\x01\n\x11RankStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x04rank\x18\x02 \x01(\x0b\x32\x1d.anime.ranking.v1.RankRequestH\x00\x12\x37\n\trecommend\x18\x03 \x01(\x0b\x32\".anime.ranking.v1.RecommendRequestH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07request\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x81\x01\n\x0fRankStreamReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x05reply\x18\x02 \x01(\x0b\x32\x1b.anime.ranking.v1.RankReplyH\x00\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x18.anime.ranking.v1.StatusH\x00\x42\x08\n\x06result\"O\n\x0cWatchedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x06rating\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_rating\"j\n\x06Reason\x12/\n\x05\x61nime\x18\x01 \x01(\x0b\x32\x1e.anime.ranking.v1.WatchedAnimeH\x00\x12\x0f\n\x05genre\x18\x02 \x01(\tH\x00\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x02\x42\x08\n\x06source\"\xc4\x01\n\x0bRankedAnime\x12\x10\n\x08\x61nime_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06genres\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x0e\n\x06rating\x18\x05 \x01(\x02\x12\x10\n\x08\x61\x66\x66inity\x18\x06 \x01(\x02\x12\x0c\n\x04wide\x18\x07 \x01(\x02\x12)\n\x07reasons\x18\x08 \x03(\x0b\x32\x18.anime.ranking.v1.Reason\x12\x11\n\x04rest\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_rest\"\xb1\x02\n\tRankReply\x12.\n\x07ranking\x18\x01 \x03(\x0b\x32\x1d.anime.ranking.v1.RankedAnime\x12\x1a\n\x12unknown_candidates\x18\x02 \x03(\x03\x12\x32\n\x0b\x66\x61miliarity\x18\x03 \x01(\x0e\x32\x1d.anime.ranking.v1.Familiarity\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12-\n\nqueue_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x63ompute_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0funknown_history\x18\x07 \x03(\x03\x12\x14\n\x0chistory_size\x18\x08 \x01(\r\",\n\x13GetModelInfoRequest\x12\x15\n\rmodel_version\x18\x01 \x01(\t\"\x91\x01\n\x06Limits\x12\x12\n\ncandidates\x18\x01 \x01(\r\x12\x0f\n\x07history\x18\x02 \x01(\r\x12\x15\n\rmessage_bytes\x18\x03 \x01(\r\x12\x0e\n\x06queued\x18\x04 \x01(\r\x12\x10\n\x08streamed\x18\x05 \x01(\r\x12\x15\n\rfilter_values\x18\x06 \x01(\r\x12\x12\n\nfilter_ids\x18\x07 \x01(\r\"0\n\rServedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\",\n\x0cProfileField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"_\n\x0b\x46ilterField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x10\n\x03min\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x04 \x01(\x05H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"\xd1\x03\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x05 \x01(\t\x12(\n\x06limits\x18\x06 \x01(\x0b\x32\x18.anime.ranking.v1.Limits\x12/\n\x07numbers\x18\x07 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x32\n\ncategories\x18\x08 \x03(\x0b\x32\x1e.anime.ranking.v1.ProfileField\x12\x18\n\x10\x64\x61ta_fingerprint\x18\t \x01(\t\x12\'\n\x06parity\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x07metrics\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0e\x63\x61talogue_size\x18\x0c \x01(\r\x12\x31\n\x08versions\x18\r \x03(\x0b\x32\x1f.anime.ranking.v1.ServedVersion\x12.\n\x07\x66ilters\x18\x0e \x03(\x0b\x32\x1d.anime.ranking.v1.FilterField*k\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x14\n\x10OBJECTIVE_RATING\x10\x01\x12\x16\n\x12OBJECTIVE_AFFINITY\x10\x02\x12\x15\n\x11OBJECTIVE_BLENDED\x10\x03*x\n\x0b\x46\x61miliarity\x12\x1b\n\x17\x46\x41MILIARITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41MILIARITY_KNOWN\x10\x01\x12 \n\x1c\x46\x41MILIARITY_NEW_WITH_HISTORY\x10\x02\x12\x13\n\x0f\x46\x41MILIARITY_NEW\x10\x03\x32\xd0\x02\n\x0eRankingService\x12\x42\n\x04Rank\x12\x1d.anime.ranking.v1.RankRequest\x1a\x1b.anime.ranking.v1.RankReply\x12L\n\tRecommend\x12\".anime.ranking.v1.RecommendRequest\x1a\x1b.anime.ranking.v1.RankReply\x12X\n\nRankStream\x12#.anime.ranking.v1.RankStreamRequest\x1a!.anime.ranking.v1.RankStreamReply(\x01\x30\x01\x12R\n\x0cGetModelInfo\x12%.anime.ranking.v1.GetModelInfoRequest\x1a\x1b.anime.ranking.v1.ModelInfoBy\n\x10\x61nime.ranking.v1B\x0cRankingProtoP\x01Z\x1a\x61nime/ranking/v1;rankingv1\xaa\x02\x10\x41nime.Ranking.V1\xca\x02\x10\x41nime\\Ranking\\V1\xea\x02\x12\x41nime::Ranking::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_NUMBERSENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE_CATEGORIESENTRY']._loaded_options = None
   _globals['_PROFILE_CATEGORIESENTRY']._serialized_options = b'8\001'
-  _globals['_OBJECTIVE']._serialized_start=2767
-  _globals['_OBJECTIVE']._serialized_end=2874
-  _globals['_FAMILIARITY']._serialized_start=2876
-  _globals['_FAMILIARITY']._serialized_end=2996
+  _globals['_OBJECTIVE']._serialized_start=3601
+  _globals['_OBJECTIVE']._serialized_end=3708
+  _globals['_FAMILIARITY']._serialized_start=3710
+  _globals['_FAMILIARITY']._serialized_end=3830
   _globals['_HISTORYITEM']._serialized_start=141
   _globals['_HISTORYITEM']._serialized_end=204
   _globals['_PROFILE']._serialized_start=207
@@ -51,34 +51,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_NUMBERSENTRY']._serialized_end=384
   _globals['_PROFILE_CATEGORIESENTRY']._serialized_start=386
   _globals['_PROFILE_CATEGORIESENTRY']._serialized_end=435
-  _globals['_RANKREQUEST']._serialized_start=438
-  _globals['_RANKREQUEST']._serialized_end=703
-  _globals['_RECOMMENDREQUEST']._serialized_start=706
-  _globals['_RECOMMENDREQUEST']._serialized_end=998
-  _globals['_RANKSTREAMREQUEST']._serialized_start=1001
-  _globals['_RANKSTREAMREQUEST']._serialized_end=1191
-  _globals['_STATUS']._serialized_start=1193
-  _globals['_STATUS']._serialized_end=1271
-  _globals['_RANKSTREAMREPLY']._serialized_start=1274
-  _globals['_RANKSTREAMREPLY']._serialized_end=1403
-  _globals['_WATCHEDANIME']._serialized_start=1405
-  _globals['_WATCHEDANIME']._serialized_end=1484
-  _globals['_REASON']._serialized_start=1486
-  _globals['_REASON']._serialized_end=1592
-  _globals['_RANKEDANIME']._serialized_start=1595
-  _globals['_RANKEDANIME']._serialized_end=1791
-  _globals['_RANKREPLY']._serialized_start=1794
-  _globals['_RANKREPLY']._serialized_end=2099
-  _globals['_GETMODELINFOREQUEST']._serialized_start=2101
-  _globals['_GETMODELINFOREQUEST']._serialized_end=2145
-  _globals['_LIMITS']._serialized_start=2147
-  _globals['_LIMITS']._serialized_end=2249
-  _globals['_SERVEDVERSION']._serialized_start=2251
-  _globals['_SERVEDVERSION']._serialized_end=2299
-  _globals['_PROFILEFIELD']._serialized_start=2301
-  _globals['_PROFILEFIELD']._serialized_end=2345
-  _globals['_MODELINFO']._serialized_start=2348
-  _globals['_MODELINFO']._serialized_end=2765
-  _globals['_RANKINGSERVICE']._serialized_start=2999
-  _globals['_RANKINGSERVICE']._serialized_end=3335
+  _globals['_VALUEFILTER']._serialized_start=437
+  _globals['_VALUEFILTER']._serialized_end=490
+  _globals['_RANGEFILTER']._serialized_start=492
+  _globals['_RANGEFILTER']._serialized_end=557
+  _globals['_ANIMEIDS']._serialized_start=559
+  _globals['_ANIMEIDS']._serialized_end=582
+  _globals['_FILTER']._serialized_start=585
+  _globals['_FILTER']._serialized_end=996
+  _globals['_RANKREQUEST']._serialized_start=999
+  _globals['_RANKREQUEST']._serialized_end=1306
+  _globals['_RECOMMENDREQUEST']._serialized_start=1309
+  _globals['_RECOMMENDREQUEST']._serialized_end=1643
+  _globals['_RANKSTREAMREQUEST']._serialized_start=1646
+  _globals['_RANKSTREAMREQUEST']._serialized_end=1836
+  _globals['_STATUS']._serialized_start=1838
+  _globals['_STATUS']._serialized_end=1916
+  _globals['_RANKSTREAMREPLY']._serialized_start=1919
+  _globals['_RANKSTREAMREPLY']._serialized_end=2048
+  _globals['_WATCHEDANIME']._serialized_start=2050
+  _globals['_WATCHEDANIME']._serialized_end=2129
+  _globals['_REASON']._serialized_start=2131
+  _globals['_REASON']._serialized_end=2237
+  _globals['_RANKEDANIME']._serialized_start=2240
+  _globals['_RANKEDANIME']._serialized_end=2436
+  _globals['_RANKREPLY']._serialized_start=2439
+  _globals['_RANKREPLY']._serialized_end=2744
+  _globals['_GETMODELINFOREQUEST']._serialized_start=2746
+  _globals['_GETMODELINFOREQUEST']._serialized_end=2790
+  _globals['_LIMITS']._serialized_start=2793
+  _globals['_LIMITS']._serialized_end=2938
+  _globals['_SERVEDVERSION']._serialized_start=2940
+  _globals['_SERVEDVERSION']._serialized_end=2988
+  _globals['_PROFILEFIELD']._serialized_start=2990
+  _globals['_PROFILEFIELD']._serialized_end=3034
+  _globals['_FILTERFIELD']._serialized_start=3036
+  _globals['_FILTERFIELD']._serialized_end=3131
+  _globals['_MODELINFO']._serialized_start=3134
+  _globals['_MODELINFO']._serialized_end=3599
+  _globals['_RANKINGSERVICE']._serialized_start=3833
+  _globals['_RANKINGSERVICE']._serialized_end=4169
 # @@protoc_insertion_point(module_scope)

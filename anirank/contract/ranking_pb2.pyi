@@ -64,8 +64,54 @@ class Profile(_message.Message):
     categories: _containers.ScalarMap[str, str]
     def __init__(self, numbers: _Optional[_Mapping[str, float]] = ..., categories: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class ValueFilter(_message.Message):
+    __slots__ = ("any", "all", "none")
+    ANY_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    NONE_FIELD_NUMBER: _ClassVar[int]
+    any: _containers.RepeatedScalarFieldContainer[str]
+    all: _containers.RepeatedScalarFieldContainer[str]
+    none: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, any: _Optional[_Iterable[str]] = ..., all: _Optional[_Iterable[str]] = ..., none: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RangeFilter(_message.Message):
+    __slots__ = ("min", "max")
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    min: int
+    max: int
+    def __init__(self, min: _Optional[int] = ..., max: _Optional[int] = ...) -> None: ...
+
+class AnimeIds(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("genres", "types", "studios", "sources", "age_ratings", "years", "episodes", "without_ids", "only_ids")
+    GENRES_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    STUDIOS_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    AGE_RATINGS_FIELD_NUMBER: _ClassVar[int]
+    YEARS_FIELD_NUMBER: _ClassVar[int]
+    EPISODES_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_IDS_FIELD_NUMBER: _ClassVar[int]
+    ONLY_IDS_FIELD_NUMBER: _ClassVar[int]
+    genres: ValueFilter
+    types: ValueFilter
+    studios: ValueFilter
+    sources: ValueFilter
+    age_ratings: ValueFilter
+    years: RangeFilter
+    episodes: RangeFilter
+    without_ids: _containers.RepeatedScalarFieldContainer[int]
+    only_ids: AnimeIds
+    def __init__(self, genres: _Optional[_Union[ValueFilter, _Mapping]] = ..., types: _Optional[_Union[ValueFilter, _Mapping]] = ..., studios: _Optional[_Union[ValueFilter, _Mapping]] = ..., sources: _Optional[_Union[ValueFilter, _Mapping]] = ..., age_ratings: _Optional[_Union[ValueFilter, _Mapping]] = ..., years: _Optional[_Union[RangeFilter, _Mapping]] = ..., episodes: _Optional[_Union[RangeFilter, _Mapping]] = ..., without_ids: _Optional[_Iterable[int]] = ..., only_ids: _Optional[_Union[AnimeIds, _Mapping]] = ...) -> None: ...
+
 class RankRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective", "explain", "model_version")
+    __slots__ = ("user_id", "history", "profile", "candidate_ids", "top_k", "objective", "explain", "model_version", "filter")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +120,7 @@ class RankRequest(_message.Message):
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
@@ -82,10 +129,11 @@ class RankRequest(_message.Message):
     objective: Objective
     explain: bool
     model_version: str
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ...) -> None: ...
+    filter: Filter
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain", "model_version")
+    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain", "model_version", "filter")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +143,7 @@ class RecommendRequest(_message.Message):
     INCLUDE_ADULT_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
@@ -104,7 +153,8 @@ class RecommendRequest(_message.Message):
     include_adult: bool
     explain: bool
     model_version: str
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ...) -> None: ...
+    filter: Filter
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
 
 class RankStreamRequest(_message.Message):
     __slots__ = ("id", "rank", "recommend", "timeout")
@@ -207,18 +257,22 @@ class GetModelInfoRequest(_message.Message):
     def __init__(self, model_version: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("candidates", "history", "message_bytes", "queued", "streamed")
+    __slots__ = ("candidates", "history", "message_bytes", "queued", "streamed", "filter_values", "filter_ids")
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     STREAMED_FIELD_NUMBER: _ClassVar[int]
+    FILTER_VALUES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_IDS_FIELD_NUMBER: _ClassVar[int]
     candidates: int
     history: int
     message_bytes: int
     queued: int
     streamed: int
-    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ..., streamed: _Optional[int] = ...) -> None: ...
+    filter_values: int
+    filter_ids: int
+    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ..., streamed: _Optional[int] = ..., filter_values: _Optional[int] = ..., filter_ids: _Optional[int] = ...) -> None: ...
 
 class ServedVersion(_message.Message):
     __slots__ = ("version", "weight")
@@ -236,8 +290,20 @@ class ProfileField(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class FilterField(_message.Message):
+    __slots__ = ("name", "values", "min", "max")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    values: _containers.RepeatedScalarFieldContainer[str]
+    min: int
+    max: int
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ..., min: _Optional[int] = ..., max: _Optional[int] = ...) -> None: ...
+
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size", "versions")
+    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size", "versions", "filters")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -251,6 +317,7 @@ class ModelInfo(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_SIZE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     preset: str
@@ -264,4 +331,5 @@ class ModelInfo(_message.Message):
     metrics: _struct_pb2.Struct
     catalogue_size: int
     versions: _containers.RepeatedCompositeFieldContainer[ServedVersion]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[ServedVersion, _Mapping]]] = ...) -> None: ...
+    filters: _containers.RepeatedCompositeFieldContainer[FilterField]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[ServedVersion, _Mapping]]] = ..., filters: _Optional[_Iterable[_Union[FilterField, _Mapping]]] = ...) -> None: ...

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.engine.reasons import Reasons
+from handlers.filters.filter import Filter
 
 LOWEST_RATING, HIGHEST_RATING = 1.0, 10.0  # that a user gives, and that the graph predicts
 RECOMMENDED = 10  # titles in a recommendation that does not say how many it wants
@@ -51,6 +52,7 @@ class Query:
     top_k: how many to answer, None for all.
     include_seen, include_adult: only without candidates: keep what was watched, what is adult.
     explain: say why each answered anime has its wide score.
+    filter: which anime may be answered, of the candidates as of the catalogue; None = whichever.
     """
 
     user_id: int | None = None
@@ -63,6 +65,7 @@ class Query:
     include_seen: bool = False
     include_adult: bool = False
     explain: bool = False
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,15 +95,21 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may hold, how many may wait, and how many of one stream are taken up."""
+    """What one request may hold, how many may wait, and how many of one stream are taken up.
+
+    filter_values, filter_ids: in each list of values, or of ids, of a filter.
+    """
 
     candidates: int = 25_000
     history: int = 2_000
     queued: int = 256
     streamed: int = 64
+    filter_values: int = 100
+    filter_ids: int = 5_000
 
     @property
     def message_bytes(self) -> int:
         """The most bytes that a request within these limits takes as a proto message."""
-        entries = CANDIDATE_BYTES * self.candidates + HISTORY_BYTES * self.history
+        ids = self.candidates + 2 * self.filter_ids
+        entries = CANDIDATE_BYTES * ids + HISTORY_BYTES * self.history
         return entries + OTHER_BYTES

@@ -1,0 +1,1 @@
+"""Which anime a request may be answered with."""
