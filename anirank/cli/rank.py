@@ -8,6 +8,16 @@ import typer
 from anirank.cli import serve
 from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
 from anirank.cli.console import console
+from anirank.cli.filters import (
+    Episodes,
+    FilterOptions,
+    OnlyIds,
+    With,
+    WithAll,
+    Without,
+    WithoutIds,
+    Years,
+)
 
 if TYPE_CHECKING:
     from anirank.contract.ranking_pb2 import RankRequest, RecommendRequest
@@ -32,6 +42,13 @@ def rank(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show reasons in place of the genres.")
     ] = False,
+    having: With = None,
+    having_all: WithAll = None,
+    without: Without = None,
+    years: Years = None,
+    episodes: Episodes = None,
+    without_ids: WithoutIds = None,
+    only_ids: OnlyIds = None,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
     trust: serve.Trust = None,
@@ -49,6 +66,9 @@ def rank(
     from handlers.local import LocalRanker
 
     request = _request(user, candidates, history, top, explain)
+    asked = FilterOptions(having, having_all, without, years, episodes, without_ids, only_ids)
+    if (only := asked.message()) is not None:
+        request.filter.CopyFrom(only)
     if bundle is not None:
         reply = LocalRanker(bundle, trust or ()).answer(request)
     else:

@@ -11,12 +11,44 @@ Objective = Literal["BLENDED", "RATING", "AFFINITY"]
 Request = pb.RankRequest | pb.RecommendRequest
 
 
+class ValueOptions(TypedDict, total=False):
+    """The values of a column: an anime has one of `any`, all of `all` and none of `none`."""
+
+    any: Iterable[str]
+    all: Iterable[str]
+    none: Iterable[str]
+
+
+class RangeOptions(TypedDict, total=False):
+    """From one whole number to another, both included; an end that is left out is open."""
+
+    min: int
+    max: int
+
+
+class FilterOptions(TypedDict, total=False):
+    """Which anime may be answered, as `Filter` of the contract says; all may be left out.
+
+    {"genres": {"any": ["Action"], "none": ["Ecchi"]}, "years": {"min": 2000}}
+    """
+
+    genres: ValueOptions
+    types: ValueOptions
+    studios: ValueOptions
+    sources: ValueOptions
+    age_ratings: ValueOptions
+    years: RangeOptions
+    episodes: RangeOptions
+    without_ids: Iterable[int]
+    only_ids: Iterable[int] | None
+
+
 class RankOptions(TypedDict, total=False):
     """What goes with the candidates of a request; all of it may be left out.
 
     user_id: MyAnimeList id. history: rating by anime id, None = watched, not rated. profile: number
     or category by name. top_k: how many to answer, 0 for all. objective: what the order is by.
-    explain: say of each what its wide score comes from.
+    explain: say of each what its wide score comes from. filter: which anime may be answered.
     """
 
     user_id: int | None
@@ -25,6 +57,7 @@ class RankOptions(TypedDict, total=False):
     top_k: int
     objective: Objective
     explain: bool
+    filter: FilterOptions | None
 
 
 class RecommendOptions(RankOptions, total=False):
@@ -69,4 +102,14 @@ def _fields(options: RankOptions | RecommendOptions) -> dict[str, Any]:
             categories={key: value for key, value in profile.items() if isinstance(value, str)},
         ),
         "objective": f"OBJECTIVE_{options.get('objective', 'BLENDED')}",
+        "filter": _filter(options.get("filter")),
     }
+
+
+def _filter(asked: FilterOptions | None) -> pb.Filter | None:
+    if asked is None:
+        return None
+    fields: dict[str, Any] = {**asked}
+    if (only := fields.pop("only_ids", None)) is not None:
+        fields["only_ids"] = pb.AnimeIds(ids=only)
+    return pb.Filter(**fields)

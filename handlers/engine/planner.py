@@ -10,6 +10,7 @@ from bundles.bundle import Bundle
 from bundles.catalogue import Catalogue
 from handlers.engine.query import Familiarity, Limits, Query
 from handlers.engine.refusal import Refusal
+from handlers.filters.passing import Passing
 
 # Requests of up to this many candidates share a call whatever their sizes; above it, one is not
 # padded to more than twice its own.
@@ -21,7 +22,8 @@ _NO_IDS = np.empty(0, np.int64)
 class Plan:
     """One valid query, ready for the graph; `place` is where it stood in the batch.
 
-    candidates: int64[N], of the catalogue, each once; unknown: int64[M], the others;
+    candidates: int64[N], of the catalogue, each once, that pass the query's filter; unknown:
+    int64[M], those that are not of the catalogue;
     history_ids, history_ratings: int64[H] and float32[H], the request's or the stored one;
     unknown_history: int64[J], of the request's, not in the catalogue, each once;
     history_size: how many anime of the catalogue are in the history, each counted once.
@@ -52,11 +54,14 @@ class Planner:
         self._catalogue = bundle.catalogue
         self._histories = bundle.histories
         self._manifest = bundle.manifest
+        self._passing = Passing(bundle.catalogue, bundle.facets)
 
     def plan(self, place: int, query: Query) -> Plan:
         """The plan for a query; raises InvalidQuery with all that is wrong in it."""
         refusal = Refusal()
         refusal.check(query, self._manifest.profile, self._limits)
+        if query.filter is not None:
+            refusal.extend(*self._passing.faults(query.filter))
         if refusal:
             raise refusal.error()
         history_ids, history_ratings = query.history_ids, query.history_ratings
@@ -73,6 +78,9 @@ class Planner:
             unknown = _NO_IDS
         else:
             candidates, unknown = self._part(query.candidate_ids)
+            if query.filter is not None:
+                rows = self._catalogue.rows(candidates)
+                candidates = candidates[self._passing.of(query.filter)[rows]]
         if not self._manifest.uses_history:
             history_ids, history_ratings, watched = history_ids[:0], history_ratings[:0], _NO_IDS
         new = Familiarity.NEW_WITH_HISTORY if len(watched) else Familiarity.NEW
@@ -90,8 +98,11 @@ class Planner:
         )
 
     def _unseen(self, query: Query, seen: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The catalogue without what was seen and what is adult, unless these are included."""
-        keep = np.ones(len(self._catalogue), np.bool_)
+        """Who passes the filter, without what was seen or is adult unless these are included."""
+        if query.filter is None:
+            keep = np.ones(len(self._catalogue), np.bool_)
+        else:
+            keep = self._passing.of(query.filter)
         if not query.include_adult:
             keep &= ~self._catalogue.adult
         if not query.include_seen:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from anirank.errors import Fault, InvalidQuery
 from bundles.profile import ProfileField
 from handlers.engine.query import Limits, Query
+from handlers.filters.filter import Filter
 
 LISTED = 20  # faults of one request; more help nobody, and are only counted
 # UTF-8 bytes of all faults listed. Over gRPC they stand in the metadata, a third longer, and a
@@ -62,6 +63,8 @@ class Refusal:
             self.add("top_k", f"{query.top_k} is below 1")
         self._check_history(query, limits)
         self._check_profile(query, fields)
+        if query.filter is not None:
+            self._check_filter(query.filter, limits)
 
     def bounded(self, field: str, count: int, least: int, most: int) -> bool:
         """Whether a field has as many entries as it may."""
@@ -98,3 +101,13 @@ class Refusal:
         for field, code in zip(fields, query.profile.tolist(), strict=True):
             if fault := field.fault(code):
                 self.add(field.path, fault)
+
+    def _check_filter(self, asked: Filter, limits: Limits) -> None:
+        for column, name, values in asked.lists():
+            self.bounded(f"filter.{column}.{name}", len(values), 0, limits.filter_values)
+        for name, (least, most) in asked.ranges():
+            if least is not None and most is not None and least > most:
+                self.add(f"filter.{name}", f"min {least} is above max {most}")
+        only = () if asked.only_ids is None else asked.only_ids
+        for name, ids in (("without_ids", asked.without_ids), ("only_ids", only)):
+            self.bounded(f"filter.{name}", len(ids), 0, limits.filter_ids)

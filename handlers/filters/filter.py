@@ -59,7 +59,7 @@ class Filter:
     def lists(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Column, name and values of each list that has any."""
         for column in COLUMNS:
-            for name, values in getattr(self, column)._asdict().items():
+            for name, values in zip(Values._fields, getattr(self, column), strict=True):
                 if values:
                     yield column, name, values
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 _LONGEST = 60  # characters that are compared; no value of the dump has more
 _NEAR = 0.6  # the ratio of difflib from which on words are alike, by its documentation
+_BEGINNING = 3  # letters of a beginning, as PG-13, that are enough to mean the whole
 _BINS = 64
 _COMPARED = 20
 
@@ -30,7 +31,7 @@ class Nearest:
         """The value nearest to a text, whatever the case; None where none is near."""
         asked = text[:_LONGEST].casefold()
         for value, folded in zip(self._values, self._folded, strict=True):
-            if asked and folded.startswith(asked):
+            if len(asked) >= _BEGINNING and folded.startswith(asked):
                 return value
         shared = np.minimum(self._letters, _letters(asked)).sum(1)
         highest = 2 * shared / np.maximum(self._lengths + len(asked), 1)

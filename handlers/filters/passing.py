@@ -80,19 +80,19 @@ class Passing:
         return rows[rows >= 0]
 
 
-def _ends(facets: Facets) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """By name of a range, int64[A] each: the first and the last number of each anime; 0 = none."""
+def _ends(facets: Facets) -> dict[str, tuple[NDArray[np.int32], NDArray[np.int32]]]:
+    """By name of a range, int32[A] each: the first and the last number of each anime; 0 = none."""
     found = {}
     if facets.years is not None:
-        first, last = facets.years.astype(np.int64).T.copy()
+        first, last = facets.years.astype(np.int32).T.copy()
         found["years"] = first, np.where((first > 0) & (last == 0), _LAST_YEAR, last)
     if facets.episodes is not None:
-        episodes = facets.episodes.astype(np.int64)
+        episodes = facets.episodes.astype(np.int32)
         found["episodes"] = episodes, episodes
     return found
 
 
-def _within(first: NDArray[np.int64], last: NDArray[np.int64], ends: Range) -> NDArray[np.bool_]:
+def _within(first: NDArray[np.int32], last: NDArray[np.int32], ends: Range) -> NDArray[np.bool_]:
     """bool[A], whose numbers from first to last have one within the ends."""
     keep = first > 0
     if ends.min is not None:

@@ -3,7 +3,7 @@
 Each batch is a set of arrays (`handlers.forms.tensors`); what has a length of its own in every
 query stands as one array of values and one of offsets, and is left out where it is empty in all of
 them. An array costs about 10 microseconds on its way, whatever it holds, so that they are few.
-Errors are JSON, in an array of its bytes, where there are any.
+Errors and filters are JSON, in an array of its bytes, where there are any.
 """
 
 import json
@@ -14,23 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anirank.errors import Fault, InvalidQuery, WireError
-from handlers.engine.query import Familiarity, Objective, Query, Ranking
+from handlers.engine.query import Familiarity, Limits, Objective, Query, Ranking
 from handlers.engine.reasons import Reasons, no_reasons
+from handlers.engine.refusal import Refusal
+from handlers.filters.filter import Filter
 from handlers.forms import tensors
+from handlers.forms.json_filter import read_filter, write_filter
 
 LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
 
-_QUERIES = "anirank.queries/2"
+_QUERIES = "anirank.queries/3"
 _RANKINGS = "anirank.rankings/3"
 # The bits of a query's flags: what is there, and what is asked for.
 _USER_ID, _TOP_K, _CANDIDATES, _PROFILE = 1, 2, 4, 8
 _INCLUDE_SEEN, _INCLUDE_ADULT, _EXPLAIN, _ALL_FLAGS = 16, 32, 64, 127
+# How much a filter may hold is the engine's to say, by limits of its own.
+_ANY_SIZE = Limits(filter_values=2**31, filter_ids=2**31)
 _Arrays = dict[str, NDArray[Any]]
 # What has a length of its own in every query or ranking, by the name of its offsets.
 _RAGGED: dict[str, dict[str, type[np.generic]]] = {
     "candidate": {"ids": np.int64},
     "profile": {"values": np.float32},
     "history": {"ids": np.int64, "ratings": np.float32},
+    "filter": {"json": np.uint8},  # none where nobody asked for one: "{}" is one
     "unknown": {"ids": np.int64},
     "unknown_history": {"ids": np.int64},
     "ranked": {
@@ -73,6 +79,7 @@ def write_queries(queries: Sequence[Query]) -> bytes:
                     [query.history_ratings for query in queries],
                 ],
             ),
+            **_ragged("filter", [[_filter_json(query.filter) for query in queries]]),
         },
         {"format": _QUERIES},
     )
@@ -91,6 +98,7 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
     (candidates,) = _split(arrays, "candidate", size)
     histories, ratings = _split(arrays, "history", size)
     (profiles,) = _split(arrays, "profile", size)
+    (filters,) = _split(arrays, "filter", size)
     return [
         Query(
             user_id=user_id[i] if has & _USER_ID else None,
@@ -103,6 +111,7 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
             include_seen=bool(has & _INCLUDE_SEEN),
             include_adult=bool(has & _INCLUDE_ADULT),
             explain=bool(has & _EXPLAIN),
+            filter=_filter(filters[i]),
         )
         for i, has in enumerate(flags)
     ]
@@ -219,6 +228,24 @@ def _flags(query: Query) -> int:
         | (_INCLUDE_ADULT if query.include_adult else 0)
         | (_EXPLAIN if query.explain else 0)
     )
+
+
+def _filter_json(asked: Filter | None) -> NDArray[np.uint8]:
+    text = b"" if asked is None else json.dumps(write_filter(asked)).encode()
+    return np.frombuffer(text, np.uint8)
+
+
+def _filter(text: NDArray[np.uint8]) -> Filter | None:
+    if not len(text):
+        return None
+    refusal = Refusal()
+    try:
+        asked = read_filter(json.loads(text.tobytes()), _ANY_SIZE, refusal)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"a filter cannot be read ({error})") from error
+    if refusal:
+        raise WireError(f"a filter cannot be read ({refusal.error()})")
+    return asked
 
 
 def _given(values: NDArray[Any] | None, dtype: type[np.generic]) -> NDArray[Any]:

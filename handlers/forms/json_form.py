@@ -2,22 +2,25 @@
 
 A request: ``{"user_id": 366396, "candidate_ids": [1, 5], "history": [{"anime_id": 1, "rating": 9}],
 "profile": {"gender": "Male", "days_watched": 12.5}, "top_k": 10, "objective": "blended",
-"include_seen": false, "include_adult": false, "explain": false}``. Everything may be left out;
-without candidate_ids the whole catalogue is ranked and the best 10 are answered.
+"include_seen": false, "include_adult": false, "explain": false, "filter": {"genres": {"any":
+["Action"], "none": ["Ecchi"]}, "years": {"min": 2000}, "without_ids": [1]}}``. Everything may be
+left out; without candidate_ids the whole catalogue is ranked and the best 10 are answered.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anirank.errors import Fault, InvalidQuery, quoted
+from anirank.errors import InvalidQuery, quoted
 from bundles.bundle import Bundle
 from bundles.profile import ProfileField
 from handlers.engine.explanations import Reason, explanations
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query, Ranking
 from handlers.engine.refusal import Refusal
+from handlers.forms.json_filter import read_filter
+from handlers.forms.json_values import ids, integer, is_integer, no_integer, only
 
 _KEYS = (
     "user_id",
@@ -29,8 +32,8 @@ _KEYS = (
     "include_seen",
     "include_adult",
     "explain",
+    "filter",
 )
-_INT64 = np.iinfo(np.int64)
 
 
 def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> Query:
@@ -38,22 +41,23 @@ def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> 
     if not isinstance(item, dict):
         raise InvalidQuery("request", f"{quoted(item)} is not a JSON object")
     refusal = Refusal()
-    _only(item, _KEYS, "", refusal)
+    only(item, _KEYS, "", refusal)
     candidate_ids = None
     if "candidate_ids" in item:
-        candidate_ids = _candidates(item["candidate_ids"], limits, refusal)
+        candidate_ids = ids(item["candidate_ids"], "candidate_ids", 1, limits.candidates, refusal)
     history_ids, history_ratings = _history(item.get("history", []), limits, refusal)
     query = Query(
-        user_id=_integer(item, "user_id", refusal),
+        user_id=integer(item, "user_id", refusal),
         candidate_ids=candidate_ids,
         history_ids=history_ids,
         history_ratings=history_ratings,
         profile=_profile(item.get("profile", {}), fields, refusal),
-        top_k=_integer(item, "top_k", refusal, None if "candidate_ids" in item else RECOMMENDED),
+        top_k=integer(item, "top_k", refusal, None if "candidate_ids" in item else RECOMMENDED),
         objective=_objective(item.get("objective", "blended"), refusal),
         include_seen=_flag(item, "include_seen", refusal),
         include_adult=_flag(item, "include_adult", refusal),
         explain=_flag(item, "explain", refusal),
+        filter=read_filter(item["filter"], limits, refusal) if "filter" in item else None,
     )
     if refusal:  # what cannot be read is left out of the query; the rest of it may be wrong as well
         refusal.check(query, fields, limits)
@@ -119,19 +123,6 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"anime_id": reason.anime_id, "title": reason.title, **rating, **contribution}
 
 
-def _candidates(values: object, limits: Limits, refusal: Refusal) -> NDArray[np.int64] | None:
-    if not isinstance(values, list):
-        refusal.add("candidate_ids", f"{quoted(values)} is not a list")
-        return None
-    if not refusal.bounded("candidate_ids", len(values), 1, limits.candidates):
-        return None
-    wrong = [i for i, value in enumerate(values) if not _is_integer(value)]
-    refusal.extend(
-        len(wrong), (Fault(f"candidate_ids[{i}]", _no_integer(values[i])) for i in wrong)
-    )
-    return None if wrong else np.array(values, np.int64)
-
-
 def _history(
     items: object, limits: Limits, refusal: Refusal
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -140,21 +131,21 @@ def _history(
         items = []
     if not refusal.bounded("history", len(items), 0, limits.history):
         items = []
-    ids = np.zeros(len(items), np.int64)
+    watched = np.zeros(len(items), np.int64)
     ratings = np.full(len(items), np.nan, np.float32)
     for i, item in enumerate(items):
         path = f"history[{i}]"
         if not isinstance(item, dict):
             refusal.add(path, f"{quoted(item)} is not a JSON object")
             continue
-        _only(item, ("anime_id", "rating"), f"{path}.", refusal)
+        only(item, ("anime_id", "rating"), f"{path}.", refusal)
         anime_id, rating = item.get("anime_id"), item.get("rating")
         if "anime_id" not in item:
             refusal.add(f"{path}.anime_id", "is missing")
-        elif not _is_integer(anime_id):
-            refusal.add(f"{path}.anime_id", _no_integer(anime_id))
+        elif not is_integer(anime_id):
+            refusal.add(f"{path}.anime_id", no_integer(anime_id))
         else:
-            ids[i] = anime_id
+            watched[i] = anime_id
         if rating is None:
             continue
         if isinstance(rating, bool) or not isinstance(rating, int | float):
@@ -163,7 +154,7 @@ def _history(
             refusal.add(f"{path}.rating", f"{quoted(rating)} is outside 1..10")
         else:
             ratings[i] = rating
-    return ids, ratings
+    return watched, ratings
 
 
 def _profile(
@@ -174,7 +165,7 @@ def _profile(
         return None
     if not values:
         return None
-    _only(values, [field.name for field in fields], "profile.", refusal)
+    only(values, [field.name for field in fields], "profile.", refusal)
     profile = np.full(len(fields), np.nan, np.float32)
     for i, field in enumerate(fields):
         if field.name in values:
@@ -199,31 +190,3 @@ def _flag(item: Mapping[str, object], key: str, refusal: Refusal) -> bool:
         refusal.add(key, f"{quoted(value)} is not true or false")
         return False
     return value
-
-
-def _integer(
-    item: Mapping[str, object], key: str, refusal: Refusal, default: int | None = None
-) -> int | None:
-    value = item.get(key)
-    if value is None:
-        return default
-    if not _is_integer(value):
-        refusal.add(key, _no_integer(value))
-        return default
-    return value
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    return type(value) is int and _INT64.min <= value <= _INT64.max
-
-
-def _no_integer(value: object) -> str:
-    return f"{quoted(value)} is not a 64-bit integer"
-
-
-def _only(item: Mapping[str, object], keys: Sequence[str], folder: str, refusal: Refusal) -> None:
-    unknown = [key for key in item if key not in keys]
-    if not unknown:
-        return
-    reason = f"is not known; known are {', '.join(keys)}"
-    refusal.extend(len(unknown), (Fault(f"{folder}{key[:100]}" or '""', reason) for key in unknown))

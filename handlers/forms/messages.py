@@ -1,7 +1,7 @@
 """The proto messages of requests as queries, and the manifest as a message."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import Fault, quoted
 from bundles.bundle import Bundle
+from bundles.facets import COLUMNS, Facets
 from bundles.profile import ProfileField
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query
 from handlers.engine.refusal import Refusal
+from handlers.filters.filter import RANGES, Filter, Range, Values
 
 OBJECTIVES = {
     Objective.RATING: pb.OBJECTIVE_RATING,
@@ -57,6 +59,7 @@ def read_rank(
         top_k=request.top_k or None,
         objective=_objective(request.objective, refusal),
         explain=request.explain,
+        filter=_filter(request, limits, refusal),
     )
     if refusal:
         raise refusal.error()
@@ -82,6 +85,7 @@ def read_recommend(
         include_seen=request.include_seen,
         include_adult=request.include_adult,
         explain=request.explain,
+        filter=_filter(request, limits, refusal),
     )
     if refusal:
         raise refusal.error()
@@ -106,11 +110,14 @@ def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
             message_bytes=limits.message_bytes,
             queued=limits.queued,
             streamed=limits.streamed,
+            filter_values=limits.filter_values,
+            filter_ids=limits.filter_ids,
         ),
         numbers=described["number"],
         categories=described["category"],
         data_fingerprint=manifest.data_fingerprint,
         catalogue_size=len(bundle.catalogue),
+        filters=_filter_fields(bundle.facets),
     )
     info.parity.update(manifest.parity)
     info.metrics.update(manifest.metrics)
@@ -160,6 +167,41 @@ def _profile(
             unknown = (Fault(_path(folder, name), reason) for name in values if name not in places)
             refusal.extend(len(values) - len(here), unknown)
     return codes
+
+
+def _filter(
+    request: pb.RankRequest | pb.RecommendRequest, limits: Limits, refusal: Refusal
+) -> Filter | None:
+    if not request.HasField("filter"):
+        return None
+    asked, found = request.filter, dict[str, Any]()
+    for column in COLUMNS:
+        lists = [getattr(getattr(asked, column), name) for name in Values._fields]
+        for name, values in zip(Values._fields, lists, strict=True):
+            refusal.bounded(f"filter.{column}.{name}", len(values), 0, limits.filter_values)
+        found[column] = Values(*(tuple(values[: limits.filter_values]) for values in lists))
+    for name in RANGES:
+        ends = getattr(asked, name)
+        found[name] = Range(
+            *(getattr(ends, end) if ends.HasField(end) else None for end in Range._fields)
+        )
+    only = asked.only_ids.ids if asked.HasField("only_ids") else None
+    for name, ids in (("without_ids", asked.without_ids), ("only_ids", only)):
+        if ids is not None and refusal.bounded(f"filter.{name}", len(ids), 0, limits.filter_ids):
+            found[name] = np.array(ids, np.int64)
+    return Filter(**found)
+
+
+def _filter_fields(facets: Facets) -> list[pb.FilterField]:
+    """What requests can be filtered by."""
+    of = [(column, [*facets.of_column(column)]) for column in COLUMNS]
+    fields = [pb.FilterField(name=name, values=values) for name, values in of if values]
+    for name in RANGES:
+        numbers = getattr(facets, name)
+        known = () if numbers is None else numbers[numbers > 0].tolist()
+        if known:
+            fields.append(pb.FilterField(name=name, min=min(known), max=max(known)))
+    return fields
 
 
 def _path(folder: str, name: str) -> str:

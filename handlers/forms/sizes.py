@@ -15,11 +15,16 @@ from anirank.errors import InvalidQuery
 from handlers.engine.query import OTHER_BYTES, Limits
 
 _HISTORY = pb.RankRequest.HISTORY_FIELD_NUMBER  # and of a RecommendRequest
+_FILTER = pb.RankRequest.FILTER_FIELD_NUMBER  # and of a RecommendRequest
+_WITHOUT_IDS = pb.Filter.WITHOUT_IDS_FIELD_NUMBER
+_ONLY_IDS, _IDS = pb.Filter.ONLY_IDS_FIELD_NUMBER, pb.AnimeIds.IDS_FIELD_NUMBER
 _OF_A_STREAM = {  # the number of the request's field, and of the candidates in it
     pb.RankStreamRequest.RANK_FIELD_NUMBER: pb.RankRequest.CANDIDATE_IDS_FIELD_NUMBER,
     pb.RankStreamRequest.RECOMMEND_FIELD_NUMBER: 0,
 }
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_OF_IDS = (_BYTES, _VARINT)
+_OTHERS = "request"
 
 
 def check(body: bytes, candidates: int, limits: Limits) -> None:
@@ -50,26 +55,59 @@ def without_request(body: bytes) -> bytes:
 
 
 def _check(body: memoryview, candidates: int, limits: Limits) -> None:
-    ids = items = others = 0
+    most = {
+        "candidate_ids": limits.candidates,
+        "history": limits.history,
+        "filter.without_ids": limits.filter_ids,
+        "filter.only_ids": limits.filter_ids,
+        _OTHERS: OTHER_BYTES,
+    }
+    found = dict.fromkeys(most, 0)
+    for name, count in _parts(body, candidates):
+        found[name] += count
+        if found[name] > most[name]:
+            _bounded(found[_OTHERS])
+            raise _too_many(name, 1 if name == "candidate_ids" else 0, most[name])
+
+
+def _parts(body: memoryview, candidates: int) -> Iterator[tuple[str, int]]:
+    """What a request holds, part by part: the field, and how many entries; of all others, bytes."""
     for number, kind, content, whole in _fields(body):
         if number == _HISTORY and kind == _BYTES:
-            items += 1
-            if items > limits.history:
-                raise _too_many("history", 0, limits.history)
-        elif number == candidates and kind in (_BYTES, _VARINT):
-            packed = kind == _BYTES  # else the field is one of them
-            ids += int((np.frombuffer(content, np.uint8) < 0x80).sum()) if packed else 1
-            if ids > limits.candidates:
-                raise _too_many("candidate_ids", 1, limits.candidates)
+            yield "history", 1
+        elif number == candidates and kind in _OF_IDS:
+            yield "candidate_ids", _ids(kind, content)
+        elif number == _FILTER and kind == _BYTES:
+            yield _OTHERS, len(whole) - len(content)
+            yield from _filter_parts(content)
         else:
-            others = _bounded(others + len(whole))
+            yield _OTHERS, len(whole)
+
+
+def _filter_parts(body: memoryview) -> Iterator[tuple[str, int]]:
+    for number, kind, content, whole in _fields(body):
+        if number == _WITHOUT_IDS and kind in _OF_IDS:
+            yield "filter.without_ids", _ids(kind, content)
+        elif number == _ONLY_IDS and kind == _BYTES:
+            yield _OTHERS, len(whole) - len(content)
+            for inner, of, ids, all_of_it in _fields(content):
+                is_ids = inner == _IDS and of in _OF_IDS
+                yield ("filter.only_ids", _ids(of, ids)) if is_ids else (_OTHERS, len(all_of_it))
+        else:
+            yield _OTHERS, len(whole)
+
+
+def _ids(kind: int, content: memoryview) -> int:
+    """How many ids a field has: packed, or one of them."""
+    return int((np.frombuffer(content, np.uint8) < 0x80).sum()) if kind == _BYTES else 1
 
 
 def _bounded(others: int) -> int:
     if others > OTHER_BYTES:
         raise InvalidQuery(
             "request",
-            f"more than {OTHER_BYTES} bytes are neither candidates nor history, should be fewer",
+            f"more than {OTHER_BYTES} bytes are neither candidates nor history nor a filter's ids, "
+            "should be fewer",
         )
     return others
 
