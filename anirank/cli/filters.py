@@ -1,13 +1,14 @@
 """The options of a filter, and the message they make."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from anirank.contract.ranking_pb2 import Filter
+    from anirank.contract.ranking_pb2 import Filter, RangeFilter
 
 _COLUMNS = ("genres", "types", "studios", "sources", "age_ratings")
 
@@ -68,16 +69,19 @@ class FilterOptions:
         ):
             for column, value in _pairs(option, given or ()):
                 getattr(getattr(made, column), name).append(value)
-        for name in ("years", "episodes"):
-            for end, number in _ends(name, getattr(self, name)):
-                setattr(getattr(made, name), end, number)
-        made.without_ids.extend(_ids("--without-ids", self.without_ids))
-        if self.only_ids is not None:
-            made.only_ids.CopyFrom(AnimeIds(ids=_ids("--only-ids", self.only_ids)))
+        with _takes("--years", self.years, "MIN:MAX, as in 2000:2010 or 2000:"):
+            made.years.MergeFrom(_range(self.years))
+        with _takes("--episodes", self.episodes, "MIN:MAX, as in 12:26 or :26"):
+            made.episodes.MergeFrom(_range(self.episodes))
+        with _takes("--without-ids", self.without_ids, "ids, as in 1,5,6"):
+            made.without_ids.extend(_ids(self.without_ids))
+        with _takes("--only-ids", self.only_ids, "ids, as in 1,5,6"):
+            if self.only_ids is not None:
+                made.only_ids.CopyFrom(AnimeIds(ids=_ids(self.only_ids)))
         return made
 
 
-def _pairs(option: str, given: Iterable[str]) -> Iterable[tuple[str, str]]:
+def _pairs(option: str, given: Iterable[str]) -> Iterator[tuple[str, str]]:
     for text in given:
         column, equals, value = text.partition("=")
         if not equals or column not in _COLUMNS:
@@ -87,21 +91,22 @@ def _pairs(option: str, given: Iterable[str]) -> Iterable[tuple[str, str]]:
         yield column, value
 
 
-def _ends(name: str, text: str | None) -> Iterable[tuple[str, int]]:
-    if text is None:
-        return
-    low, colon, high = text.partition(":")
+@contextmanager
+def _takes(option: str, given: str | None, right: str) -> Iterator[None]:
+    """Say what an option takes where its text cannot be read."""
     try:
-        ends: dict[str, Any] = {"min": low, "max": high if colon else low}
-        yield from [(end, int(number)) for end, number in ends.items() if number]
-    except ValueError:
-        raise typer.BadParameter(
-            f"--{name} {text}: should be MIN:MAX, MIN:, :MAX or a number"
-        ) from None
-
-
-def _ids(option: str, text: str | None) -> list[int]:
-    try:
-        return [int(each) for each in text.split(",")] if text else []
+        yield
     except ValueError as error:
-        raise typer.BadParameter(f"{option} {text}: {error}; takes ids as in 1,5,6") from None
+        raise typer.BadParameter(f"{option} {given}: {error}; takes {right}") from None
+
+
+def _range(text: str | None) -> "RangeFilter":
+    from anirank.contract.ranking_pb2 import RangeFilter
+
+    low, colon, high = (text or ":").partition(":")
+    high = high if colon else low
+    return RangeFilter(min=int(low) if low else None, max=int(high) if high else None)
+
+
+def _ids(text: str | None) -> list[int]:
+    return [int(each) for each in text.split(",")] if text else []

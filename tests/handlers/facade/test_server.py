@@ -218,8 +218,18 @@ def test_the_model_says_what_it_is_and_what_it_takes(client):
         "onnxruntime",
     )
     assert info.limits == pb.Limits(
-        candidates=100, history=20, message_bytes=17_844, queued=256, streamed=64
+        candidates=100,
+        history=20,
+        message_bytes=127_844,
+        queued=256,
+        streamed=64,
+        filter_values=100,
+        filter_ids=5_000,
     )
+    assert info.filters == [
+        pb.FilterField(name="genres", values=["Action", "Sci-Fi"]),
+        pb.FilterField(name="types", values=["TV"]),
+    ]
     assert info.categories == [pb.ProfileField(name="gender", values=["Female", "Male", "unknown"])]
     assert info.numbers == [pb.ProfileField(name="days_watched")]
     assert info.metrics["test"]["rmse"] == 1.25
@@ -237,6 +247,11 @@ def test_the_model_says_what_it_is_and_what_it_takes(client):
         ({"history": {3: float("inf")}}, "history[0].rating", "inf is outside 1..10"),
         ({"history": dict.fromkeys(range(21))}, "history", "21 given"),
         ({"profile": {"gender": "male"}}, 'profile.categories["gender"]', "'Female', 'Male'"),
+        ({"filter": {"genres": {"any": ["Acton"]}}}, "filter.genres.any[0]", "'Action' is near"),
+        ({"filter": {"types": {"all": ["TV"] * 101}}}, "filter.types.all", "101 given"),
+        ({"filter": {"without_ids": range(5_001)}}, "filter.without_ids", "5001 given"),
+        ({"filter": {"only_ids": range(5_001)}}, "filter.only_ids", "5001 given"),
+        ({"filter": {"years": {"min": 2000}}}, "filter.years", "holds nothing of them"),
         ({"profile": {"gender": "題" * 2_000}}, 'profile.categories["gender"]', "題…"),
         ({"profile": {"gender": 1}}, 'profile.numbers["gender"]', "known are days_watched"),
         ({"profile": {"age": "x"}}, 'profile.categories["age"]', "known are gender"),

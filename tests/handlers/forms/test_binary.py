@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from anirank.errors import Fault, InvalidQuery, WireError
 from handlers.engine.query import Familiarity, Objective, Query, Ranking
 from handlers.engine.reasons import Reasons
+from handlers.filters.filter import Filter, Range, Values
 from handlers.forms import binary, tensors
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -22,6 +23,17 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 def vector(dtype: type[np.generic], size: int | None = None) -> st.SearchStrategy[NDArray[Any]]:
     return arrays_of.arrays(dtype, st.integers(0, 12) if size is None else size)
+
+
+texts = st.lists(st.text(), max_size=3).map(tuple)
+filters = st.builds(
+    Filter,
+    genres=st.builds(Values, texts, texts, texts),
+    studios=st.builds(Values, all=texts),
+    years=st.builds(Range, st.none() | INT64, st.none() | INT64),
+    without_ids=vector(np.int64),
+    only_ids=st.none() | vector(np.int64),
+)
 
 
 @st.composite
@@ -38,6 +50,7 @@ def queries(draw: st.DrawFn) -> Query:
         include_seen=draw(st.booleans()),
         include_adult=draw(st.booleans()),
         explain=draw(st.booleans()),
+        filter=draw(st.none() | filters),
     )
 
 
@@ -85,7 +98,9 @@ def assert_equal(found: Any, expected: Any) -> None:
         return
     for name in expected.__dataclass_fields__:
         one, other = getattr(found, name), getattr(expected, name)
-        if isinstance(other, np.ndarray):
+        if isinstance(other, Filter):
+            assert_equal(one, other)
+        elif isinstance(other, np.ndarray):
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)
         elif isinstance(other, Reasons):

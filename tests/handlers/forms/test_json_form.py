@@ -5,6 +5,7 @@ import pytest
 
 from anirank.errors import InvalidQuery
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query
+from handlers.filters.filter import Range, Values
 from handlers.forms.json_form import read_query, write_ranking
 from handlers.torchserve.body import Body
 
@@ -18,6 +19,12 @@ WHOLE = {
     "include_seen": True,
     "include_adult": True,
     "explain": True,
+    "filter": {
+        "genres": {"any": ["Action"], "none": ["Ecchi", "Horror"]},
+        "years": {"min": 2000},
+        "without_ids": [1],
+        "only_ids": [],
+    },
 }
 
 
@@ -34,6 +41,12 @@ def test_every_key_finds_its_place(toy):
     assert query.include_seen
     assert query.include_adult
     assert query.explain
+    assert query.filter is not None
+    assert query.filter.genres == Values(any=("Action",), none=("Ecchi", "Horror"))
+    assert query.filter.years == Range(min=2000)
+    assert query.filter.without_ids.tolist() == [1]
+    assert query.filter.only_ids is not None
+    assert not len(query.filter.only_ids)
 
 
 def test_an_empty_object_asks_for_ten_of_the_catalogue(toy):
@@ -74,6 +87,17 @@ def test_candidates_are_all_ranked_unless_fewer_are_wanted(toy):
         ({"objective": "best"}, "objective", "not one of rating, affinity, blended"),
         ({"include_seen": 1}, "include_seen", "1 is not true or false"),
         ({"explain": "yes"}, "explain", "'yes' is not true or false"),
+        ({"filter": []}, "filter", "[] is not a JSON object"),
+        ({"filter": {"genre": {}}}, "filter.genre", "known are genres, types, studios"),
+        ({"filter": {"genres": ["Action"]}}, "filter.genres", "not a JSON object"),
+        ({"filter": {"genres": {"some": []}}}, "filter.genres.some", "known are any, all, none"),
+        ({"filter": {"genres": {"any": "Action"}}}, "filter.genres.any", "'Action' is not a list"),
+        ({"filter": {"types": {"any": ["TV", 1]}}}, "filter.types.any[1]", "1 is not text"),
+        ({"filter": {"types": {"all": ["TV"] * 101}}}, "filter.types.all", "should be 0 to 100"),
+        ({"filter": {"years": {"min": 2e3}}}, "filter.years.min", "is not a 64-bit integer"),
+        ({"filter": {"years": {"from": 1}}}, "filter.years.from", "known are min, max"),
+        ({"filter": {"without_ids": [1, "2"]}}, "filter.without_ids[1]", "'2' is not a 64-bit"),
+        ({"filter": {"only_ids": [1] * 5_001}}, "filter.only_ids", "should be 0 to 5000"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(toy, item, field, reason):

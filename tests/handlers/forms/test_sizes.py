@@ -21,6 +21,11 @@ LARGEST = pb.RankRequest(
     candidate_ids=[-(2**63)] * LIMITS.candidates,
     history=HISTORY,
     model_version="v" * 15_000,
+    filter=pb.Filter(
+        genres=pb.ValueFilter(any=["Action"] * LIMITS.filter_values),
+        without_ids=[-1] * LIMITS.filter_ids,
+        only_ids=pb.AnimeIds(ids=[-1] * LIMITS.filter_ids),
+    ),
 )
 BODY = LARGEST.SerializeToString()
 
@@ -32,7 +37,10 @@ def test_the_largest_request_within_the_limits_passes_and_fits_a_message():
     sizes.check_streamed(streamed.SerializeToString(), LIMITS)
 
 
-@pytest.mark.parametrize("field", ["candidate_ids", "history", "request"])
+@pytest.mark.parametrize(
+    "field",
+    ["candidate_ids", "history", "filter.without_ids", "filter.only_ids", "request"],
+)
 def test_one_more_than_the_limits_let_in_is_named(field):
     more = pb.RankRequest()
     more.CopyFrom(LARGEST)
@@ -40,6 +48,10 @@ def test_one_more_than_the_limits_let_in_is_named(field):
         more.candidate_ids.append(1)
     elif field == "history":
         more.history.add(anime_id=1)
+    elif field == "filter.without_ids":
+        more.filter.without_ids.append(1)
+    elif field == "filter.only_ids":
+        more.filter.only_ids.ids.append(1)
     else:
         more.model_version = "v" * OTHER_BYTES
     with pytest.raises(InvalidQuery) as caught:
