@@ -42,6 +42,10 @@ def rank(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show reasons in place of the genres.")
     ] = False,
+    diversity: Annotated[
+        float,
+        typer.Option(help="0 to 1: how much anime that are alike are kept apart.", min=0, max=1),
+    ] = 0.0,
     having: With = None,
     having_all: WithAll = None,
     without: Without = None,
@@ -60,12 +64,14 @@ def rank(
     """Rank anime for a user, and show the best as a table."""
     if (address is None) == (bundle is None):
         raise typer.BadParameter("give either --address or --bundle")
+    if diversity and candidates is not None:
+        raise typer.BadParameter("--diversity: goes with the whole catalogue, not --candidates")
     from anirank.cli.listing import listing
     from anirank.client.sync import Client
     from anirank.client.tokens import client_token
     from handlers.local import LocalRanker
 
-    request = _request(user, candidates, history, top, explain)
+    request = _request(user, candidates, history, top, explain, diversity)
     asked = FilterOptions(having, having_all, without, years, episodes, without_ids, only_ids)
     if (only := asked.message()) is not None:
         request.filter.CopyFrom(only)
@@ -81,7 +87,12 @@ def rank(
 
 
 def _request(
-    user: int | None, candidates: str | None, history: str | None, top: int, explain: bool
+    user: int | None,
+    candidates: str | None,
+    history: str | None,
+    top: int,
+    explain: bool,
+    diversity: float,
 ) -> "RankRequest | RecommendRequest":
     from anirank.contract.ranking_pb2 import HistoryItem, RankRequest, RecommendRequest
 
@@ -92,7 +103,9 @@ def _request(
             for anime, colon, rating in pairs
         ]
         if candidates is None:
-            return RecommendRequest(user_id=user, history=watched, top_k=top, explain=explain)
+            return RecommendRequest(
+                user_id=user, history=watched, top_k=top, explain=explain, diversity=diversity
+            )
         ids = [int(each) for each in candidates.split(",")]
         return RankRequest(
             user_id=user, history=watched, candidate_ids=ids, top_k=top, explain=explain

@@ -63,11 +63,13 @@ class RankOptions(TypedDict, total=False):
 class RecommendOptions(RankOptions, total=False):
     """What a recommendation is asked for with: as `RankOptions`, and top_k 0 answers ten.
 
-    include_seen, include_adult: keep what the user has watched, what is adult.
+    include_seen, include_adult: keep what the user has watched, what is adult. diversity: 0 to 1,
+    how much anime that are alike are kept out of one list.
     """
 
     include_seen: bool
     include_adult: bool
+    diversity: float
 
 
 def rank_request(candidate_ids: Iterable[int], **options: Unpack[RankOptions]) -> pb.RankRequest:

@@ -133,7 +133,7 @@ class RankRequest(_message.Message):
     def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., candidate_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain", "model_version", "filter")
+    __slots__ = ("user_id", "history", "profile", "top_k", "objective", "include_seen", "include_adult", "explain", "model_version", "filter", "diversity")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,7 @@ class RecommendRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     profile: Profile
@@ -154,7 +155,8 @@ class RecommendRequest(_message.Message):
     explain: bool
     model_version: str
     filter: Filter
-    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+    diversity: float
+    def __init__(self, user_id: _Optional[int] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., top_k: _Optional[int] = ..., objective: _Optional[_Union[Objective, str]] = ..., include_seen: _Optional[bool] = ..., include_adult: _Optional[bool] = ..., explain: _Optional[bool] = ..., model_version: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., diversity: _Optional[float] = ...) -> None: ...
 
 class RankStreamRequest(_message.Message):
     __slots__ = ("id", "rank", "recommend", "timeout")
@@ -257,7 +259,7 @@ class GetModelInfoRequest(_message.Message):
     def __init__(self, model_version: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("candidates", "history", "message_bytes", "queued", "streamed", "filter_values", "filter_ids")
+    __slots__ = ("candidates", "history", "message_bytes", "queued", "streamed", "filter_values", "filter_ids", "diversified")
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -265,6 +267,7 @@ class Limits(_message.Message):
     STREAMED_FIELD_NUMBER: _ClassVar[int]
     FILTER_VALUES_FIELD_NUMBER: _ClassVar[int]
     FILTER_IDS_FIELD_NUMBER: _ClassVar[int]
+    DIVERSIFIED_FIELD_NUMBER: _ClassVar[int]
     candidates: int
     history: int
     message_bytes: int
@@ -272,7 +275,8 @@ class Limits(_message.Message):
     streamed: int
     filter_values: int
     filter_ids: int
-    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ..., streamed: _Optional[int] = ..., filter_values: _Optional[int] = ..., filter_ids: _Optional[int] = ...) -> None: ...
+    diversified: int
+    def __init__(self, candidates: _Optional[int] = ..., history: _Optional[int] = ..., message_bytes: _Optional[int] = ..., queued: _Optional[int] = ..., streamed: _Optional[int] = ..., filter_values: _Optional[int] = ..., filter_ids: _Optional[int] = ..., diversified: _Optional[int] = ...) -> None: ...
 
 class ServedVersion(_message.Message):
     __slots__ = ("version", "weight")

@@ -2,9 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
+from bundles.diversity import POOL, Likeness, diversified
+from bundles.tables import PersonalTables
 from handlers.engine.planner import Plan, Planner
 from handlers.engine.query import RECOMMENDED, Limits, Query, Ranking
 from handlers.engine.reasons import Reasons, no_reasons, reasons
@@ -28,6 +34,7 @@ class Engine:
         self._scorer = scorer
         self._planner = Planner(bundle, self.limits, scorer.part)
         self._catalogue = bundle.catalogue
+        self._likeness = Likeness.of(bundle.facets, len(bundle.catalogue), _vectors(bundle))
 
     def rank(self, queries: Sequence[Query]) -> list[Ranking | InvalidQuery]:
         """Answer every query, in order; a query that is not valid gets its error in its place."""
@@ -39,13 +46,16 @@ class Engine:
                 plans.append(self._planner.plan(place, query))
             except InvalidQuery as error:
                 answers[place] = error
-        for plan, best in zip(plans, self._scorer.best(plans), strict=True):
+        pools = [self._pool(plan) for plan in plans]
+        for plan, best in zip(plans, self._scorer.best(pools), strict=True):
+            if plan.query.diversity and best is not None:
+                best = self._diversified(plan, best)
             answers[plan.place] = self._answer(plan, best, started)
         return [answers[place] for place in range(len(queries))]
 
     def is_quick(self, query: Query) -> bool:
         """Whether a query is answered in less time than it takes to hand it to a thread."""
-        if query.candidate_ids is None or query.explain:
+        if query.candidate_ids is None or query.explain or query.diversity:
             return False
         history = len(query.history_ids)
         if not history and query.user_id is not None:
@@ -64,6 +74,22 @@ class Engine:
         for size in (1, 1, 2, 2):  # TorchScript settles on a shape's code at its second call
             self.rank([few] * size)
             self.rank([Query(top_k=RECOMMENDED)])
+
+    def _pool(self, plan: Plan) -> Plan:
+        """The plan for all that the answer is chosen from, where that is more."""
+        query = plan.query
+        if not query.diversity or query.top_k is None:
+            return plan
+        return replace(plan, query=replace(query, top_k=POOL * query.top_k))
+
+    def _diversified(self, plan: Plan, pool: Best) -> Best:
+        rows = self._catalogue.rows(pool.anime_ids)
+        count = min(plan.query.top_k or len(rows), len(rows))
+        if not count:
+            return pool
+        units = self._likeness.units(rows)[np.newaxis]
+        [chosen] = diversified(pool.scores[np.newaxis], units, count, plan.query.diversity)
+        return Best(*(column[chosen] for column in pool))
 
     def _answer(self, plan: Plan, best: Best | None, started: float) -> Ranking | InvalidQuery:
         if best is None:
@@ -91,3 +117,10 @@ class Engine:
         ranked = self._catalogue.rows(best.anime_ids)
         apart = crosses.contributions(rows[rows >= 0], ratings, ranked)
         return reasons(apart, ids, ratings, best.wides)
+
+
+def _vectors(bundle: Bundle) -> NDArray[np.float64] | None:
+    """float64[A, D], what the model learnt of each anime as a candidate; None where nothing is."""
+    if not isinstance(bundle.tables, PersonalTables):
+        return None
+    return bundle.tables.anime[1:, : bundle.tables.watched.shape[1] - 1]

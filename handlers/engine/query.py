@@ -53,6 +53,8 @@ class Query:
     include_seen, include_adult: only without candidates: keep what was watched, what is adult.
     explain: say why each answered anime has its wide score.
     filter: which anime may be answered, of the candidates as of the catalogue; None = whichever.
+    diversity: 0 to 1, how much anime that are alike are kept out of one answer, at 0 not at all;
+        above it top_k is `Limits.diversified` at most, and the order is that of choice.
     """
 
     user_id: int | None = None
@@ -66,11 +68,14 @@ class Query:
     include_adult: bool = False
     explain: bool = False
     filter: Filter | None = None
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
     """One answer: anime by score, highest first; equal scores in the order they were asked in.
+
+    With diversity they are in the order in which they were chosen, the best first.
 
     anime_ids: int64[K]; scores, ratings, affinities, wides: float32[K].
     unknown_candidates: int64[M], candidates that are not in the catalogue, each once.
@@ -97,7 +102,8 @@ class Ranking:
 class Limits:
     """What one request may hold, how many may wait, and how many of one stream are taken up.
 
-    filter_values, filter_ids: in each list of values, or of ids, of a filter.
+    filter_values, filter_ids: in each list of values, or of ids, of a filter. diversified: anime in
+    an answer with diversity.
     """
 
     candidates: int = 25_000
@@ -106,6 +112,7 @@ class Limits:
     streamed: int = 64
     filter_values: int = 100
     filter_ids: int = 5_000
+    diversified: int = 100
 
     @property
     def message_bytes(self) -> int:

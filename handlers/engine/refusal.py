@@ -63,6 +63,11 @@ class Refusal:
             self.add("top_k", f"{query.top_k} is below 1")
         self._check_history(query, limits)
         self._check_profile(query, fields)
+        if not 0 <= query.diversity <= 1:
+            self.add("diversity", f"{query.diversity} is outside 0..1")
+        elif query.diversity and not 1 <= (query.top_k or 0) <= limits.diversified:
+            given = "all" if query.top_k is None else query.top_k
+            self.add("top_k", f"{given} with diversity, should be 1 to {limits.diversified}")
         if query.filter is not None:
             self._check_filter(query.filter, limits)
 

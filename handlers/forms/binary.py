@@ -79,6 +79,7 @@ def write_queries(queries: Sequence[Query]) -> bytes:
                     [query.history_ratings for query in queries],
                 ],
             ),
+            **_diversities(queries),
             **_ragged("filter", [[_filter_json(query.filter) for query in queries]]),
         },
         {"format": _QUERIES},
@@ -99,6 +100,9 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
     histories, ratings = _split(arrays, "history", size)
     (profiles,) = _split(arrays, "profile", size)
     (filters,) = _split(arrays, "filter", size)
+    diversity = [0.0] * size
+    if "diversity" in arrays:
+        diversity = _column(arrays, "diversity", np.float64, size)
     return [
         Query(
             user_id=user_id[i] if has & _USER_ID else None,
@@ -112,6 +116,7 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
             include_adult=bool(has & _INCLUDE_ADULT),
             explain=bool(has & _EXPLAIN),
             filter=_filter(filters[i]),
+            diversity=diversity[i],
         )
         for i, has in enumerate(flags)
     ]
@@ -228,6 +233,12 @@ def _flags(query: Query) -> int:
         | (_INCLUDE_ADULT if query.include_adult else 0)
         | (_EXPLAIN if query.explain else 0)
     )
+
+
+def _diversities(queries: Sequence[Query]) -> _Arrays:
+    """None where nobody asked for any."""
+    asked = np.array([query.diversity for query in queries], np.float64)
+    return {"diversity": asked} if asked.any() else {}
 
 
 def _filter_json(asked: Filter | None) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 A request: ``{"user_id": 366396, "candidate_ids": [1, 5], "history": [{"anime_id": 1, "rating": 9}],
 "profile": {"gender": "Male", "days_watched": 12.5}, "top_k": 10, "objective": "blended",
 "include_seen": false, "include_adult": false, "explain": false, "filter": {"genres": {"any":
-["Action"], "none": ["Ecchi"]}, "years": {"min": 2000}, "without_ids": [1]}}``. Everything may be
-left out; without candidate_ids the whole catalogue is ranked and the best 10 are answered.
+["Action"], "none": ["Ecchi"]}, "years": {"min": 2000}, "without_ids": [1]}, "diversity": 0}``.
+Everything may be left out; without candidate_ids the whole catalogue is ranked and the best 10 are
+answered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ _KEYS = (
     "include_adult",
     "explain",
     "filter",
+    "diversity",
 )
 
 
@@ -58,6 +60,7 @@ def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> 
         include_adult=_flag(item, "include_adult", refusal),
         explain=_flag(item, "explain", refusal),
         filter=read_filter(item["filter"], limits, refusal) if "filter" in item else None,
+        diversity=_number(item, "diversity", refusal),
     )
     if refusal:  # what cannot be read is left out of the query; the rest of it may be wrong as well
         refusal.check(query, fields, limits)
@@ -182,6 +185,14 @@ def _objective(value: object, refusal: Refusal) -> Objective:
         refusal.add("objective", f"{quoted(value)} is not one of {', '.join(names)}")
         return Objective.BLENDED
     return names[value]
+
+
+def _number(item: Mapping[str, object], key: str, refusal: Refusal) -> float:
+    value = item.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
+        refusal.add(key, f"{quoted(value)} is not a finite number")
+        return 0.0
+    return float(value)
 
 
 def _flag(item: Mapping[str, object], key: str, refusal: Refusal) -> bool:

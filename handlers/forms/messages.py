@@ -86,6 +86,7 @@ def read_recommend(
         include_adult=request.include_adult,
         explain=request.explain,
         filter=_filter(request, limits, refusal),
+        diversity=request.diversity,
     )
     if refusal:
         raise refusal.error()
@@ -112,6 +113,7 @@ def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
             streamed=limits.streamed,
             filter_values=limits.filter_values,
             filter_ids=limits.filter_ids,
+            diversified=limits.diversified,
         ),
         numbers=described["number"],
         categories=described["category"],

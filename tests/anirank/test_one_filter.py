@@ -1,4 +1,4 @@
-"""One filter leaves the same anime, whichever way it is asked."""
+"""One filter leaves the same anime, and one diversity the same list, whichever way it is asked."""
 
 import re
 from pathlib import Path
@@ -27,6 +27,7 @@ SOME: FilterOptions = {
     "episodes": {"max": 26},
     "without_ids": [1, 5, 10**15],
 }
+DIVERSITY = 0.4
 NOTHING: FilterOptions = {"only_ids": []}
 WRONG: FilterOptions = {"genres": {"any": ["Action", "Comdey"]}}
 ARGUMENTS = {
@@ -70,9 +71,9 @@ def test_one_filter_leaves_the_same_anime_everywhere(
 
     def ask(client: Client, backend: str) -> None:
         for name, each in asked.items():
-            chosen = client.recommend(user_id=USER, top_k=10, filter=each)
+            chosen = client.recommend(user_id=USER, top_k=10, filter=each, diversity=DIVERSITY)
             told[name][f"Recommend, {backend}"] = answers(chosen)
-            request = recommend_request(user_id=USER, top_k=10, filter=each)
+            request = recommend_request(user_id=USER, top_k=10, filter=each, diversity=DIVERSITY)
             [(_, streamed)] = client.stream([request])
             assert isinstance(streamed, pb.RankReply)
             told[name][f"RankStream, {backend}"] = answers(streamed)
@@ -95,7 +96,9 @@ def test_one_filter_leaves_the_same_anime_everywhere(
             ask(client, backend)
 
     for name, each in asked.items():
-        answer = _over_rest(torchserve, {"user_id": USER, "top_k": 10, "filter": each})
+        answer = _over_rest(
+            torchserve, {"user_id": USER, "top_k": 10, "filter": each, "diversity": DIVERSITY}
+        )
         found = [(anime["anime_id"], anime["score"]) for anime in answer["ranking"]]
         told[name]["REST"] = [(anime, float(np.float32(score))) for anime, score in found]
         shown = _shown(folder, ARGUMENTS[name])
@@ -119,6 +122,17 @@ def _over_rest(torchserve: TorchServe, item: dict[str, object]) -> dict[str, Any
 
 def _shown(folder: Path, arguments: list[str]) -> list[int]:
     """The ids that the command line shows."""
-    said = anirank("rank", "--user", str(USER), "--top", "10", "--bundle", folder, *arguments)
+    said = anirank(
+        "rank",
+        "--user",
+        str(USER),
+        "--top",
+        "10",
+        "--diversity",
+        str(DIVERSITY),
+        "--bundle",
+        folder,
+        *arguments,
+    )
     assert said.returncode == 0, said.stderr
     return [int(row) for row in re.findall(r"^│ +\d+ │ +(\d+) │", said.stdout, re.MULTILINE)]

@@ -186,6 +186,36 @@ def coverage(shown: Sequence[Point]) -> Chart:
     return Chart(figure, f"Scatter chart. NDCG@10 at coverage of each model: {'; '.join(told)}.")
 
 
+@matplotlib.rc_context(SETTINGS)
+def diversity(rows: Sequence[Row]) -> Chart:
+    """NDCG against coverage and against likeness within a ten, a point for each share."""
+    found = [
+        (row.model, ndcg, 1 - apart, covered)
+        for row in rows
+        if (ndcg := row["ndcg"]) is not None
+        and (apart := row["diversity"]) is not None
+        and (covered := row["coverage"]) is not None
+    ]
+    figure = Figure(figsize=(SIZE[0], 4.3), layout="constrained")
+    above, below = figure.subplots(2, 1, sharey=True)
+    reached = [each for _, each, *_ in found]
+    for axes, label, places in (
+        (above, "likeness of the genres within a ten", [like for *_, like, _ in found]),
+        (below, "coverage", [share for *_, share in found]),
+    ):
+        axes.plot(places, reached, "o-", color=FIRST, markersize=4)
+        axes.set_xlabel(label)
+        axes.set_ylabel("NDCG@10")
+        for (name, *_), x, y in zip(found, places, reached, strict=True):
+            axes.annotate(name, (x, y), (3, 3), textcoords="offset points", fontsize=9)
+    below.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    told = [
+        f"{name}: {each:.3f} at likeness {like:.3f} and coverage {percent(share)}"
+        for name, each, like, share in found
+    ]
+    return Chart(figure, f"Two line charts. NDCG@10 by diversity: {'; '.join(told)}.")
+
+
 def percent(share: float) -> str:
     """A share in per cent, in two digits that count."""
     return f"{100 * share:.2g}%" if share < 0.995 else "100%"

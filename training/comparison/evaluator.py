@@ -170,6 +170,13 @@ class Evaluator:
             lists.add(users, scores(users))
         return lists.measured(row)
 
+    def among_listed(self, users: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """float32[B, A] scores of int64[B] users, -inf for anime that no list of theirs has."""
+        found, left_out = scores.copy(), self.left_out[users].tocoo()
+        found[left_out.row, left_out.col] = -np.inf
+        found[:, ~self.listed] = -np.inf
+        return found
+
     @property
     def steps(self) -> int:
         """How many `batches` there are."""
@@ -195,13 +202,10 @@ class Lists:
 
     def add(self, users: np.ndarray, scores: np.ndarray) -> None:
         """The lists of int64[B] users, of whom each is added once, by float32[B, A] scores."""
-        evaluator, scores = self.evaluator, scores.copy()
+        evaluator = self.evaluator
         among = scores[:, evaluator.listed]
         self.told_apart |= bool((among.max(axis=1) > among.min(axis=1)).any())
-        left_out = evaluator.left_out[users].tocoo()
-        scores[left_out.row, left_out.col] = -np.inf
-        scores[:, ~evaluator.listed] = -np.inf
-        longest = top(scores, LONGEST)
+        longest = top(evaluator.among_listed(users, scores), LONGEST)
         ten = longest[:, :TEN]
         self.tens.append(ten)
         relevant, liked = evaluator.relevant, evaluator.liked

@@ -14,6 +14,7 @@ from training.comparison import charts
 from training.comparison.baselines import BASELINES
 from training.comparison.breakdown import GROUPS, HISTORIES, POPULARITIES
 from training.comparison.conclusions import WHOLE
+from training.comparison.diversity import MOST_USERS
 from training.comparison.evaluator import Row
 from training.comparison.metrics import METRICS, Metric
 from training.comparison.table import Comparison
@@ -164,7 +165,7 @@ def write_report(
         histories=list(HISTORIES),
         popularities=list(POPULARITIES),
         served=WHOLE,
-        figures=list(_figures(about, epochs, ratings)),
+        figures=list(_figures(about, epochs, ratings, comparison.diversified)),
         coverage=_figure(
             "Coverage against NDCG",
             charts.coverage(points),
@@ -182,6 +183,7 @@ def _figures(
     about: About,
     epochs: Sequence[Mapping[str, Any]],
     ratings: tuple[np.ndarray, np.ndarray] | None,
+    diversified: Sequence[Row],
 ) -> Iterator[Figure]:
     validated = "validation_rmse" in epochs[0]
     yield _figure(
@@ -195,6 +197,14 @@ def _figures(
             charts.calibration(*ratings),
             "On the dashed line, a predicted 7 is a real 7 on average. Below: how many predictions "
             "fell at each rating.",
+        )
+    if any(row["ndcg"] is not None for row in diversified):
+        yield _figure(
+            "Diversity of the tens",
+            charts.diversity(diversified),
+            "At each point the option diversity of Recommend: 0 is the list by score. Further left "
+            "above: the genres of a ten differ more; further right below: more of the catalogue is "
+            f"shown to somebody. Tens of up to {MOST_USERS:,} of the users.",
         )
 
 

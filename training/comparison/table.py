@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from training.comparison.evaluator import Evaluator, Lists, Row
 from training.comparison.metrics import METRICS, Metric
 from training.loop.progress import Stages
 
+_ROWS = ("lines", "diversified")
 # What measures models of one's own, given what was held out.
 Contenders = Callable[[Evaluator, Stages], Iterator[Row]]
 
@@ -27,7 +28,8 @@ class Comparison:
 
     `ratings`, `users`: how many were asked for, of how many users; `split_by`: what was held out;
     `listed`: how many anime the lists were made of; `groups`: users and ratings of each group that
-    figures are taken apart by; `remarks`: what the figures say, in words.
+    figures are taken apart by; `remarks`: what the figures say, in words; `diversified`: the served
+    model's tens with more and more diversity (`training.comparison.diversity`), of some users.
     """
 
     run: str
@@ -39,18 +41,20 @@ class Comparison:
     groups: dict[str, dict[str, int]]
     lines: list[Row]
     remarks: list[str]
+    diversified: list[Row] = field(default_factory=list)
 
     def to_json(self) -> str:
         """As JSON, indented."""
-        lines = [line.to_dict() for line in self.lines]
-        return json.dumps({**vars(self), "lines": lines}, indent=2)
+        rows = {name: [row.to_dict() for row in getattr(self, name)] for name in _ROWS}
+        return json.dumps({**vars(self), **rows}, indent=2)
 
     @classmethod
     def load(cls, file: Path) -> "Comparison | None":
         """What `to_json` made, kept in a file; None where there is none. Raises RunError."""
         try:
             kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
-            return cls(**kept | {"lines": [Row.from_dict(line) for line in kept["lines"]]})
+            of = {name: [Row.from_dict(row) for row in kept.get(name, [])] for name in _ROWS}
+            return cls(**kept | of)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -13,10 +13,11 @@ from anirank.errors import RunError
 from bundles.files import write_text
 from training.comparison.baselines import BASELINES, Training, available
 from training.comparison.conclusions import BOTH, HISTORY, NOTHING, WHOLE, remarks
+from training.comparison.diversity import asked_for, curve
 from training.comparison.evaluator import Evaluator, Lists, Row
 from training.comparison.held_out import HeldOut
 from training.comparison.table import Comparison, compared
-from training.interactions.interactions import Interactions
+from training.interactions.interactions import USERS_AT_ONCE, Interactions
 from training.loop.progress import SILENT, Stages
 from training.personal.mix import Mix
 from training.personal.model import PersonalModel, Scores
@@ -60,6 +61,7 @@ def compare(run: PersonalRun, ratings: Path | None = None, stages: Stages = SILE
             asked=(len(evaluator.users), len(np.unique(held.ratings.user_row))),
             raters=training.raters,
         ),
+        diversified=_diversified(model, evaluator, stages),
     )
     if ratings is None:
         write_text(run.evaluation_file, comparison.to_json())
@@ -95,6 +97,21 @@ def _contenders(model: PersonalModel, evaluator: Evaluator, stages: Stages) -> I
     [line] = _lists(evaluator, scored, {HISTORY: lambda each: each.score}, stages)
     yield evaluator.ratings(line, model.ratings(evaluator.history, user, anime, strangers=True))
     yield _of_nobody(model, evaluator, anime)
+
+
+@torch.inference_mode()
+def _diversified(model: PersonalModel, evaluator: Evaluator, stages: Stages) -> list[Row]:
+    """The whole model's tens with more and more diversity."""
+    users = asked_for(evaluator)
+    stages.begin("with diversity", -(-len(users) // USERS_AT_ONCE))
+    _, encoded = model.encode(evaluator.history, users[:1])
+
+    def scored() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for each in model.scores(evaluator.history, users):
+            yield each.users, each.score
+            stages.step()
+
+    return curve(evaluator, encoded.anime.double().cpu().numpy(), scored())
 
 
 @torch.inference_mode()

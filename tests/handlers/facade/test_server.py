@@ -225,6 +225,7 @@ def test_the_model_says_what_it_is_and_what_it_takes(client):
         streamed=64,
         filter_values=100,
         filter_ids=5_000,
+        diversified=100,
     )
     assert info.filters == [
         pb.FilterField(name="genres", values=["Action", "Sci-Fi"]),

@@ -25,14 +25,13 @@ def vector(dtype: type[np.generic], size: int | None = None) -> st.SearchStrateg
     return arrays_of.arrays(dtype, st.integers(0, 12) if size is None else size)
 
 
-texts = st.lists(st.text(), max_size=3).map(tuple)
-filters = st.builds(
-    Filter,
-    genres=st.builds(Values, texts, texts, texts),
-    studios=st.builds(Values, all=texts),
-    years=st.builds(Range, st.none() | INT64, st.none() | INT64),
-    without_ids=vector(np.int64),
-    only_ids=st.none() | vector(np.int64),
+filters = st.sampled_from(
+    [
+        Filter(),
+        Filter(genres=Values(none=("Ärger", "\ud800")), studios=Values(any=("",), all=("a", "a"))),
+        Filter(years=Range(-(2**63), 2**63 - 1), episodes=Range(max=0)),
+        Filter(without_ids=np.array([-1, 2**63 - 1]), only_ids=np.array([], np.int64)),
+    ]
 )
 
 
@@ -51,6 +50,7 @@ def queries(draw: st.DrawFn) -> Query:
         include_adult=draw(st.booleans()),
         explain=draw(st.booleans()),
         filter=draw(st.none() | filters),
+        diversity=draw(st.floats(0, 1)),
     )
 
 

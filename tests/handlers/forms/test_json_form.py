@@ -25,6 +25,7 @@ WHOLE = {
         "without_ids": [1],
         "only_ids": [],
     },
+    "diversity": 0.25,
 }
 
 
@@ -47,6 +48,7 @@ def test_every_key_finds_its_place(toy):
     assert query.filter.without_ids.tolist() == [1]
     assert query.filter.only_ids is not None
     assert not len(query.filter.only_ids)
+    assert query.diversity == 0.25
 
 
 def test_an_empty_object_asks_for_ten_of_the_catalogue(toy):
@@ -87,6 +89,8 @@ def test_candidates_are_all_ranked_unless_fewer_are_wanted(toy):
         ({"objective": "best"}, "objective", "not one of rating, affinity, blended"),
         ({"include_seen": 1}, "include_seen", "1 is not true or false"),
         ({"explain": "yes"}, "explain", "'yes' is not true or false"),
+        ({"diversity": "0.5"}, "diversity", "'0.5' is not a finite number"),
+        ({"diversity": 10**400}, "diversity", "an enormous number is not a finite number"),
         ({"filter": []}, "filter", "[] is not a JSON object"),
         ({"filter": {"genre": {}}}, "filter.genre", "known are genres, types, studios"),
         ({"filter": {"genres": ["Action"]}}, "filter.genres", "not a JSON object"),
