@@ -29,10 +29,15 @@ def listing(request: Request, reply: pb.RankReply) -> Group:
     return Group(
         Text(known_by(request, reply), style="italic"),  # a table's title folds where it is narrow
         table,
-        f"ordered by score: {_score(request)}",
+        f"{_order(request)}: {_score(request)}",
         *_unknown("not in the catalogue", reply.unknown_candidates),
         *_unknown("history not in the catalogue", reply.unknown_history),
     )
+
+
+def _order(request: Request) -> str:
+    apart = isinstance(request, pb.RecommendRequest) and request.diversity
+    return f"chosen one by one, diversity {apart:g}, by score" if apart else "ordered by score"
 
 
 def known_by(request: Request, reply: pb.RankReply) -> str:
