@@ -177,10 +177,7 @@ def coverage(shown: Sequence[Point]) -> Chart:
     axes.margins(x=0.1, y=0.1)
     _share_axis(axes, [point.covered for point in shown])
     figure.legend(**LEGEND)
-    layout = figure.get_layout_engine()
-    assert layout is not None  # for types alone
-    layout.execute(figure)
-    figure.set_layout_engine("none")  # labels find their room in axes that no longer move
+    _fix_layout(figure)
     write_labels(axes, [Labelled(at.covered, at.ndcg, str(at.number)) for at in shown])
     told = [f"{at.number} {at.model}, {at.ndcg:.3f} at {percent(at.covered)}" for at in shown]
     return Chart(figure, f"Scatter chart. NDCG@10 at coverage of each model: {'; '.join(told)}.")
@@ -190,30 +187,43 @@ def coverage(shown: Sequence[Point]) -> Chart:
 def diversity(rows: Sequence[Row]) -> Chart:
     """NDCG against coverage and against likeness within a ten, a point for each share."""
     found = [
-        (row.model, ndcg, 1 - apart, covered)
+        (row.model, ndcg, 1 - apart, of_all)
         for row in rows
         if (ndcg := row["ndcg"]) is not None
         and (apart := row["diversity"]) is not None
-        and (covered := row["coverage"]) is not None
+        and (of_all := row["coverage"]) is not None
     ]
     figure = Figure(figsize=(SIZE[0], 4.3), layout="constrained")
     above, below = figure.subplots(2, 1, sharey=True)
     reached = [each for _, each, *_ in found]
+    alike, covered = [like for *_, like, _ in found], [share for *_, share in found]
     for axes, label, places in (
-        (above, "likeness of the genres within a ten", [like for *_, like, _ in found]),
-        (below, "coverage", [share for *_, share in found]),
+        (above, "likeness of the genres within a ten", alike),
+        (below, "coverage", covered),
     ):
         axes.plot(places, reached, "o-", color=FIRST, markersize=4)
         axes.set_xlabel(label)
         axes.set_ylabel("NDCG@10")
-        for (name, *_), x, y in zip(found, places, reached, strict=True):
-            axes.annotate(name, (x, y), (3, 3), textcoords="offset points", fontsize=9)
+        axes.margins(x=0.1, y=0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     below.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    _fix_layout(figure)
+    for axes, places in ((above, alike), (below, covered)):
+        labelled = zip(places, reached, found, strict=True)
+        write_labels(axes, [Labelled(x, y, name) for x, y, (name, *_) in labelled])
     told = [
         f"{name}: {each:.3f} at likeness {like:.3f} and coverage {percent(share)}"
         for name, each, like, share in found
     ]
     return Chart(figure, f"Two line charts. NDCG@10 by diversity: {'; '.join(told)}.")
+
+
+def _fix_layout(figure: Figure) -> None:
+    """Labels find their room in axes that no longer move."""
+    layout = figure.get_layout_engine()
+    assert layout is not None  # for types alone
+    layout.execute(figure)
+    figure.set_layout_engine("none")
 
 
 def percent(share: float) -> str:
