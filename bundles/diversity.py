@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bundles.facets import Facets
 
-# Of a list of n anime, so many times n are looked at: the most unlike of anything would be nobody's
-# wish.
+# Times the length of a list that it is chosen from: the more, the further from what the user likes,
+# and the longer it takes (with 10, a list of ten takes 1.4 times as long as without diversity).
 POOL = 5
 
 
