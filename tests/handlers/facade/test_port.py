@@ -161,7 +161,7 @@ def test_many_who_say_nothing_keep_nobody_out(facade):
 
 
 @pytest.mark.slow
-def test_thousands_of_calls_with_as_much_metadata_as_there_may_be_take_bounded_memory(
+def test_thousands_of_calls_with_more_metadata_than_there_may_be_take_bounded_memory(
     serving, tmp_path
 ):
     # In HPACK's table once, and then a byte each (RFC 7541, 6.1); counted as 33.
@@ -177,7 +177,7 @@ def test_thousands_of_calls_with_as_much_metadata_as_there_may_be_take_bounded_m
                 )
             )
         assert serves(facade.address)
-        assert peak(facade) - before < 110 * 2**20
+        assert peak(facade) - before < 150 * 2**20
 
 
 @pytest.mark.slow
