@@ -13,6 +13,7 @@
         │   └── SignatureError   a bundle that nobody who is trusted has signed
         ├── DeviceUnavailable    the device asked for cannot run the graph
         ├── WireError            bytes that are not a batch in the binary form
+        ├── MalExportError       a file that is not a list that MyAnimeList exported
         ├── InvalidQuery         one request that cannot be answered as it stands
         ├── Overloaded           too much waits already; come back later
         ├── DeadlinePassed       the answer would come too late
@@ -99,6 +100,10 @@ class DeviceUnavailable(ServingError):
 
 class WireError(ServingError):
     """Bytes that do not hold a batch of queries or rankings in the binary form."""
+
+
+class MalExportError(ServingError):
+    """A file that is not a list that MyAnimeList exported, or a larger one than is read."""
 
 
 class Fault(NamedTuple):

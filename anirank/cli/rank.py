@@ -1,7 +1,7 @@
-"""`anirank rank`: a ranking as a table, from a façade or from a bundle."""
+"""`anirank rank` and `anirank similar`: a table, from a façade or from a bundle."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ from anirank.cli.filters import (
     WithoutIds,
     Years,
 )
+from anirank.cli.own_list import MalExportFile, OwnList
 
 if TYPE_CHECKING:
     from anirank.contract.ranking_pb2 import RankRequest, RecommendRequest
@@ -38,6 +39,7 @@ def rank(
             "[default: what is stored of the user]"
         ),
     ] = None,
+    mal_export: MalExportFile = None,
     top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show reasons in place of the genres.")
@@ -64,6 +66,8 @@ def rank(
     """Rank anime for a user, and show the best as a table."""
     if (address is None) == (bundle is None):
         raise typer.BadParameter("give either --address or --bundle")
+    if history is not None and mal_export is not None:
+        raise typer.BadParameter("give either --history or --mal-export")
     if diversity and candidates is not None:
         raise typer.BadParameter("--diversity: goes with the whole catalogue, not --candidates")
     from anirank.cli.listing import listing
@@ -75,6 +79,75 @@ def rank(
     asked = FilterOptions(having, having_all, without, years, episodes, without_ids, only_ids)
     if (only := asked.message()) is not None:
         request.filter.CopyFrom(only)
+    own = None if mal_export is None else OwnList(mal_export)
+    told = ""
+    if bundle is not None:
+        ranker = LocalRanker(bundle, trust or ())
+        if own is not None:
+            told = own.add_to(request, ranker.limits.history)
+        reply = ranker.answer(request)
+    else:
+        token = client_token(token_file)
+        with Client(
+            str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
+        ) as client:
+            if own is not None:
+                told = own.add_to(request, client.model_info().limits.history)
+            reply = client.answer(request)
+    if told:
+        console.print(told, markup=False, soft_wrap=True)
+    console.print(listing(request, reply))
+
+
+def similar(
+    anime: Annotated[str, typer.Argument(help="Anime ids, as in 1,5,6.", show_default=False)],
+    top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
+    by: Annotated[
+        Literal["crosses", "vectors", "both"] | None,
+        typer.Option(
+            help="crosses: watched by the same people; vectors: near in what the model has learnt. "
+            "[default: both, where the model has both]"
+        ),
+    ] = None,
+    include_adult: Annotated[
+        bool, typer.Option("--include-adult", help="Keep adult titles.")
+    ] = False,
+    having: With = None,
+    having_all: WithAll = None,
+    without: Without = None,
+    years: Years = None,
+    episodes: Episodes = None,
+    without_ids: WithoutIds = None,
+    only_ids: OnlyIds = None,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Or a bundle to look in here.")] = None,
+    trust: serve.Trust = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show what is most like one anime or several, and what they have in common."""
+    if (address is None) == (bundle is None):
+        raise typer.BadParameter("give either --address or --bundle")
+    from anirank.cli.listing import similar_listing
+    from anirank.client.requests import similar_request
+    from anirank.client.sync import Client
+    from anirank.client.tokens import client_token
+    from anirank.contract.ranking_pb2 import SimilarRequest
+    from handlers.local import LocalRanker
+
+    try:
+        request = similar_request(
+            map(int, anime.split(",")), top_k=top, include_adult=include_adult
+        )
+    except ValueError as error:
+        raise typer.BadParameter(f"{anime}: {error}; takes ids as in 1,5,6") from None
+    if by is not None:
+        request.MergeFrom(SimilarRequest(likeness=f"LIKENESS_{by.upper()}"))
+    asked = FilterOptions(having, having_all, without, years, episodes, without_ids, only_ids)
+    if (only := asked.message()) is not None:
+        request.filter.CopyFrom(only)
     if bundle is not None:
         reply = LocalRanker(bundle, trust or ()).answer(request)
     else:
@@ -83,7 +156,7 @@ def rank(
             str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
         ) as client:
             reply = client.answer(request)
-    console.print(listing(request, reply))
+    console.print(similar_listing(reply))
 
 
 def _request(

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 import grpc
 
@@ -13,8 +13,10 @@ from anirank.client.requests import (
     RankOptions,
     RecommendOptions,
     Request,
+    SimilarOptions,
     rank_request,
     recommend_request,
+    similar_request,
     stream_request,
 )
 from anirank.contract import ranking_pb2 as pb
@@ -72,11 +74,26 @@ class AsyncClient:
         """Choose from the whole catalogue, as `RecommendOptions` says."""
         return await self.answer(recommend_request(**options))
 
-    async def answer(self, request: Request) -> pb.RankReply:
-        """What `rank` and `recommend` make, for who has the message already."""
-        is_rank = isinstance(request, pb.RankRequest)
-        method = self._stub.Rank if is_rank else self._stub.Recommend
-        reply: pb.RankReply = await self._call(method, request)
+    async def similar(
+        self, anime_ids: Iterable[int], **options: Unpack[SimilarOptions]
+    ) -> pb.SimilarReply:
+        """What is most like one anime or several, as `SimilarOptions` says."""
+        return await self.answer(similar_request(anime_ids, **options))
+
+    @overload
+    async def answer(self, request: Request) -> pb.RankReply: ...
+
+    @overload
+    async def answer(self, request: pb.SimilarRequest) -> pb.SimilarReply: ...
+
+    async def answer(self, request: Request | pb.SimilarRequest) -> pb.RankReply | pb.SimilarReply:
+        """What `rank`, `recommend` and `similar` make, for who has the message already."""
+        methods = {
+            pb.RankRequest: self._stub.Rank,
+            pb.RecommendRequest: self._stub.Recommend,
+            pb.SimilarRequest: self._stub.Similar,
+        }
+        reply: pb.RankReply | pb.SimilarReply = await self._call(methods[type(request)], request)
         return reply
 
     async def stream(

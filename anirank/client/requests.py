@@ -9,6 +9,7 @@ from anirank.contract import ranking_pb2 as pb
 
 Objective = Literal["BLENDED", "RATING", "AFFINITY"]
 Request = pb.RankRequest | pb.RecommendRequest
+Likeness = Literal["CROSSES", "VECTORS", "BOTH"]
 
 
 class ValueOptions(TypedDict, total=False):
@@ -72,6 +73,19 @@ class RecommendOptions(RankOptions, total=False):
     diversity: float
 
 
+class SimilarOptions(TypedDict, total=False):
+    """What goes with the anime that others are to be like; all of it may be left out.
+
+    top_k: how many to answer, 0 for ten. likeness: by what, the model's own choice if it is not
+    given. include_adult: keep what is adult. filter: which anime may be answered.
+    """
+
+    top_k: int
+    likeness: Likeness
+    include_adult: bool
+    filter: FilterOptions | None
+
+
 def rank_request(candidate_ids: Iterable[int], **options: Unpack[RankOptions]) -> pb.RankRequest:
     """A request to order the candidates."""
     return pb.RankRequest(candidate_ids=candidate_ids, **_fields(options))
@@ -80,6 +94,15 @@ def rank_request(candidate_ids: Iterable[int], **options: Unpack[RankOptions]) -
 def recommend_request(**options: Unpack[RecommendOptions]) -> pb.RecommendRequest:
     """A request to choose from the whole catalogue."""
     return pb.RecommendRequest(**_fields(options))
+
+
+def similar_request(
+    anime_ids: Iterable[int], **options: Unpack[SimilarOptions]
+) -> pb.SimilarRequest:
+    """A request for what is like some anime."""
+    fields: dict[str, Any] = {**options, "filter": _filter(options.get("filter"))}
+    fields["likeness"] = f"LIKENESS_{options.get('likeness', 'UNSPECIFIED')}"
+    return pb.SimilarRequest(anime_ids=anime_ids, **fields)
 
 
 def stream_request(place: int, request: Request, timeout_s: float) -> pb.RankStreamRequest:

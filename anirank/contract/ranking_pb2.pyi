@@ -25,6 +25,13 @@ class Familiarity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAMILIARITY_KNOWN: _ClassVar[Familiarity]
     FAMILIARITY_NEW_WITH_HISTORY: _ClassVar[Familiarity]
     FAMILIARITY_NEW: _ClassVar[Familiarity]
+
+class Likeness(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LIKENESS_UNSPECIFIED: _ClassVar[Likeness]
+    LIKENESS_CROSSES: _ClassVar[Likeness]
+    LIKENESS_VECTORS: _ClassVar[Likeness]
+    LIKENESS_BOTH: _ClassVar[Likeness]
 OBJECTIVE_UNSPECIFIED: Objective
 OBJECTIVE_RATING: Objective
 OBJECTIVE_AFFINITY: Objective
@@ -33,6 +40,10 @@ FAMILIARITY_UNSPECIFIED: Familiarity
 FAMILIARITY_KNOWN: Familiarity
 FAMILIARITY_NEW_WITH_HISTORY: Familiarity
 FAMILIARITY_NEW: Familiarity
+LIKENESS_UNSPECIFIED: Likeness
+LIKENESS_CROSSES: Likeness
+LIKENESS_VECTORS: Likeness
+LIKENESS_BOTH: Likeness
 
 class HistoryItem(_message.Message):
     __slots__ = ("anime_id", "rating")
@@ -252,6 +263,70 @@ class RankReply(_message.Message):
     history_size: int
     def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unknown_history: _Optional[_Iterable[int]] = ..., history_size: _Optional[int] = ...) -> None: ...
 
+class SimilarRequest(_message.Message):
+    __slots__ = ("anime_ids", "top_k", "likeness", "include_adult", "model_version", "filter")
+    ANIME_IDS_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    LIKENESS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ADULT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    anime_ids: _containers.RepeatedScalarFieldContainer[int]
+    top_k: int
+    likeness: Likeness
+    include_adult: bool
+    model_version: str
+    filter: Filter
+    def __init__(self, anime_ids: _Optional[_Iterable[int]] = ..., top_k: _Optional[int] = ..., likeness: _Optional[_Union[Likeness, str]] = ..., include_adult: _Optional[bool] = ..., model_version: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class WatchedTogether(_message.Message):
+    __slots__ = ("anime_id", "title", "weight")
+    ANIME_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    anime_id: int
+    title: str
+    weight: float
+    def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+
+class SimilarAnime(_message.Message):
+    __slots__ = ("anime_id", "title", "genres", "score", "crosses", "vectors", "shared_genres", "shared_studios", "watched_together")
+    ANIME_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    GENRES_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    CROSSES_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_GENRES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_STUDIOS_FIELD_NUMBER: _ClassVar[int]
+    WATCHED_TOGETHER_FIELD_NUMBER: _ClassVar[int]
+    anime_id: int
+    title: str
+    genres: str
+    score: float
+    crosses: float
+    vectors: float
+    shared_genres: _containers.RepeatedScalarFieldContainer[str]
+    shared_studios: _containers.RepeatedScalarFieldContainer[str]
+    watched_together: _containers.RepeatedCompositeFieldContainer[WatchedTogether]
+    def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., genres: _Optional[str] = ..., score: _Optional[float] = ..., crosses: _Optional[float] = ..., vectors: _Optional[float] = ..., shared_genres: _Optional[_Iterable[str]] = ..., shared_studios: _Optional[_Iterable[str]] = ..., watched_together: _Optional[_Iterable[_Union[WatchedTogether, _Mapping]]] = ...) -> None: ...
+
+class SimilarReply(_message.Message):
+    __slots__ = ("ranking", "unknown_anime", "likeness", "model_version", "queue_time", "compute_time")
+    RANKING_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_ANIME_FIELD_NUMBER: _ClassVar[int]
+    LIKENESS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ranking: _containers.RepeatedCompositeFieldContainer[SimilarAnime]
+    unknown_anime: _containers.RepeatedScalarFieldContainer[int]
+    likeness: Likeness
+    model_version: str
+    queue_time: _duration_pb2.Duration
+    compute_time: _duration_pb2.Duration
+    def __init__(self, ranking: _Optional[_Iterable[_Union[SimilarAnime, _Mapping]]] = ..., unknown_anime: _Optional[_Iterable[int]] = ..., likeness: _Optional[_Union[Likeness, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class GetModelInfoRequest(_message.Message):
     __slots__ = ("model_version",)
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -307,7 +382,7 @@ class FilterField(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ..., min: _Optional[int] = ..., max: _Optional[int] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size", "versions", "filters")
+    __slots__ = ("name", "version", "preset", "label", "backend", "limits", "numbers", "categories", "data_fingerprint", "parity", "metrics", "catalogue_size", "versions", "filters", "likenesses")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +397,7 @@ class ModelInfo(_message.Message):
     CATALOGUE_SIZE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     FILTERS_FIELD_NUMBER: _ClassVar[int]
+    LIKENESSES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     preset: str
@@ -336,4 +412,5 @@ class ModelInfo(_message.Message):
     catalogue_size: int
     versions: _containers.RepeatedCompositeFieldContainer[ServedVersion]
     filters: _containers.RepeatedCompositeFieldContainer[FilterField]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[ServedVersion, _Mapping]]] = ..., filters: _Optional[_Iterable[_Union[FilterField, _Mapping]]] = ...) -> None: ...
+    likenesses: _containers.RepeatedScalarFieldContainer[Likeness]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., preset: _Optional[str] = ..., label: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., numbers: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., categories: _Optional[_Iterable[_Union[ProfileField, _Mapping]]] = ..., data_fingerprint: _Optional[str] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., catalogue_size: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[ServedVersion, _Mapping]]] = ..., filters: _Optional[_Iterable[_Union[FilterField, _Mapping]]] = ..., likenesses: _Optional[_Iterable[_Union[Likeness, str]]] = ...) -> None: ...

@@ -49,6 +49,11 @@ class RankingServiceStub:
                 request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamRequest.SerializeToString,
                 response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamReply.FromString,
                 _registered_method=True)
+        self.Similar = channel.unary_unary(
+                '/anime.ranking.v1.RankingService/Similar',
+                request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarRequest.SerializeToString,
+                response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarReply.FromString,
+                _registered_method=True)
         self.GetModelInfo = channel.unary_unary(
                 '/anime.ranking.v1.RankingService/GetModelInfo',
                 request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetModelInfoRequest.SerializeToString,
@@ -84,6 +89,14 @@ class RankingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Similar(self, request, context):
+        """Says what is most like one anime or several: of the whole catalogue, without those asked about and
+        by default without adult titles, each with what they have in common.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModelInfo(self, request, context):
         """Says which model answers, what it accepts, and how well it did.
         """
@@ -108,6 +121,11 @@ def add_RankingServiceServicer_to_server(servicer, server):
                     servicer.RankStream,
                     request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamRequest.FromString,
                     response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamReply.SerializeToString,
+            ),
+            'Similar': grpc.unary_unary_rpc_method_handler(
+                    servicer.Similar,
+                    request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarRequest.FromString,
+                    response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarReply.SerializeToString,
             ),
             'GetModelInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelInfo,
@@ -196,6 +214,33 @@ class RankingService:
             '/anime.ranking.v1.RankingService/RankStream',
             anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamRequest.SerializeToString,
             anime_dot_ranking_dot_v1_dot_ranking__pb2.RankStreamReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Similar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/anime.ranking.v1.RankingService/Similar',
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarRequest.SerializeToString,
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarReply.FromString,
             options,
             channel_credentials,
             insecure,

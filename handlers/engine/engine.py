@@ -1,8 +1,9 @@
-"""The engine: a bundle in memory that answers batches of queries."""
+"""The engines: a bundle in memory that answers queries to rank, and for what is alike."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,12 @@ from bundles.tables import PersonalTables
 from handlers.engine.planner import Plan, Planner
 from handlers.engine.query import RECOMMENDED, Limits, Query, Ranking
 from handlers.engine.reasons import Reasons, no_reasons, reasons
+from handlers.engine.refusal import Refusal
 from handlers.engine.scorer import Best, Scorer
+from handlers.filters.passing import Passing
+from handlers.similar.likeness import offered
+from handlers.similar.query import SimilarQuery, SimilarRanking
+from handlers.similar.similar import Similar
 
 
 class Engine:
@@ -52,6 +58,14 @@ class Engine:
                 best = self._diversified(plan, best)
             answers[plan.place] = self._answer(plan, best, started)
         return [answers[place] for place in range(len(queries))]
+
+    def similar(self, queries: Sequence[SimilarQuery]) -> list[SimilarRanking | InvalidQuery]:
+        """What is like the anime of each query, in order; see `SimilarEngine.answer`."""
+        return [self._similar.answer(query) for query in queries]
+
+    @cached_property
+    def _similar(self) -> "SimilarEngine":
+        return SimilarEngine(self.bundle, self.limits)
 
     def is_quick(self, query: Query) -> bool:
         """Whether a query is answered in less time than it takes to hand it to a thread."""
@@ -117,6 +131,31 @@ class Engine:
         ranked = self._catalogue.rows(best.anime_ids)
         apart = crosses.contributions(rows[rows >= 0], ratings, ranked)
         return reasons(apart, ids, ratings, best.wides)
+
+
+class SimilarEngine:
+    """Finds what is like the anime of a bundle, which takes its tables alone and no scorer.
+
+    It may be used from several threads at once.
+    """
+
+    def __init__(self, bundle: Bundle, limits: Limits | None = None) -> None:
+        """Answer for `bundle`, within `limits`."""
+        self._limits = limits or Limits()
+        self._offered = offered(bundle)
+        self._passing = Passing(bundle.catalogue, bundle.facets)
+        self._similar = Similar(bundle)
+
+    def answer(self, query: SimilarQuery) -> SimilarRanking | InvalidQuery:
+        """What is like the anime of a query; its error where it is not valid."""
+        refusal = Refusal()
+        refusal.check_similar(query, self._offered, self._limits)
+        if query.filter is not None:
+            refusal.extend(*self._passing.faults(query.filter))
+        if refusal:
+            return refusal.error()
+        keep = None if query.filter is None else self._passing.of(query.filter)
+        return self._similar.answer(query, keep)
 
 
 def _vectors(bundle: Bundle) -> NDArray[np.float64] | None:

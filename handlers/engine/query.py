@@ -97,6 +97,11 @@ class Ranking:
     compute_s: float = 0.0
     reasons: Reasons | None = None
 
+    @property
+    def listed(self) -> int:
+        """How many ids the answer lists."""
+        return len(self.anime_ids) + len(self.unknown_candidates)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -9,6 +9,7 @@ from anirank.errors import Fault, InvalidQuery
 from bundles.profile import ProfileField
 from handlers.engine.query import Limits, Query
 from handlers.filters.filter import Filter
+from handlers.similar.query import Likeness, SimilarQuery
 
 LISTED = 20  # faults of one request; more help nobody, and are only counted
 # UTF-8 bytes of all faults listed. Over gRPC they stand in the metadata, a third longer, and a
@@ -68,6 +69,21 @@ class Refusal:
         elif query.diversity and not 1 <= (query.top_k or 0) <= limits.diversified:
             given = "all" if query.top_k is None else query.top_k
             self.add("top_k", f"{given} with diversity, should be 1 to {limits.diversified}")
+        if query.filter is not None:
+            self._check_filter(query.filter, limits)
+
+    def check_similar(
+        self, query: SimilarQuery, offered: Sequence[Likeness], limits: Limits
+    ) -> None:
+        """Take down all in a query for what is alike that cannot be answered."""
+        self.bounded("anime_ids", len(query.anime_ids), 1, limits.history)
+        if query.top_k < 1:
+            self.add("top_k", f"{query.top_k} is below 1")
+        if not offered:
+            self.add("likeness", "this model has neither crosses nor vectors to tell it by")
+        elif query.likeness is not None and query.likeness not in offered:
+            has = ", ".join(each.name for each in offered)
+            self.add("likeness", f"{query.likeness.name} is not offered by this model; {has} is")
         if query.filter is not None:
             self._check_filter(query.filter, limits)
 

@@ -10,7 +10,7 @@ Each module and each folder here imports only what stands above it:
     backends/     what computes the scores
     batching/     the queue before a backend, and the batches that form in it
     versions/     the versions of a model: loaded, served side by side, switched
-    calls/        a place for each call, and a time for its message
+    calls/        a place for each call, a time for its message, how it is read
     stream        one RankStream
     methods       the methods of the service
     health        health checks

@@ -2,11 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import (
@@ -16,9 +15,10 @@ from anirank.errors import (
     Overloaded,
     ServingError,
 )
-from bundles.profile import ProfileField
-from handlers.engine.query import OTHER_BYTES, Limits, Query
+from handlers.engine.query import OTHER_BYTES, Limits
 from handlers.facade import capacity
+from handlers.facade.batching.batcher import Batcher
+from handlers.facade.calls.kinds import RANK, RECOMMEND, SIMILAR, Alike, Ranks, parsed
 from handlers.facade.calls.pace import Pace
 from handlers.facade.calls.places import RETRY_S, Places, no_place
 from handlers.facade.calls.unread import SMALL, Unread
@@ -27,31 +27,14 @@ from handlers.facade.stream import LONG_REPLY, Stream
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.telemetry.request import ObservedRequest
 from handlers.facade.versions.roster import Roster
-from handlers.forms import messages, sizes
+from handlers.forms import messages
 
 # What callers are told of a failure of what computes: the log has its address and its words.
 _TOLD = {
     BackendUnavailable: "what computes the scores does not answer; ask again",
     DeadlinePassed: "the deadline passed before the answer was there",
 }
-
-
-class _Kind(NamedTuple):
-    """A kind of request that a RankReply answers.
-
-    method: its name. message: its class. candidates: the number of the field that has them, or 0.
-    read: makes a query of it.
-    """
-
-    method: str
-    message: Any
-    candidates: int
-    read: Callable[[Any, Sequence[ProfileField], Limits, messages.Columns | None], Query]
-
-
-_RANK = _Kind("Rank", pb.RankRequest, pb.RankRequest.CANDIDATE_IDS_FIELD_NUMBER, messages.read_rank)
-_RECOMMEND = _Kind("Recommend", pb.RecommendRequest, 0, messages.read_recommend)
-_OF_A_STREAM = {"rank": _RANK, "recommend": _RECOMMEND}
+_OF_A_STREAM = {"rank": RANK, "recommend": RECOMMEND}
 
 
 class _Methods(grpc.GenericRpcHandler):
@@ -105,6 +88,7 @@ class RankingService:
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Rank": grpc.unary_unary_rpc_method_handler(self.rank),
             "Recommend": grpc.unary_unary_rpc_method_handler(self.recommend),
+            "Similar": grpc.unary_unary_rpc_method_handler(self.similar),
             "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
             "GetModelInfo": grpc.unary_unary_rpc_method_handler(self.get_model_info),
         }
@@ -112,11 +96,15 @@ class RankingService:
 
     async def rank(self, body: bytes, context: Context) -> bytes:
         """Order the candidates given."""
-        return await self._answer(_RANK, body, context)
+        return await self._answer(RANK, body, context)
 
     async def recommend(self, body: bytes, context: Context) -> bytes:
         """Choose from the whole catalogue."""
-        return await self._answer(_RECOMMEND, body, context)
+        return await self._answer(RECOMMEND, body, context)
+
+    async def similar(self, body: bytes, context: Context) -> bytes:
+        """Say what is most like one anime or several."""
+        return await self._answer(SIMILAR, body, context)
 
     async def rank_stream(self, _bodies: Any, context: Context) -> None:
         """Answer many requests over one stream."""
@@ -147,7 +135,7 @@ class RankingService:
         """Say which model answers."""
         with self._observer.request("GetModelInfo", context) as observed:
             try:
-                request = _parse(pb.GetModelInfoRequest, body)
+                request = parsed(pb.GetModelInfoRequest, body)
                 return bytes(self._roster.describe(request.model_version).SerializeToString())
             except InvalidQuery as error:
                 observed.ended_with(failure := error)
@@ -159,7 +147,7 @@ class RankingService:
         for stream in self._streams:
             stream.end()
 
-    async def _answer(self, kind: _Kind, body: bytes, context: Context) -> bytes:
+    async def _answer(self, kind: Ranks | Alike, body: bytes, context: Context) -> bytes:
         with self._observer.request(kind.method, context) as observed:
             if self._ending:
                 outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
@@ -206,13 +194,13 @@ class RankingService:
 
     async def _outcome(
         self,
-        kind: _Kind,
+        kind: Ranks | Alike,
         request: Any,
         timeout_s: float | None,
         observed: ObservedRequest,
         stream: Hashable = None,
     ) -> bytes | ServingError:
-        """What becomes of one request, a call's or a stream's: a RankReply's bytes, or a failure.
+        """What becomes of one request, a call's or a stream's: a reply's bytes, or a failure.
 
         request: the message, or its bytes. stream: whose it is, which takes turns with others, and
         waits for a place where the queue is full.
@@ -222,13 +210,13 @@ class RankingService:
             if isinstance(request, bytes):
                 if len(request) > OTHER_BYTES:
                     await self._large_turn(observed)
-                request, columns = self._read(kind, request)
-            user_id = request.user_id if request.HasField("user_id") else None
-            version = self._roster.choose(request.model_version, user_id)
-            query = kind.read(request, version.bundle.manifest.profile, version.limits, columns)
+                request, columns = kind.parse(request, self._limits, self._read_apart)
+            version = self._roster.choose(request.model_version, kind.user(request))
+            query = kind.query(request, version, columns)
             observed.asked(query, version.name)
+            batcher: Batcher[Any, Any] = kind.batcher(version)
             try:
-                result, queue_s = await version.batcher.rank(
+                result, queue_s = await batcher.rank(
                     query, timeout_s, stream is not None, observed, stream
                 )
             except (BackendUnavailable, DeadlinePassed) as error:
@@ -237,11 +225,11 @@ class RankingService:
             if isinstance(result, InvalidQuery):
                 return result
             observed.answered(result, queue_s)
-            if len(result.anime_ids) + len(result.unknown_candidates) > LONG_REPLY:
+            if result.listed > LONG_REPLY:
                 async with self._long:
                     await self._pace.turn(None)
-                    return await asyncio.to_thread(version.replies.write, result, queue_s)
-            return version.replies.write(result, queue_s)
+                    return await asyncio.to_thread(kind.write, version, result, queue_s)
+            return kind.write(version, result, queue_s)
         except FAILURES as error:
             return error.settled()
 
@@ -261,18 +249,3 @@ class RankingService:
         if waiting >= max(self._limits.queued // capacity.LARGE_SHARE, 1):
             raise Overloaded(f"{waiting} large requests wait already", RETRY_S)
         await self._pace.turn(observed.context.peer())
-
-    def _read(self, kind: _Kind, body: bytes) -> tuple[Any, messages.Columns | None]:
-        """The message in `body`, and its long fields where they are read apart."""
-        sizes.check(body, kind.candidates, self._limits)
-        apart = self._read_apart(body, kind.candidates) if self._read_apart is not None else None
-        rest, columns = (body, None) if apart is None else apart
-        return _parse(kind.message, rest), columns
-
-
-def _parse(kind: Any, body: bytes) -> Any:
-    """The message in `body`; raises InvalidQuery where it holds none of that kind."""
-    try:
-        return kind.FromString(body)
-    except DecodeError as error:
-        raise InvalidQuery("request", f"is not a {kind.DESCRIPTOR.full_name}") from error

@@ -14,11 +14,18 @@ from bundles.profile import ProfileField
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query
 from handlers.engine.refusal import Refusal
 from handlers.filters.filter import RANGES, Filter, Range, Values
+from handlers.similar.likeness import offered
+from handlers.similar.query import Likeness
 
 OBJECTIVES = {
     Objective.RATING: pb.OBJECTIVE_RATING,
     Objective.AFFINITY: pb.OBJECTIVE_AFFINITY,
     Objective.BLENDED: pb.OBJECTIVE_BLENDED,
+}
+LIKENESSES = {
+    Likeness.CROSSES: pb.LIKENESS_CROSSES,
+    Likeness.VECTORS: pb.LIKENESS_VECTORS,
+    Likeness.BOTH: pb.LIKENESS_BOTH,
 }
 
 
@@ -59,7 +66,7 @@ def read_rank(
         top_k=request.top_k or None,
         objective=_objective(request.objective, refusal),
         explain=request.explain,
-        filter=_filter(request, limits, refusal),
+        filter=read_filter(request, limits, refusal),
     )
     if refusal:
         raise refusal.error()
@@ -85,7 +92,7 @@ def read_recommend(
         include_seen=request.include_seen,
         include_adult=request.include_adult,
         explain=request.explain,
-        filter=_filter(request, limits, refusal),
+        filter=read_filter(request, limits, refusal),
         diversity=request.diversity,
     )
     if refusal:
@@ -120,6 +127,7 @@ def write_info(bundle: Bundle, backend: str, limits: Limits) -> pb.ModelInfo:
         data_fingerprint=manifest.data_fingerprint,
         catalogue_size=len(bundle.catalogue),
         filters=_filter_fields(bundle.facets),
+        likenesses=[LIKENESSES[likeness] for likeness in offered(bundle)],
     )
     info.parity.update(manifest.parity)
     info.metrics.update(manifest.metrics)
@@ -171,9 +179,12 @@ def _profile(
     return codes
 
 
-def _filter(
-    request: pb.RankRequest | pb.RecommendRequest, limits: Limits, refusal: Refusal
+def read_filter(
+    request: pb.RankRequest | pb.RecommendRequest | pb.SimilarRequest,
+    limits: Limits,
+    refusal: Refusal,
 ) -> Filter | None:
+    """The filter of a request, None where it has none; `refusal` takes what is too long in it."""
     if not request.HasField("filter"):
         return None
     asked, found = request.filter, dict[str, Any]()

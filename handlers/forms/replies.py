@@ -55,8 +55,8 @@ class Replies:
             unknown_candidates=ranking.unknown_candidates.tolist(),
             familiarity=_FAMILIARITIES[ranking.familiarity],
             model_version=self._version,
-            queue_time=_duration(queue_s),
-            compute_time=_duration(ranking.compute_s),
+            queue_time=duration(queue_s),
+            compute_time=duration(ranking.compute_s),
             unknown_history=ranking.unknown_history.tolist(),
             history_size=ranking.history_size,
         )
@@ -111,6 +111,7 @@ def _reason(reason: Reason) -> pb.Reason:
     return pb.Reason(anime=anime, contribution=reason.contribution)
 
 
-def _duration(seconds: float) -> Duration:
+def duration(seconds: float) -> Duration:
+    """Seconds as a message."""
     whole, rest = divmod(int(seconds * 1e9), 1_000_000_000)
     return Duration(seconds=whole, nanos=rest)

@@ -22,6 +22,7 @@ _OF_A_STREAM = {  # the number of the request's field, and of the candidates in 
     pb.RankStreamRequest.RANK_FIELD_NUMBER: pb.RankRequest.CANDIDATE_IDS_FIELD_NUMBER,
     pb.RankStreamRequest.RECOMMEND_FIELD_NUMBER: 0,
 }
+_ASKED_ABOUT = pb.SimilarRequest.ANIME_IDS_FIELD_NUMBER
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _OF_IDS = (_BYTES, _VARINT)
 _OTHERS = "request"
@@ -35,6 +36,12 @@ def check(body: bytes, candidates: int, limits: Limits) -> None:
     """
     if len(body) > OTHER_BYTES:
         _check(memoryview(body), candidates, limits)
+
+
+def check_similar(body: bytes, limits: Limits) -> None:
+    """The same of a SimilarRequest."""
+    if len(body) > OTHER_BYTES:
+        _check(memoryview(body), _ASKED_ABOUT, limits, ("anime_ids", limits.history))
 
 
 def check_streamed(body: bytes, limits: Limits) -> None:
@@ -54,29 +61,33 @@ def without_request(body: bytes) -> bytes:
     return b"".join(whole for number, _, _, whole in fields if number not in _OF_A_STREAM)
 
 
-def _check(body: memoryview, candidates: int, limits: Limits) -> None:
+def _check(
+    body: memoryview, candidates: int, limits: Limits, ids: tuple[str, int] | None = None
+) -> None:
+    """ids: name and limit of the field of the number `candidates`, where it is another one."""
+    name_of_ids, most_ids = ids or ("candidate_ids", limits.candidates)
     most = {
-        "candidate_ids": limits.candidates,
+        name_of_ids: most_ids,
         "history": limits.history,
         "filter.without_ids": limits.filter_ids,
         "filter.only_ids": limits.filter_ids,
         _OTHERS: OTHER_BYTES,
     }
     found = dict.fromkeys(most, 0)
-    for name, count in _parts(body, candidates):
+    for name, count in _parts(body, candidates, name_of_ids):
         found[name] += count
         if found[name] > most[name]:
             _bounded(found[_OTHERS])
-            raise _too_many(name, 1 if name == "candidate_ids" else 0, most[name])
+            raise _too_many(name, int(name == name_of_ids), most[name])
 
 
-def _parts(body: memoryview, candidates: int) -> Iterator[tuple[str, int]]:
+def _parts(body: memoryview, candidates: int, ids: str) -> Iterator[tuple[str, int]]:
     """What a request holds, part by part: the field, and how many entries; of all others, bytes."""
     for number, kind, content, whole in _fields(body):
         if number == _HISTORY and kind == _BYTES:
             yield "history", 1
         elif number == candidates and kind in _OF_IDS:
-            yield "candidate_ids", _ids(kind, content)
+            yield ids, _ids(kind, content)
         elif number == _FILTER and kind == _BYTES:
             yield _OTHERS, len(whole) - len(content)
             yield from _filter_parts(content)

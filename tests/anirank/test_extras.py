@@ -41,6 +41,7 @@ def assert_names(extra: str, installed: Installed, extras: tuple[str, ...], *com
         ("bench", ("bench", "--address", "127.0.0.1:1")),
         ("lists", ("lists", "bundle", "out")),
         ("lists", ("lists", "bundle", "out", "--local")),
+        ("mal", ("rank", "--mal-export", __file__, "--bundle", "bundle")),
         ("signing", SIGN),
         ("torchserve", ("torchserve",)),
     ],

@@ -52,6 +52,9 @@ NOT_RUN = {
     ("docs/models.md", "anirank train ../shared/data/mal run"): (
         "real ratings, which are not ours to hand on; the same on other data in docs/training.md"
     ),
+    ("docs/similar.md", "python -m benchmarks.training.similar run0"): (
+        "real ratings, and minutes; tests/benchmarks/training runs it on other data"
+    ),
     ("docs/security.md", "anirank serve --address 0.0.0.0:50051"): (
         "opens this machine to others, and HOST is another one; tests/handlers/security has the "
         "options on loopback"

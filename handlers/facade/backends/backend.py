@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
@@ -10,9 +10,12 @@ from bundles.manifest import Manifest
 from handlers.engine.query import Query, Ranking
 from handlers.facade.settings import Settings
 
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
 
-class Backend(Protocol):
-    """Answers batches of queries.
+
+class Computes(Protocol[Asked, Answered]):
+    """Answers batches of queries of one kind.
 
     name: what GetModelInfo calls it. in_flight: batches it computes at a time. largest_batch: the
     candidates of one batch; it is answered as a whole, so they bound how long its queries wait for
@@ -24,17 +27,17 @@ class Backend(Protocol):
     largest_batch: int
 
     async def rank(
-        self, queries: list[Query], timeout_s: float | None = None
-    ) -> list[Ranking | InvalidQuery]:
+        self, queries: list[Asked], timeout_s: float | None = None
+    ) -> list[Answered | InvalidQuery]:
         """Answer every query, in order; after `timeout_s` seconds nobody waits for it any more.
 
         Raises BackendUnavailable where none can be answered, or DeadlinePassed.
         """
 
-    def is_quick(self, query: Query) -> bool:
+    def is_quick(self, query: Asked) -> bool:
         """Whether `rank_now` answers a query in less time than a batch of its own takes to form."""
 
-    def rank_now(self, query: Query) -> Ranking | InvalidQuery:
+    def rank_now(self, query: Asked) -> Answered | InvalidQuery:
         """Answer a quick query, without letting go of the event loop; as `rank` does."""
 
     async def ready(self) -> bool:
@@ -42,6 +45,10 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of threads and connections."""
+
+
+class Backend(Computes[Query, Ranking], Protocol):
+    """Answers queries to rank."""
 
 
 class Opener(Protocol):

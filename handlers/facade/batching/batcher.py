@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Hashable, Sequence
+from typing import Generic, TypeVar
 
 from anirank.errors import DeadlinePassed, InvalidQuery, Overloaded
-from handlers.engine.query import Limits, Query, Ranking
-from handlers.facade.backends.backend import Backend
+from handlers.engine.query import Limits
+from handlers.facade.backends.backend import Computes
 from handlers.facade.batching.queue import Answer, Queue, Waiting
 from handlers.facade.telemetry.batch import at_backend
-from handlers.facade.telemetry.request import ObservedRequest
+from handlers.facade.telemetry.request import AnyQuery, AnyRanking, ObservedRequest
+
+Asked = TypeVar("Asked", bound=AnyQuery)
+Answered = TypeVar("Answered", bound=AnyRanking)
 
 
-class Batcher:
+class Batcher(Generic[Asked, Answered]):
     """Hands queries to a backend, a batch at a time and without a timer.
 
     A quick query is answered at once, which takes less than to wake up whoever else would. Of the
@@ -19,7 +23,9 @@ class Batcher:
     How much that is, and in which order, is said by `Queue`.
     """
 
-    def __init__(self, backend: Backend, catalogue_size: int, limits: Limits) -> None:
+    def __init__(
+        self, backend: Computes[Asked, Answered], catalogue_size: int, limits: Limits
+    ) -> None:
         """Keep up to `backend.in_flight` batches at the backend, and `limits.queued` queries here.
 
         A query without candidates counts as `catalogue_size` of them.
@@ -33,12 +39,12 @@ class Batcher:
 
     async def rank(
         self,
-        query: Query,
+        query: Asked,
         timeout_s: float | None = None,
         patient: bool = False,
         observed: ObservedRequest | None = None,
         caller: Hashable = None,
-    ) -> Answer:
+    ) -> Answer[Answered]:
         """Answer one query, within `timeout_s` seconds where given.
 
         Callers take turns: a stream, or else the connection of `observed`. A patient query waits
@@ -77,7 +83,7 @@ class Batcher:
             self._queue.remove(waiting)
             raise
 
-    def _rank_now(self, query: Query, observed: ObservedRequest | None) -> Ranking | InvalidQuery:
+    def _rank_now(self, query: Asked, observed: ObservedRequest | None) -> Answered | InvalidQuery:
         assert query.candidate_ids is not None, "the whole catalogue is not quick"
         seen = [] if observed is None else [observed]
         with at_backend(seen, len(query.candidate_ids), self._backend.name):

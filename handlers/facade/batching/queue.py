@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from anirank.errors import DeadlinePassed, InvalidQuery
-from handlers.engine.query import Query, Ranking
 from handlers.facade.batching.line import Line
 from handlers.facade.telemetry.request import ObservedRequest
 
@@ -19,10 +18,13 @@ _LARGE_SHARE = 2
 _PATIENT_SHARE = 4
 
 
-class Answer(NamedTuple):
+Answered = TypeVar("Answered")
+
+
+class Answer(NamedTuple, Generic[Answered]):
     """A backend's answer, and how many seconds the query waited for its batch."""
 
-    result: Ranking | InvalidQuery
+    result: Answered | InvalidQuery
     queue_s: float
 
 
@@ -36,12 +38,12 @@ class Waiting:
     observed.
     """
 
-    query: Query
+    query: Any
     candidates: int
     patient: bool
     arrived: float
     deadline: float | None
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[Answer[Any]]
     caller: Hashable = None
     observed: ObservedRequest | None = None
 

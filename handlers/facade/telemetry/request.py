@@ -8,10 +8,35 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
 from anirank.errors import ServingError
-from handlers.engine.query import Query, Ranking
 from handlers.facade.status import Context, code_of
+
+
+class AnyQuery(Protocol):
+    """What is asked, of whichever method."""
+
+    @property
+    def candidate_ids(self) -> NDArray[np.int64] | None:
+        """int64[N], None where the whole catalogue is."""
+
+    @property
+    def top_k(self) -> int | None:
+        """How many to answer, None for all."""
+
+
+class AnyRanking(Protocol):
+    """What is answered."""
+
+    @property
+    def anime_ids(self) -> NDArray[np.int64]:
+        """int64[K], best first."""
+
+    @property
+    def compute_s(self) -> float:
+        """Seconds from the batch's start until it was ready."""
 
 
 class Trace(Protocol):
@@ -46,8 +71,8 @@ class ObservedRequest:
         self.code = "OK"
         self.failure: ServingError | None = None
         self.version = ""
-        self.query: Query | None = None
-        self.ranking: Ranking | None = None
+        self.query: AnyQuery | None = None
+        self.ranking: AnyRanking | None = None
         self.started = self.queued = self.queue_s = self.total_s = 0.0
         self.trace: Trace | None = None
 
@@ -56,13 +81,13 @@ class ObservedRequest:
         self.sink.began(self)
         return self
 
-    def asked(self, query: Query, version: str) -> None:
+    def asked(self, query: AnyQuery, version: str) -> None:
         """Take the query, which a version is about to be asked."""
         self.query = query
         self.version = version
         self.queued = time.monotonic()
 
-    def answered(self, ranking: Ranking, queue_s: float) -> None:
+    def answered(self, ranking: AnyRanking, queue_s: float) -> None:
         """Take the answer, and how many seconds the query waited for its batch."""
         self.ranking = ranking
         self.queue_s = queue_s

@@ -3,7 +3,7 @@
 import logging
 
 from anirank.errors import BackendUnavailable, InvalidQuery, Overloaded
-from handlers.engine.query import Familiarity
+from handlers.engine.query import Familiarity, Ranking
 from handlers.facade.telemetry.logs import Faults
 from handlers.facade.telemetry.request import ObservedRequest, Sink
 
@@ -58,7 +58,8 @@ def _fields(request: ObservedRequest) -> dict[str, object]:
         fields["candidates"] = None if ids is None else len(ids)
         fields["top_k"] = request.query.top_k
     if request.ranking is not None:
-        fields["user"] = Familiarity(request.ranking.familiarity).name.lower()
+        if isinstance(request.ranking, Ranking):
+            fields["user"] = Familiarity(request.ranking.familiarity).name.lower()
         fields["queue_ms"] = _ms(request.queue_s)
         fields["compute_ms"] = _ms(request.ranking.compute_s)
     if isinstance(request.failure, InvalidQuery):

@@ -12,18 +12,20 @@ from itertools import accumulate
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
-from handlers.engine.query import Limits
+from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.backend import Backend
+from handlers.facade.backends.similar import SimilarBackend
 from handlers.facade.batching.batcher import Batcher
 from handlers.forms import messages
 from handlers.forms.replies import Replies
+from handlers.similar.query import SimilarQuery, SimilarRanking
 
 
 class ServedVersion:
     """One version: a bundle, the backend that computes for it, and the queue before that.
 
-    name: the version's, as the manifest says. limits: of a query. batcher: takes its queries.
-    replies: writes its replies.
+    name: the version's, as the manifest says. limits: of a query. batcher, similar: take its
+    queries to rank, and for what is alike. replies: writes its replies.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, limits: Limits) -> None:
@@ -31,7 +33,10 @@ class ServedVersion:
         self.bundle = bundle
         self.backend = backend
         self.limits = limits
-        self.batcher = Batcher(backend, len(bundle.catalogue), limits)
+        size, alike = len(bundle.catalogue), SimilarBackend(bundle, limits)
+        self.batcher: Batcher[Query, Ranking] = Batcher(backend, size, limits)
+        self.similar: Batcher[SimilarQuery, SimilarRanking] = Batcher(alike, size, limits)
+        self._alike = alike
         self.name = bundle.manifest.version
         self.replies = Replies(bundle)
         self.info = messages.write_info(bundle, backend.name, limits)
@@ -41,8 +46,10 @@ class ServedVersion:
 
         patience_s: after so many seconds, with or without; None waits for it.
         """
+        drained = asyncio.gather(self.batcher.drained(), self.similar.drained())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.batcher.drained(), patience_s)
+            await asyncio.wait_for(drained, patience_s)
+        await self._alike.close()
         await self.backend.close()
 
 
@@ -114,7 +121,7 @@ class Roster:
     @property
     def queued(self) -> int:
         """How many queries wait for a batch, of all versions."""
-        return sum(version.batcher.waiting for version in self.versions)
+        return sum(each.batcher.waiting + each.similar.waiting for each in self.versions)
 
     async def ready(self) -> bool:
         """Whether a request would be answered now, whichever version it goes to."""

@@ -21,7 +21,7 @@ from tests.running.calls import status_of_call
 SERVICE = "/anime.ranking.v1.RankingService"
 # Where in a request something can be wrong.
 PATH = re.compile(
-    r"request|candidate_ids|top_k|objective|model_version|history(\[\d+\]\.rating)?"
+    r"request|candidate_ids|anime_ids|top_k|objective|likeness|model_version|history(\[\d+\]\.rating)?"
     r'|profile\.(numbers|categories)\["[\s\S]*"\]'
 )
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -152,6 +152,32 @@ def test_whatever_is_asked_of_recommend_is_answered_or_refused_by_its_path(chann
         assert told(ask(channel, "Recommend", body)) == reply
 
 
+SIMILARS = st.builds(
+    pb.SimilarRequest,
+    anime_ids=st.lists(IDS, max_size=80),
+    top_k=USUAL["top_k"],
+    likeness=USUAL["objective"],
+    include_adult=st.booleans(),
+    model_version=USUAL["model_version"],
+)
+
+
+@pytest.mark.slow
+@MANY
+@given(request=SIMILARS)
+def test_whatever_is_asked_of_similar_is_answered_or_refused_by_its_path(channel, toy, request):
+    answer = ask(channel, "Similar", request.SerializeToString())
+    if isinstance(answer, bytes):
+        reply = pb.SimilarReply.FromString(answer)
+        catalogue, asked = set(toy.catalogue.anime_id.tolist()), dict.fromkeys(request.anime_ids)
+        ranked = [entry.anime_id for entry in reply.ranking]
+        order = [(-entry.score, entry.anime_id) for entry in reply.ranking]
+        assert order == sorted(order)
+        assert set(ranked) <= catalogue - set(asked)
+        assert len(set(ranked)) == len(ranked) <= (request.top_k or 10)
+        assert list(reply.unknown_anime) == [each for each in asked if each not in catalogue]
+
+
 STREAMED = st.builds(
     pb.RankStreamRequest,
     id=st.integers(0, 2**64 - 1),
@@ -192,7 +218,7 @@ def test_a_stream_of_bytes_that_are_no_message_is_refused(channel, bodies):
     assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT, caught
 
 
-METHODS = st.sampled_from(["Rank", "Recommend", "GetModelInfo"])
+METHODS = st.sampled_from(["Rank", "Recommend", "Similar", "GetModelInfo"])
 
 
 @MANY

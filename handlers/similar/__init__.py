@@ -1,0 +1,1 @@
+"""What is like what: anime like one or several others, and why."""
