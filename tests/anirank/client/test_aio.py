@@ -248,7 +248,7 @@ def test_a_status_of_no_error_of_ours_keeps_its_code(serve):
         with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
             await client.rank(range(2**60, 2**60 + 5_000))
 
-    ask(serve(limits=Limits(candidates=10, history=0)), check)
+    ask(serve(limits=Limits(candidates=10, history=0, filter_ids=10)), check)
 
 
 @pytest.fixture(scope="module")

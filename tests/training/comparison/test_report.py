@@ -71,7 +71,7 @@ def test_the_report_is_one_file_that_asks_for_no_other(page: str) -> None:
 
 def test_its_tags_are_whole_and_its_ids_its_own(page: str) -> None:
     read = Page(page)
-    assert read.seen["svg"] == 3
+    assert read.seen["svg"] == 4
     assert len(read.ids) == len(set(read.ids))
     assert len(page) < 200_000
 
@@ -82,7 +82,7 @@ def test_its_charts_and_tables_can_be_heard(page: str) -> None:
     assert len(read.drawings) == read.seen["svg"]
     assert all('aria-hidden="true"' in drawing for drawing in re.findall(r"<svg [^>]*>", page))
     for drawing in read.drawings:
-        assert re.match(r"(Line|Scatter) chart.*\d\.\d", str(drawing["aria-label"]))
+        assert re.match(r"(Line|Scatter|Two line) chart.*\d\.\d", str(drawing["aria-label"]))
     assert all(
         heading["scope"] in ("col", "row", "colgroup", "rowgroup") for heading in read.headings
     )
@@ -180,7 +180,7 @@ def test_a_run_on_all_ratings_is_reported_with_the_figures_it_was_chosen_by(
     with Progress(Console(quiet=True), 3) as progress:
         assert PersonalTrainer(run, tables, torch.device("cpu")).fit(progress)
     text = PersonalPreset().report(run).read_text("utf-8")
-    assert Page(text).seen["svg"] == 2  # nothing is held out to calibrate by
+    assert Page(text).seen["svg"] == 3  # nothing is held out to calibrate by
     assert all(f">{line.model}<" in text for line in compared.lines)
     assert "Nothing is held out: trained on all ratings." in text
     assert f"by the run {compared.run}, whose settings and mix this run took over" in text

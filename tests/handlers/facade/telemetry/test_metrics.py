@@ -333,7 +333,8 @@ def test_each_request_of_a_stream_is_counted(serve, observer, port):
 
 
 def test_a_message_too_large_is_a_call_that_is_no_request(serve, observer, port):
-    with Client(serve(observer=observer, limits=Limits(candidates=10, history=0))) as client:
+    limits = Limits(candidates=10, history=0, filter_ids=10)
+    with Client(serve(observer=observer, limits=limits)) as client:
         with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
             client.rank(range(2**60, 2**60 + 5_000))
         client.rank([3])
