@@ -185,7 +185,7 @@ def test_thousands_of_calls_with_more_metadata_than_there_may_be_take_bounded_me
                     frame(HEADERS_ONLY, 4, each, HEADERS + entries) for each in range(1, 201, 2)
                 )
             )
-        # Where thousands wait to be taken up, gRPC cancels some that come by chance.
+        # Once, on a busy machine, who came meanwhile was cancelled; why is not known.
         until = time.monotonic() + 30
         while not serves_now(facade.address) and time.monotonic() < until:
             time.sleep(0.1)
