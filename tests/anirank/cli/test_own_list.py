@@ -62,10 +62,17 @@ def test_a_facades_limit_is_what_a_long_list_is_cut_to(toy_dir, tmp_path) -> Non
     ]
 
 
+NOTHING_WATCHED = [
+    (exported(), "none was watched"),
+    (exported(entry(12, "a", 0, "Plan to Watch")), "has 1 anime, of which none was watched"),
+]
+
+
 @pytest.mark.parametrize(
-    ("content", "named"), [*NO_LISTS, (exported(), "none was watched"),
-    (exported(entry(12, "a", 0, "Plan to Watch")), "has 1 anime, of which none was watched")],
-)  # fmt: skip
+    ("content", "named"),
+    NO_LISTS + NOTHING_WATCHED,
+    ids=[named for _, named in NO_LISTS + NOTHING_WATCHED],
+)
 def test_what_is_no_list_is_one_line_and_exit_code_2(
     toy_dir, tmp_path, monkeypatch, capsys, content: bytes, named: str
 ) -> None:
