@@ -1,4 +1,4 @@
-"""`anirank export` and `anirank sign`: bundles."""
+"""`anirank export`, `anirank sign` and `anirank verify`: bundles."""
 
 from pathlib import Path
 from typing import Annotated
@@ -43,3 +43,17 @@ def sign(
     from bundles.signature import sign_bundle
 
     console.print(f"{sign_bundle(bundle, key)}", soft_wrap=True)
+
+
+def verify(
+    store: serve.Store = serve.DEFAULT.store,
+    name: serve.Name = serve.DEFAULT.name,
+    version: Annotated[str | None, typer.Option(help="[default: the newest]")] = None,
+    trust: serve.Trust = None,
+) -> None:
+    """Check every file of a bundle, and with --trust who has signed it, before it is served."""
+    from bundles.bundle import Bundle
+
+    said = Bundle.latest(store, name, version, trust or ()).manifest
+    signed = ", and signed by a key that is trusted" if trust else ""
+    console.print(f"{said.name} {said.version}: whole{signed}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`anirank serve` and `anirank torchserve` on the command line: parse and hand over."""
+"""`anirank serve`, `anirank health` and `anirank torchserve`: parse and hand over."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from anirank.cli.caller import TlsCa, TlsCert, TlsKey
 from anirank.cli.options import from_settings, option, settings_of
+from anirank.errors import BackendUnavailable
 from handlers.facade.settings import Settings
 
 DEFAULT = Settings()
@@ -32,6 +34,39 @@ def serve(**given: Any) -> None:
         from handlers.facade.workers import supervisor
 
         supervisor.serve(settings, _announce)
+
+
+def health(
+    address: Annotated[str, typer.Option(help="HOST:PORT of the façade.")] = "127.0.0.1:50051",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 3.0,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    server_name: Annotated[
+        str | None,
+        typer.Option(
+            help="With --tls-ca: the name its certificate is for. [default: that of --address]"
+        ),
+    ] = None,
+) -> None:
+    """Ask a façade whether it would answer requests now; exit code 0 where it would."""
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    from anirank.client.channel import Route
+    from anirank.client.failures import error_of_call
+
+    states = health_pb2.HealthCheckResponse
+    with Route.to(address, tls_ca, tls_cert, tls_key).channel(server_name) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        try:
+            status = check(health_pb2.HealthCheckRequest(), timeout=timeout).status
+        except grpc.RpcError as error:
+            raise BackendUnavailable(f"{address}: {error_of_call(error)}") from error
+    said = states.ServingStatus.Name(status)
+    if status != states.SERVING:
+        raise BackendUnavailable(f"{address}: says {said}")
+    console.print(said)
 
 
 def torchserve(

@@ -10,8 +10,12 @@ from anirank.client.credentials import client_credentials
 from anirank.client.tokens import bearer
 from anirank.errors import AddressUnavailable, CredentialsError
 
-# The reply to 25,000 candidates with their titles is larger than gRPC's 4 MiB.
-OPTIONS = [("grpc.max_receive_message_length", -1)]
+OPTIONS: list[tuple[str, int | str]] = [
+    # The reply to 25,000 candidates with their titles is larger than gRPC's 4 MiB.
+    ("grpc.max_receive_message_length", -1),
+    # Of a name that stands for several servers all are called; gRPC itself would stay with one.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,15 @@ class Route:
             raise CredentialsError(f"{address}: the token would go there unencrypted; give a ca")
         return cls(address, credentials, None if token is None else bearer(token))
 
-    def channel(self) -> grpc.Channel:
-        """A channel for calls that wait."""
+    def channel(self, server_name: str | None = None) -> grpc.Channel:
+        """A channel for calls that wait.
+
+        server_name: what the server's certificate is for, where that is not the address.
+        """
         if self.credentials is None:
             return grpc.insecure_channel(self.address, options=OPTIONS)
-        return grpc.secure_channel(self.address, self.credentials, options=OPTIONS)
+        named = [("grpc.ssl_target_name_override", server_name)] if server_name else []
+        return grpc.secure_channel(self.address, self.credentials, options=[*OPTIONS, *named])
 
     def aio_channel(self) -> grpc.aio.Channel:
         """A channel for asyncio."""
