@@ -1,5 +1,6 @@
 """The client for asyncio."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from anirank.client.requests import (
     similar_request,
     stream_request,
 )
+from anirank.client.retries import Tries
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import BackendUnavailable, ServingError
@@ -42,12 +44,13 @@ class AsyncClient:
         certificate: Path | None = None,
         key: Path | None = None,
         token: str | None = None,
+        retries: int = 2,
     ) -> None:
         """As `Client`, in a running event loop."""
         route = Route.to(address, ca, certificate, key, token)
         self._channel, self._metadata = route.aio_channel(), route.metadata
         self._stub = RankingServiceStub(self._channel)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._retries = timeout_s, retries
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -134,10 +137,15 @@ class AsyncClient:
         return BackendUnavailable("the server ended the stream while it was written to; ask again")
 
     async def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return await method(request, timeout=self._timeout_s, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise error_of_call(error) from error
+        tries = Tries.within(self._timeout_s, self._retries)
+        while True:
+            try:
+                return await method(request, timeout=tries.left_s(), metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = error_of_call(error)
+                if (pause_s := tries.pause_s(failure)) is None:
+                    raise failure from error
+            await asyncio.sleep(pause_s)
 
 
 async def _messages(

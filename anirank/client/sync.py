@@ -1,5 +1,6 @@
 """The client for programs that wait for each answer."""
 
+import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from anirank.client.requests import (
     similar_request,
     stream_request,
 )
+from anirank.client.retries import Tries
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import ServingError
@@ -44,15 +46,18 @@ class Client:
         certificate: Path | None = None,
         key: Path | None = None,
         token: str | None = None,
+        retries: int = 2,
     ) -> None:
         """Call `address`, HOST:PORT, and wait up to `timeout_s` seconds for each answer.
 
+        retries: how many times more to ask where the server is full and says when to come back
+        (`Tries`), within `timeout_s` all told; not for what goes over a stream, which waits there.
         ca, certificate, key, token: as in `Route.to`, which says what is raised.
         """
         route = Route.to(address, ca, certificate, key, token)
         self._channel, self._metadata = route.channel(), route.metadata
         self._stub = RankingServiceStub(self._channel)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._retries = timeout_s, retries
 
     def __enter__(self) -> "Client":
         return self
@@ -133,10 +138,15 @@ class Client:
         return info
 
     def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return method(request, timeout=self._timeout_s, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise error_of_call(error) from error
+        tries = Tries.within(self._timeout_s, self._retries)
+        while True:
+            try:
+                return method(request, timeout=tries.left_s(), metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = error_of_call(error)
+                if (pause_s := tries.pause_s(failure)) is None:
+                    raise failure from error
+            time.sleep(pause_s)
 
 
 def _messages(

@@ -68,7 +68,7 @@ class Callers:
 
     def _call(self, draw: random.Random) -> None:
         while not self._ended.is_set():
-            with Client(self._address, TIMEOUT_S) as client:
+            with Client(self._address, TIMEOUT_S, retries=0) as client:
                 until = time.monotonic() + CONNECTED_S
                 while time.monotonic() < until and not self._ended.wait(PAUSE_S):
                     self._ask(client, draw.randrange(len(self._answers.messages)))

@@ -34,7 +34,10 @@ def main() -> None:
     options = parser.parse_args()
     end_on_sigterm()
     bundle = Bundle.latest(options.store, options.name)
-    with program(facade_command(bundle)) as facade, Client(facade_address(facade)) as client:
+    with (
+        program(facade_command(bundle)) as facade,
+        Client(facade_address(facade), retries=0) as client,
+    ):
         ids = bundle.catalogue.anime_id[:200].tolist()
         until = time.monotonic() + QUIET_S
         _say("without", _latencies(client, ids, lambda: time.monotonic() < until))

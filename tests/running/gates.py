@@ -3,13 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
 import grpc
 import pytest
 
+from anirank.client.sync import Client
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
+from anirank.errors import Overloaded
+from bundles.bundle import Bundle
 from handlers.engine.engine import Engine
+from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.onnx_graph import OnnxGraph
 from handlers.engine.query import Limits, Query
 from handlers.facade.backends.embedded import EmbeddedBackend
@@ -35,6 +40,31 @@ def held(graph: OnnxGraph) -> Iterator[Held]:
     held = Held(graph)
     yield held
     held.free.set()
+
+
+@pytest.fixture
+def full(serve: Any, toy: Bundle, held: Any) -> Iterator[str]:
+    """A façade with no room for another request, until `held` is free."""
+    computes = EmbeddedBackend(Engine(toy, GraphScorer(toy, held)))
+    address = serve(backend=lambda: computes, limits=Limits(queued=1))
+
+    def ask() -> Any:
+        with Client(address, timeout_s=120.0, retries=0) as client:
+            return client.rank([3])
+
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(ask)
+        assert held.arrived.wait(60)
+        others = {threads.submit(ask) for _ in range(3)}
+        for _ in range(2):  # one waits for the first, and two are refused
+            done, others = wait(others, 60, FIRST_COMPLETED)
+            assert all(isinstance(each.exception(), Overloaded) for each in done)
+            if len(others) == 1:
+                break
+        yield address
+        held.free.set()
+        for each in (first, *others):
+            each.result(60)
 
 
 class Gate:

@@ -369,7 +369,10 @@ def test_a_request_past_its_deadline_says_so(toy_dir):
 
 @pytest.mark.slow
 def test_an_overloaded_server_says_when_to_come_back(toy_dir):
-    with running(toy_dir, seconds=0.3, queued=2) as (_, address), Client(address) as client:
+    with (
+        running(toy_dir, seconds=0.3, queued=2) as (_, address),
+        Client(address, retries=0) as client,
+    ):
         with ThreadPoolExecutor(12) as threads:
             futures = [threads.submit(client.rank, [3]) for _ in range(12)]
         outcomes = [future.exception() for future in futures]

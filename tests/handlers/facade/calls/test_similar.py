@@ -111,7 +111,7 @@ def test_a_full_queue_refuses_at_once_and_lets_rankings_pass(gated, held):
         calls = [here.stub.Similar(REQUEST, timeout=60) for _ in range(40)]
         while sum(call.done() for call in calls) < 40 - 4 - 8:
             await asyncio.sleep(0.01)
-        with Client(here.address) as client, pytest.raises(Overloaded) as caught:
+        with Client(here.address, retries=0) as client, pytest.raises(Overloaded) as caught:
             await asyncio.to_thread(client.similar, [3])
         assert caught.value.retry_after_s > 0
         assert (await here.stub.Recommend(pb.RecommendRequest(top_k=1))).ranking
