@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest \
 EXTRAS ?= cpu,train,mal,lists,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format proto proto-check picture \
+.PHONY: help install demo test test-fast check format node proto proto-check proto-release picture \
 	bench bench-quick bench-reload soak chaos clean
 
 help:  ## list the targets
@@ -65,11 +65,19 @@ format: install  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+node:  ## install what the client and the example for Node need, and build the client
+	cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
+
 proto: install  ## make the Python stubs from proto/
 	$(BIN)/python proto/stubs.py
 
-proto-check: install  ## lint the contracts, and whether the stubs are theirs
+proto-release: install  ## keep the contracts of a release, which later ones may not break
+	$(BIN)/buf build proto --exclude-source-info --output proto/released.binpb
+
+proto-check: install  ## lint the contracts, whether they break callers, and whether the stubs are theirs
 	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/released.binpb
 	$(BIN)/python proto/stubs.py --check
 
 picture: install $(DEMO)/store/anime/1/manifest.json  ## draw the picture of the README anew

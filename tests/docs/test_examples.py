@@ -43,6 +43,10 @@ NOT_RUN = {
         "README.md",
         "make demo",
     ): "makes an environment, and runs the tests; the demo's end runs below",
+    ("clients/python/README.md", "from pathlib import Path"): (
+        "names a cluster's address; tests/clients/test_python.py calls a façade"
+    ),
+    ("docs/embedding.md", "make node"): "downloads; tests/examples runs what it makes",
     ("docs/bundle-format.md", "openssl dgst -sha256 -verify public.pem"): (
         "runs in docs/security.md, where the keys are made"
     ),

@@ -27,7 +27,9 @@ class Installation:
     the checkout.
     """
 
-    def __init__(self, folder: Path, wheel: Path, extras: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, wheel: Path, extras: tuple[str, ...], name: str = "anirank"
+    ) -> None:
         """Make it in `folder`, of packages that are installed here, without a network."""
         venv.create(folder, symlinks=True)
         self.packages = next(folder.glob("lib/python*/site-packages"))
@@ -36,8 +38,8 @@ class Installation:
         self._programs = folder / "bin"
         python = str(self._programs / "python")
         subprocess.run([*_PIP, "--python", python, "install", *_NOTHING_ELSE, wheel], check=True)
-        [anirank] = distributions(name="anirank", path=[str(self.packages)])
-        lend(closure(required(anirank, extras)), self.packages)
+        [ours] = distributions(name=name, path=[str(self.packages)])
+        lend(closure(required(ours, extras)), self.packages)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "ANIRANK"))}
         path = os.pathsep.join((str(self._programs), os.environ["PATH"]))
         self.environment = {**kept, "PATH": path, "VIRTUAL_ENV": str(folder)}
@@ -66,15 +68,19 @@ Installed = Callable[..., Installation]
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the checkout, built of a copy, since a build leaves folders behind."""
-    folder = tmp_path_factory.mktemp("wheel")
+    """The wheel of the checkout."""
+    return build(tmp_path_factory.mktemp("wheel"), "")
+
+
+def build(folder: Path, project: str) -> Path:
+    """The wheel of a project of the checkout, built of a copy, as a build leaves folders behind."""
     copy = folder / "copy"
     for file in tracked("*"):
         target = copy / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     command = [*_PIP, "wheel", *_NOTHING_ELSE, "--no-build-isolation", "--wheel-dir"]
-    subprocess.run([*command, folder, copy], check=True)
+    subprocess.run([*command, folder, copy / project], check=True)
     return next(folder.glob("*.whl"))
 
 
