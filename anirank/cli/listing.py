@@ -83,10 +83,14 @@ def known_by(request: Request, reply: pb.RankReply) -> str:
         by = f", by {some}the {given} anime given"
     else:
         by = f", by {reply.history_size} watched anime" if reply.history_size else ""
+    if reply.live_history == pb.LIVE_HISTORY_UNAVAILABLE:
+        by += "; the store of histories does not answer"
     if not request.HasField("user_id"):
         return f"a visitor{by}"
     if reply.familiarity == pb.FAMILIARITY_KNOWN:
         return f"user {request.user_id}: known{by}"
+    if reply.live_history == pb.LIVE_HISTORY_COUNTED and not given:
+        return f"user {request.user_id}: not known to the model{by}"
     return f"user {request.user_id} is not known: ranked as a visitor{by}"
 
 

@@ -18,7 +18,8 @@ from anirank.cli.filters import (
     WithoutIds,
     Years,
 )
-from anirank.cli.own_list import MalExportFile, OwnList
+from anirank.cli.histories.own_list import MalExportFile, OwnList
+from anirank.cli.histories.watched import pairs_of
 
 if TYPE_CHECKING:
     from anirank.contract.ranking_pb2 import RankRequest, RecommendRequest
@@ -170,10 +171,8 @@ def _request(
     from anirank.contract.ranking_pb2 import HistoryItem, RankRequest, RecommendRequest
 
     try:
-        pairs = [each.partition(":") for each in history.split(",")] if history else []
         watched = [
-            HistoryItem(anime_id=int(anime), rating=float(rating) if colon else None)
-            for anime, colon, rating in pairs
+            HistoryItem(anime_id=anime, rating=rating) for anime, rating in pairs_of(history)
         ]
         if candidates is None:
             return RecommendRequest(

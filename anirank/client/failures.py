@@ -11,6 +11,8 @@ from anirank.errors import (
     BackendUnavailable,
     DeadlinePassed,
     Fault,
+    Forbidden,
+    HistoriesOff,
     InvalidQuery,
     Overloaded,
     ServingError,
@@ -47,4 +49,8 @@ def error_of_status(status: status_pb2.Status | pb.Status) -> ServingError:
         return BackendUnavailable(status.message)
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return Unauthenticated(status.message)
+    if code is grpc.StatusCode.PERMISSION_DENIED:
+        return Forbidden(status.message)
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return HistoriesOff(status.message)
     return ServingError(f"{code.name}: {status.message}")

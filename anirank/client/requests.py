@@ -1,5 +1,6 @@
 """The messages that a client sends, made from plain Python values."""
 
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -103,6 +104,20 @@ def similar_request(
     fields: dict[str, Any] = {**options, "filter": _filter(options.get("filter"))}
     fields["likeness"] = f"LIKENESS_{options.get('likeness', 'UNSPECIFIED')}"
     return pb.SimilarRequest(anime_ids=anime_ids, **fields)
+
+
+def record_request(
+    user_id: int, items: Mapping[int, float | None], request_id: str | None = None
+) -> pb.RecordWatchedRequest:
+    """A request to record what a user has watched: rating by anime id, None = not rated.
+
+    request_id: under which it counts once, however often it is sent; a new one unless given.
+    """
+    return pb.RecordWatchedRequest(
+        user_id=user_id,
+        items=[pb.HistoryItem(anime_id=key, rating=rating) for key, rating in items.items()],
+        request_id=uuid.uuid4().hex if request_id is None else request_id,
+    )
 
 
 def stream_request(place: int, request: Request, timeout_s: float) -> pb.RankStreamRequest:

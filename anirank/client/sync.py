@@ -1,7 +1,7 @@
 """The client for programs that wait for each answer."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack, overload
@@ -17,6 +17,7 @@ from anirank.client.requests import (
     SimilarOptions,
     rank_request,
     recommend_request,
+    record_request,
     similar_request,
     stream_request,
 )
@@ -131,6 +132,30 @@ class Client:
             call.cancel()
         for fault in faults:
             raise fault
+
+    def record_watched(
+        self, user_id: int, items: Mapping[int, float | None], request_id: str | None = None
+    ) -> pb.RecordWatchedReply:
+        """Record what a user has watched, as `record_request` says; it is kept once this answers.
+
+        Raises Forbidden where the token may not write, HistoriesOff where the server keeps none.
+        After BackendUnavailable and DeadlinePassed, send it again with the same `request_id`.
+        """
+        request = record_request(user_id, items, request_id)
+        reply: pb.RecordWatchedReply = self._call(self._stub.RecordWatched, request)
+        return reply
+
+    def get_history(self, user_id: int) -> pb.GetHistoryReply:
+        """What requests of a user are ranked by, recorded or stored. Raises HistoriesOff."""
+        request = pb.GetHistoryRequest(user_id=user_id)
+        reply: pb.GetHistoryReply = self._call(self._stub.GetHistory, request)
+        return reply
+
+    def forget(self, user_id: int) -> pb.ForgetReply:
+        """Forget a user, for good. Raises as `record_watched`; to do it again does no harm."""
+        request = pb.ForgetRequest(user_id=user_id)
+        reply: pb.ForgetReply = self._call(self._stub.Forget, request)
+        return reply
 
     def model_info(self) -> pb.ModelInfo:
         """Which model answers, its limits and its profile fields."""

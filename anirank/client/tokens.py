@@ -11,6 +11,10 @@ HEADER = "authorization"  # of the metadata: ``authorization: Bearer TOKEN``
 VARIABLE = "ANIRANK_TOKEN"
 SHORTEST = 16  # characters; what is shorter can be guessed
 
+# What a token may do beside asking.
+WRITE_HISTORIES = "write-histories"
+RIGHTS = frozenset({WRITE_HISTORIES})
+
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
 _LARGEST_FILE = 1024 * 1024  # bytes
 
@@ -20,10 +24,11 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
     return ((HEADER, f"Bearer {_check(token, 'the token')}"),)
 
 
-def read_tokens(path: Path) -> list[str]:
-    """The tokens in a file, one or more. Raises CredentialsError; its message holds none of them.
+def read_tokens(path: Path) -> dict[str, frozenset[str]]:
+    """The tokens in a file, one or more, and the rights that stand behind each in its line.
 
-    The file should be closed to all but its owner.
+    Raises CredentialsError; its message holds no token. The file should be closed to all but its
+    owner.
     """
     try:
         with path.open("rb") as file:
@@ -39,11 +44,17 @@ def read_tokens(path: Path) -> list[str]:
         raise CredentialsError(f"{path}: has more than {_LARGEST_FILE} bytes")
     lines = enumerate(content.decode("ascii", "replace").splitlines(), start=1)
     given = [(place, line.strip()) for place, line in lines]
-    tokens = [
-        _check(line, f"{path}, line {place}")
-        for place, line in given
-        if line and not line.startswith("#")
-    ]
+    tokens: dict[str, frozenset[str]] = {}
+    for place, line in given:
+        if line and not line.startswith("#"):
+            token, *rights = line.split()
+            _check(token, f"{path}, line {place}")
+            if not set(rights) <= RIGHTS:  # which may be a token itself, so it is not shown
+                raise CredentialsError(
+                    f"{path}, line {place}: not a token and its rights, which may be "
+                    f"{' or '.join(sorted(RIGHTS))}"
+                )
+            tokens[token] = tokens.get(token, frozenset()) | frozenset(rights)
     if not tokens:
         raise CredentialsError(f"{path}: holds no token; should have one a line")
     return tokens
@@ -60,7 +71,7 @@ def client_token(path: Path | None) -> str | None:
     found = read_tokens(path)
     if len(found) > 1:
         raise CredentialsError(f"{path}: holds {len(found)} tokens, should be the one to call with")
-    return found[0]
+    return next(iter(found))
 
 
 def _check(token: str, where: str) -> str:

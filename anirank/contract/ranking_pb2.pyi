@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -26,6 +27,13 @@ class Familiarity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAMILIARITY_NEW_WITH_HISTORY: _ClassVar[Familiarity]
     FAMILIARITY_NEW: _ClassVar[Familiarity]
 
+class LiveHistory(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LIVE_HISTORY_UNSPECIFIED: _ClassVar[LiveHistory]
+    LIVE_HISTORY_NONE: _ClassVar[LiveHistory]
+    LIVE_HISTORY_COUNTED: _ClassVar[LiveHistory]
+    LIVE_HISTORY_UNAVAILABLE: _ClassVar[LiveHistory]
+
 class Likeness(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LIKENESS_UNSPECIFIED: _ClassVar[Likeness]
@@ -40,6 +48,10 @@ FAMILIARITY_UNSPECIFIED: Familiarity
 FAMILIARITY_KNOWN: Familiarity
 FAMILIARITY_NEW_WITH_HISTORY: Familiarity
 FAMILIARITY_NEW: Familiarity
+LIVE_HISTORY_UNSPECIFIED: LiveHistory
+LIVE_HISTORY_NONE: LiveHistory
+LIVE_HISTORY_COUNTED: LiveHistory
+LIVE_HISTORY_UNAVAILABLE: LiveHistory
 LIKENESS_UNSPECIFIED: Likeness
 LIKENESS_CROSSES: Likeness
 LIKENESS_VECTORS: Likeness
@@ -244,7 +256,7 @@ class RankedAnime(_message.Message):
     def __init__(self, anime_id: _Optional[int] = ..., title: _Optional[str] = ..., genres: _Optional[str] = ..., score: _Optional[float] = ..., rating: _Optional[float] = ..., affinity: _Optional[float] = ..., wide: _Optional[float] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., rest: _Optional[float] = ...) -> None: ...
 
 class RankReply(_message.Message):
-    __slots__ = ("ranking", "unknown_candidates", "familiarity", "model_version", "queue_time", "compute_time", "unknown_history", "history_size")
+    __slots__ = ("ranking", "unknown_candidates", "familiarity", "model_version", "queue_time", "compute_time", "unknown_history", "history_size", "live_history")
     RANKING_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     FAMILIARITY_FIELD_NUMBER: _ClassVar[int]
@@ -253,6 +265,7 @@ class RankReply(_message.Message):
     COMPUTE_TIME_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_HISTORY_FIELD_NUMBER: _ClassVar[int]
     HISTORY_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_HISTORY_FIELD_NUMBER: _ClassVar[int]
     ranking: _containers.RepeatedCompositeFieldContainer[RankedAnime]
     unknown_candidates: _containers.RepeatedScalarFieldContainer[int]
     familiarity: Familiarity
@@ -261,7 +274,8 @@ class RankReply(_message.Message):
     compute_time: _duration_pb2.Duration
     unknown_history: _containers.RepeatedScalarFieldContainer[int]
     history_size: int
-    def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unknown_history: _Optional[_Iterable[int]] = ..., history_size: _Optional[int] = ...) -> None: ...
+    live_history: LiveHistory
+    def __init__(self, ranking: _Optional[_Iterable[_Union[RankedAnime, _Mapping]]] = ..., unknown_candidates: _Optional[_Iterable[int]] = ..., familiarity: _Optional[_Union[Familiarity, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., unknown_history: _Optional[_Iterable[int]] = ..., history_size: _Optional[int] = ..., live_history: _Optional[_Union[LiveHistory, str]] = ...) -> None: ...
 
 class SimilarRequest(_message.Message):
     __slots__ = ("anime_ids", "top_k", "likeness", "include_adult", "model_version", "filter")
@@ -326,6 +340,64 @@ class SimilarReply(_message.Message):
     queue_time: _duration_pb2.Duration
     compute_time: _duration_pb2.Duration
     def __init__(self, ranking: _Optional[_Iterable[_Union[SimilarAnime, _Mapping]]] = ..., unknown_anime: _Optional[_Iterable[int]] = ..., likeness: _Optional[_Union[Likeness, str]] = ..., model_version: _Optional[str] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compute_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class RecordWatchedRequest(_message.Message):
+    __slots__ = ("user_id", "items", "request_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    items: _containers.RepeatedCompositeFieldContainer[HistoryItem]
+    request_id: str
+    def __init__(self, user_id: _Optional[int] = ..., items: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RecordWatchedReply(_message.Message):
+    __slots__ = ("recorded", "repeated")
+    RECORDED_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
+    recorded: int
+    repeated: bool
+    def __init__(self, recorded: _Optional[int] = ..., repeated: _Optional[bool] = ...) -> None: ...
+
+class GetHistoryRequest(_message.Message):
+    __slots__ = ("user_id", "model_version")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    model_version: str
+    def __init__(self, user_id: _Optional[int] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class KnownItem(_message.Message):
+    __slots__ = ("anime_id", "rating", "recorded_at")
+    ANIME_ID_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_AT_FIELD_NUMBER: _ClassVar[int]
+    anime_id: int
+    rating: float
+    recorded_at: _timestamp_pb2.Timestamp
+    def __init__(self, anime_id: _Optional[int] = ..., rating: _Optional[float] = ..., recorded_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetHistoryReply(_message.Message):
+    __slots__ = ("items", "live_history", "model_version")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[KnownItem]
+    live_history: LiveHistory
+    model_version: str
+    def __init__(self, items: _Optional[_Iterable[_Union[KnownItem, _Mapping]]] = ..., live_history: _Optional[_Union[LiveHistory, str]] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class ForgetRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    def __init__(self, user_id: _Optional[int] = ...) -> None: ...
+
+class ForgetReply(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: int
+    def __init__(self, removed: _Optional[int] = ...) -> None: ...
 
 class GetModelInfoRequest(_message.Message):
     __slots__ = ("model_version",)

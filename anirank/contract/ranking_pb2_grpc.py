@@ -54,6 +54,21 @@ class RankingServiceStub:
                 request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarRequest.SerializeToString,
                 response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarReply.FromString,
                 _registered_method=True)
+        self.RecordWatched = channel.unary_unary(
+                '/anime.ranking.v1.RankingService/RecordWatched',
+                request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RecordWatchedRequest.SerializeToString,
+                response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RecordWatchedReply.FromString,
+                _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/anime.ranking.v1.RankingService/GetHistory',
+                request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetHistoryReply.FromString,
+                _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/anime.ranking.v1.RankingService/Forget',
+                request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.ForgetRequest.SerializeToString,
+                response_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.ForgetReply.FromString,
+                _registered_method=True)
         self.GetModelInfo = channel.unary_unary(
                 '/anime.ranking.v1.RankingService/GetModelInfo',
                 request_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetModelInfoRequest.SerializeToString,
@@ -97,6 +112,32 @@ class RankingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordWatched(self, request, context):
+        """Records what a user has watched, which the next request of this user counts. The answer comes once
+        it is kept. PERMISSION_DENIED: the caller's token may not write. FAILED_PRECONDITION, of this and
+        the next two: the server keeps no histories. UNAVAILABLE: the store does not take it now; sent
+        again under the same `request_id` it counts once, whether or not it was taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHistory(self, request, context):
+        """Says what requests of a user are ranked by: what the model stores of them, and what was recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Forget(self, request, context):
+        """Forgets all that is known of a user, for good: what was recorded is removed, and what models store
+        of the user is not used any more, neither history nor profile. What is recorded later counts.
+        Errors as of RecordWatched.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModelInfo(self, request, context):
         """Says which model answers, what it accepts, and how well it did.
         """
@@ -126,6 +167,21 @@ def add_RankingServiceServicer_to_server(servicer, server):
                     servicer.Similar,
                     request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarRequest.FromString,
                     response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarReply.SerializeToString,
+            ),
+            'RecordWatched': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordWatched,
+                    request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RecordWatchedRequest.FromString,
+                    response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.RecordWatchedReply.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetHistoryRequest.FromString,
+                    response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.GetHistoryReply.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.ForgetRequest.FromString,
+                    response_serializer=anime_dot_ranking_dot_v1_dot_ranking__pb2.ForgetReply.SerializeToString,
             ),
             'GetModelInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelInfo,
@@ -241,6 +297,87 @@ class RankingService:
             '/anime.ranking.v1.RankingService/Similar',
             anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarRequest.SerializeToString,
             anime_dot_ranking_dot_v1_dot_ranking__pb2.SimilarReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordWatched(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/anime.ranking.v1.RankingService/RecordWatched',
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.RecordWatchedRequest.SerializeToString,
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.RecordWatchedReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/anime.ranking.v1.RankingService/GetHistory',
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.GetHistoryRequest.SerializeToString,
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.GetHistoryReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/anime.ranking.v1.RankingService/Forget',
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.ForgetRequest.SerializeToString,
+            anime_dot_ranking_dot_v1_dot_ranking__pb2.ForgetReply.FromString,
             options,
             channel_credentials,
             insecure,

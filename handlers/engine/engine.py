@@ -74,6 +74,8 @@ class Engine:
         history = len(query.history_ids)
         if not history and query.user_id is not None:
             history = self.bundle.histories.length(query.user_id)
+        if not len(query.history_ids):
+            history += len(query.recorded_ids)
         return self._scorer.is_quick(query, len(query.candidate_ids), history)
 
     def warm_up(self) -> None:

@@ -24,7 +24,8 @@ class Plan:
 
     candidates: int64[N], of the catalogue, each once, that pass the query's filter; unknown:
     int64[M], those that are not of the catalogue;
-    history_ids, history_ratings: int64[H] and float32[H], the request's or the stored one;
+    history_ids, history_ratings: int64[H] and float32[H], the request's, or the stored one and what
+    was recorded;
     unknown_history: int64[J], of the request's, not in the catalogue, each once;
     history_size: how many anime of the catalogue are in the history, each counted once.
     """
@@ -66,10 +67,10 @@ class Planner:
             raise refusal.error()
         history_ids, history_ratings = query.history_ids, query.history_ratings
         watched, unknown_history = self._part(history_ids)
-        stored_ids = _NO_IDS
+        stored_ids = query.recorded_ids
         known = query.user_id is not None and query.user_id in self._histories
-        if known and query.user_id is not None:
-            stored_ids, stored_ratings = self._histories.of(query.user_id)
+        if known or len(stored_ids):
+            stored_ids, stored_ratings = self._stored(query)
             if not len(history_ids):
                 history_ids, history_ratings = stored_ids, stored_ratings
                 watched, _ = self._part(stored_ids)
@@ -97,6 +98,13 @@ class Planner:
             familiarity,
         )
 
+    def _stored(self, query: Query) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """int64[H] and float32[H]: what the bundle has of the user, and what was recorded since."""
+        ids, ratings = query.recorded_ids, query.recorded_ratings
+        if query.user_id is None:
+            return ids, ratings
+        return merged(self._histories.of(query.user_id), (ids, ratings))
+
     def _unseen(self, query: Query, seen: NDArray[np.int64]) -> NDArray[np.int64]:
         """Who passes the filter, without what was seen or is adult unless these are included."""
         if query.filter is None:
@@ -109,6 +117,18 @@ class Planner:
             rows = self._catalogue.rows(seen)
             keep[rows[rows >= 0]] = False
         return self._catalogue.anime_id[keep]
+
+
+def merged(
+    stored: tuple[NDArray[np.int64], NDArray[np.float32]],
+    recorded: tuple[NDArray[np.int64], NDArray[np.float32]],
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The first of two histories without the anime of the second, and the second; ids, ratings."""
+    if not len(recorded[0]):
+        return stored
+    kept = ~np.isin(stored[0], recorded[0])
+    ids = np.concatenate((stored[0][kept], recorded[0]))
+    return ids, np.concatenate((stored[1][kept], recorded[1]))
 
 
 def part(

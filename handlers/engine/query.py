@@ -32,6 +32,15 @@ class Familiarity(IntEnum):
     NEW = 3
 
 
+class LiveHistory(IntEnum):
+    """Whether what was recorded of a user counts; the numbers are those of the proto file."""
+
+    UNSPECIFIED = 0  # not looked for
+    NONE = 1
+    COUNTED = 2
+    UNAVAILABLE = 3
+
+
 def _no_ids() -> NDArray[np.int64]:
     return np.empty(0, np.int64)
 
@@ -47,7 +56,10 @@ class Query:
     user_id: MyAnimeList id, None for a visitor without one.
     candidate_ids: int64[N] to rank, None to choose from the whole catalogue.
     history_ids, history_ratings: int64[H] and float32[H], what the user has watched and how they
-        rated it, 1 to 10, NaN = not rated. Empty: the stored history of a known user is taken.
+        rated it, 1 to 10, NaN = not rated. Empty: the stored history of a known user is taken, and
+        what was recorded.
+    recorded_ids, recorded_ratings: int64[R] and float32[R], each anime once, what was recorded of
+        the user since; it takes the place of what the stored history says of the same anime.
     profile: float32[P] in the order of the manifest's profile, NaN = not given; None = none given.
     top_k: how many to answer, None for all.
     include_seen, include_adult: only without candidates: keep what was watched, what is adult.
@@ -61,6 +73,8 @@ class Query:
     candidate_ids: NDArray[np.int64] | None = None
     history_ids: NDArray[np.int64] = field(default_factory=_no_ids)
     history_ratings: NDArray[np.float32] = field(default_factory=_no_ratings)
+    recorded_ids: NDArray[np.int64] = field(default_factory=_no_ids)
+    recorded_ratings: NDArray[np.float32] = field(default_factory=_no_ratings)
     profile: NDArray[np.float32] | None = None
     top_k: int | None = None
     objective: Objective = Objective.BLENDED
@@ -83,6 +97,7 @@ class Ranking:
     history_size: how many anime of the catalogue it was ranked by, each counted once.
     compute_s: seconds from the batch's start until this answer was ready.
     reasons: None where the query did not ask to explain.
+    live_history: whether what was recorded of the user counts; who looks for it says so.
     """
 
     anime_ids: NDArray[np.int64]
@@ -96,6 +111,7 @@ class Ranking:
     familiarity: Familiarity
     compute_s: float = 0.0
     reasons: Reasons | None = None
+    live_history: LiveHistory = LiveHistory.UNSPECIFIED
 
     @property
     def listed(self) -> int:

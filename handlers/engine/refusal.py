@@ -94,11 +94,13 @@ class Refusal:
         self.add(field, f"{count} given, should be {least} to {most}")
         return False
 
-    def rated(self, ratings: NDArray[np.float32], wrong: Sequence[int]) -> None:
+    def rated(
+        self, ratings: NDArray[np.float32], wrong: Sequence[int], field: str = "history"
+    ) -> None:
         """Take down the places of a history's ratings that no user gives."""
         self.extend(
             len(wrong),
-            (Fault(f"history[{i}].rating", f"{ratings[i]} is outside 1..10") for i in wrong),
+            (Fault(f"{field}[{i}].rating", f"{ratings[i]} is outside 1..10") for i in wrong),
         )
 
     def _check_history(self, query: Query, limits: Limits) -> None:
@@ -111,6 +113,15 @@ class Refusal:
         wrong = (ratings < 1) | (ratings > 10)  # of NaN, which stands for none, neither is true
         if wrong.any():
             self.rated(ratings, np.flatnonzero(wrong).tolist())
+        if len(query.recorded_ids):
+            self._check_recorded(query)
+
+    def _check_recorded(self, query: Query) -> None:
+        ratings = query.recorded_ratings
+        if len(ratings) != len(query.recorded_ids):
+            self.add("recorded", f"{len(query.recorded_ids)} anime and {len(ratings)} ratings")
+        elif ((ratings < 1) | (ratings > 10)).any():
+            self.add("recorded", "has a rating outside 1..10")
 
     def _check_profile(self, query: Query, fields: Sequence[ProfileField]) -> None:
         if query.profile is None:

@@ -8,10 +8,12 @@ from grpc_health.v1 import health, health_pb2
 from handlers.facade.status import Context
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
+from handlers.histories.histories import Histories
 
-# Of which health is told: "" stands for the whole server, STORE for whether new versions are seen.
+# Of which health is told: "" stands for the whole server, STORE for whether new versions are seen,
+# HISTORIES, where they are kept, for whether what is in them is.
 STORE = "anirank.store"
-SERVICES = ("", SERVICE, STORE)
+HISTORIES = "anirank.histories"
 CHECK_S = 1.0  # between two checks whether the backends are ready
 _MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those of List
 
@@ -19,9 +21,12 @@ _MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those 
 class Health(health.aio.HealthServicer):
     """Health checks that say what the backend says, and do not hold up the end."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, histories: Histories | None = None) -> None:
         """Hand what is found at every check to `observer`."""
         super().__init__()
+        self._histories = histories
+        kept = () if histories is None else (HISTORIES,)
+        self._services = ("", SERVICE, STORE, *kept)
         self._observer = observer
         self._watches: set[asyncio.Task[Any]] = set()
         self._ending = False
@@ -43,8 +48,8 @@ class Health(health.aio.HealthServicer):
             self._watches.discard(task)
 
     async def List(self, request: Any, context: Context) -> Any:  # noqa: N802 - the proto's name
-        """The health of each of `SERVICES`, which the class that this extends does not answer."""
-        asked = {name: health_pb2.HealthCheckRequest(service=name) for name in SERVICES}
+        """The health of each service, which the class that this extends does not answer."""
+        asked = {name: health_pb2.HealthCheckRequest(service=name) for name in self._services}
         return _MESSAGES.HealthListResponse(
             statuses={name: await self.Check(each, context) for name, each in asked.items()}
         )
@@ -54,8 +59,10 @@ class Health(health.aio.HealthServicer):
         response = health_pb2.HealthCheckResponse
         ready = await roster.ready()
         self._observe(roster, ready)
-        for service in SERVICES:
-            well = roster.followed if service == STORE else ready
+        kept = self._histories is not None and self._histories.well
+        of = {STORE: roster.followed, HISTORIES: kept}
+        for service in self._services:
+            well = of.get(service, ready)
             await self.set(service, response.SERVING if well else response.NOT_SERVING)
 
     async def follow(self, roster: Roster, ending: asyncio.Event) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import functools
-from collections.abc import Hashable, Mapping
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -15,12 +17,13 @@ from anirank.errors import (
     Overloaded,
     ServingError,
 )
-from handlers.engine.query import OTHER_BYTES, Limits
+from handlers.engine.query import OTHER_BYTES, Limits, LiveHistory, Query
 from handlers.facade import capacity
 from handlers.facade.batching.batcher import Batcher
 from handlers.facade.calls.kinds import RANK, RECOMMEND, SIMILAR, Alike, Ranks, parsed
 from handlers.facade.calls.pace import Pace
 from handlers.facade.calls.places import RETRY_S, Places, no_place
+from handlers.facade.calls.recording import Metadata, Recording
 from handlers.facade.calls.unread import SMALL, Unread
 from handlers.facade.status import FAILURES, Context, abort, code_of, when_over
 from handlers.facade.stream import LONG_REPLY, Stream
@@ -28,6 +31,7 @@ from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.telemetry.request import ObservedRequest
 from handlers.facade.versions.roster import Roster
 from handlers.forms import messages
+from handlers.histories.histories import Histories
 
 # What callers are told of a failure of what computes: the log has its address and its words.
 _TOLD = {
@@ -65,10 +69,13 @@ class RankingService:
         limits: Limits | None = None,
         observer: Observer | None = None,
         read_apart: messages.ReadApart | None = None,
+        histories: Histories | None = None,
+        may_write: Callable[[Metadata], bool] = lambda _: True,
     ) -> None:
         """Answer with the versions of `roster`, and take up `limits.streamed` of a stream.
 
-        observer: observes every request. read_apart: reads what is long in one.
+        observer: observes every request. read_apart: reads what is long in one. histories: what
+        users have watched since the versions were made. may_write: who may add to them.
         """
         self._read_apart = read_apart
         self._roster = roster
@@ -82,6 +89,10 @@ class RankingService:
         self._long = asyncio.Lock()  # one at a time, or their threads would leave no time to others
         self._pace = Pace(capacity.ROUNDS)  # of large messages and long replies
         self._ending = False
+        self._histories = histories
+        self._recording = Recording(
+            histories, roster, self._limits, self._observer, may_write, self._counted
+        )
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given to answer the service's methods."""
@@ -91,6 +102,7 @@ class RankingService:
             "Similar": grpc.unary_unary_rpc_method_handler(self.similar),
             "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
             "GetModelInfo": grpc.unary_unary_rpc_method_handler(self.get_model_info),
+            **self._recording.methods(),
         }
         return _Methods(methods, self._observer)
 
@@ -144,6 +156,7 @@ class RankingService:
     def end(self) -> None:
         """Answer what has been taken up, streams included, and fail the rest with UNAVAILABLE."""
         self._ending = True
+        self._recording.end()
         for stream in self._streams:
             stream.end()
 
@@ -212,7 +225,7 @@ class RankingService:
                     await self._large_turn(observed)
                 request, columns = kind.parse(request, self._limits, self._read_apart)
             version = self._roster.choose(request.model_version, kind.user(request))
-            query = kind.query(request, version, columns)
+            query, live = await self._with_history(kind.query(request, version, columns))
             observed.asked(query, version.name)
             batcher: Batcher[Any, Any] = kind.batcher(version)
             try:
@@ -224,6 +237,8 @@ class RankingService:
                 raise
             if isinstance(result, InvalidQuery):
                 return result
+            if live:
+                result = replace(result, live_history=live)
             observed.answered(result, queue_s)
             if result.listed > LONG_REPLY:
                 async with self._long:
@@ -232,6 +247,15 @@ class RankingService:
             return kind.write(version, result, queue_s)
         except FAILURES as error:
             return error.settled()
+
+    async def _with_history(self, query: Any) -> tuple[Any, LiveHistory]:
+        """A query with what was recorded of its user, and whether there is any."""
+        if self._histories is None or not isinstance(query, Query) or query.user_id is None:
+            return query, LiveHistory.UNSPECIFIED
+        started = time.perf_counter()
+        query, live = await self._histories.counted(query)
+        self._observer.consulted(live, time.perf_counter() - started)
+        return query, live
 
     def _counted(self, outcome: bytes | ServingError, context: Context) -> bytes | ServingError:
         """An answer that is counted until it has been read; a failure where there is no room."""

@@ -11,17 +11,20 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from anirank.client.addresses import with_port
-from anirank.errors import ServingError
+from anirank.errors import HistoriesError, ServingError
 from handlers.engine.scorer import has_compiler
 from handlers.facade import server
 from handlers.facade.backends.threads import APART
 from handlers.facade.settings import Settings
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
+from handlers.facade.telemetry.observer import Observer
 from handlers.facade.telemetry.setup import observation
 from handlers.facade.versions.loader import Loader
 from handlers.facade.versions.reload import CHECK_S, Reloader
 from handlers.facade.versions.roster import Roster, ServedVersion
 from handlers.forms.messages import ReadApart
+from handlers.histories.histories import Histories
+from handlers.histories.opening import open_store
 from handlers.security.access import Security
 
 log = logging.getLogger(__name__)
@@ -105,6 +108,11 @@ async def _serve(
             roster = await _load(loader, shutdown, lenient)
         except ShutdownRequested:
             return
+        try:
+            histories = await _histories(settings, observer, lenient)
+        except BaseException:
+            await roster.close()
+            raise
         following = asyncio.create_task(_follow(reloader, roster, shutdown))
         try:
             await server.serve(
@@ -114,6 +122,7 @@ async def _serve(
                 security=security,
                 observer=observer,
                 read_apart=await asyncio.to_thread(_read_apart, settings),
+                histories=histories,
                 shutdown=shutdown,
                 grace_s=settings.grace_s,
                 shared=worker,
@@ -128,6 +137,26 @@ async def _serve(
 async def _follow(reloader: Reloader, roster: Roster, shutdown: Shutdown) -> None:
     with contextlib.suppress(ShutdownRequested):
         await shutdown.unless_requested(reloader.follow(roster))
+
+
+async def _histories(settings: Settings, observer: Observer, lenient: bool) -> Histories | None:
+    """What users have watched, where it is kept.
+
+    lenient: another process began to serve with the store: without it this one serves as well, and
+    makes none in its place. Raises HistoriesError.
+    """
+    if settings.histories is None:
+        return None
+    store = open_store(settings.histories, settings.histories_mib, create=not lenient)
+    histories = Histories(store, settings.max_recorded, observer.histories)
+    try:
+        await histories.check()
+    except HistoriesError as error:
+        if not lenient:
+            await histories.close()
+            raise
+        observer.histories(str(error))
+    return histories
 
 
 async def _load(loader: Loader, shutdown: Shutdown, lenient: bool) -> Roster:

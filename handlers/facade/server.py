@@ -17,6 +17,7 @@ from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
 from handlers.forms.messages import ReadApart
+from handlers.histories.histories import Histories
 from handlers.security.access import Security
 
 # For calls that are on their way: gRPC would end them as CANCELLED, which no client asks again for.
@@ -32,6 +33,7 @@ async def serve(
     security: Security | None = None,
     observer: Observer | None = None,
     read_apart: ReadApart | None = None,
+    histories: Histories | None = None,
     shutdown: Shutdown | None = None,
     grace_s: float = 10.0,
     shared: bool = False,
@@ -43,9 +45,9 @@ async def serve(
     NOT_SERVING, no request is taken any more, those in flight have `grace_s` seconds to end; what
     has not ended by then, or is in flight when asked a second time, is cut off with UNAVAILABLE.
     Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
-    `security`, by default none, is not enough for it. Closes the roster. observer: observes every
-    request. read_apart: reads what is long in one. shared: other processes listen on the address as
-    well.
+    `security`, by default none, is not enough for it. Closes the roster and `histories`,
+    what users have watched since. observer: observes every request. read_apart: reads what is long
+    in one. shared: other processes listen on the address as well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
@@ -62,15 +64,18 @@ async def serve(
             *capacity.options(limits, shared),
         ],
     )
-    service = RankingService(roster, limits, observer, read_apart)
+    may_write = security.writers(address)
+    service = RankingService(roster, limits, observer, read_apart, histories, may_write)
     server.add_generic_rpc_handlers((service.handler(),))
-    checks = Health(observer)
+    checks = Health(observer, histories)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
+    looking: asyncio.Task[None] | None = None
     try:
         with contextlib.nullcontext(shutdown) if shutdown is not None else Shutdown() as shutdown:
+            looking = asyncio.create_task(histories.follow()) if histories is not None else None
             port = security.listen(server, address)
             await checks.check(roster)
             await server.start()
@@ -84,4 +89,8 @@ async def serve(
                 await shutdown.unless_forced(server.stop(grace_s))
             await server.stop(None)
     finally:
+        if looking is not None:
+            looking.cancel()
+        if histories is not None:
+            await histories.close()
         await roster.close(LAST_BATCH_S)

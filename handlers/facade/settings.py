@@ -20,6 +20,7 @@ from pydantic import (
 from anirank.errors import SettingsError, quoted
 from bundles.bundle import natural_order
 from handlers.engine.query import Limits
+from handlers.histories.histories import MOST
 
 NEWEST = "newest"  # in place of a version: whichever is the newest in the store
 
@@ -146,6 +147,16 @@ class Settings(BaseModel):
         ge=1,
         description="Most requests of one stream that are taken up at once.",
     )
+    histories: Annotated[
+        str | None, Spelling(metavar="PATH|redis://...", default="none are kept")
+    ] = Field(
+        default=None,
+        description="Where to keep what users have watched: a folder for LMDB, or a Redis.",
+    )
+    histories_mib: Annotated[int, Spelling("--histories-size")] = Field(
+        default=1_024, ge=1, description="LMDB: MiB that may be recorded, of all users."
+    )
+    max_recorded: int = Field(default=MOST, ge=1, description="Most anime recorded of one user.")
     tls_cert: Annotated[Path | None, Spelling(default="no TLS")] = Field(
         default=None, description="PEM of the server's certificate chain; turns TLS on."
     )
@@ -157,7 +168,9 @@ class Settings(BaseModel):
         description="PEM of authorities; only clients with a certificate of theirs get in.",
     )
     tokens: Annotated[Path | None, Spelling(default="no token")] = Field(
-        default=None, description="File of bearer tokens, one a line; only who shows one gets in."
+        default=None,
+        description="File of bearer tokens, one a line; only who shows one gets in. Who may write "
+        "histories has write-histories behind theirs.",
     )
     insecure_public: bool = Field(
         default=False, description="Listen to other machines without TLS. Anyone there may ask."

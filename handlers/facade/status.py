@@ -12,6 +12,8 @@ from grpc_status import rpc_status
 from anirank.errors import (
     BackendUnavailable,
     DeadlinePassed,
+    Forbidden,
+    HistoriesOff,
     InvalidQuery,
     Overloaded,
     ServingError,
@@ -21,13 +23,22 @@ from anirank.errors import (
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 # What the answer to one request can be instead of a reply.
-FAILURES = (InvalidQuery, Overloaded, DeadlinePassed, BackendUnavailable)
+FAILURES = (
+    InvalidQuery,
+    Overloaded,
+    DeadlinePassed,
+    BackendUnavailable,
+    HistoriesOff,
+    Forbidden,
+)
 
 _CODES: dict[type[ServingError], grpc.StatusCode] = {
     InvalidQuery: grpc.StatusCode.INVALID_ARGUMENT,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     BackendUnavailable: grpc.StatusCode.UNAVAILABLE,
+    HistoriesOff: grpc.StatusCode.FAILED_PRECONDITION,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
 }
 
 

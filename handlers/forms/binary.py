@@ -24,6 +24,7 @@ from handlers.forms.json_filter import read_filter, write_filter
 LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
 
 _QUERIES = "anirank.queries/3"
+_WITH_RECORDED = "anirank.queries/4"  # which an archive made before would rank without
 _RANKINGS = "anirank.rankings/3"
 # The bits of a query's flags: what is there, and what is asked for.
 _USER_ID, _TOP_K, _CANDIDATES, _PROFILE = 1, 2, 4, 8
@@ -36,6 +37,7 @@ _RAGGED: dict[str, dict[str, type[np.generic]]] = {
     "candidate": {"ids": np.int64},
     "profile": {"values": np.float32},
     "history": {"ids": np.int64, "ratings": np.float32},
+    "recorded": {"ids": np.int64, "ratings": np.float32},
     "filter": {"json": np.uint8},  # none where nobody asked for one: "{}" is one
     "unknown": {"ids": np.int64},
     "unknown_history": {"ids": np.int64},
@@ -64,6 +66,13 @@ def is_binary(body: bytes | bytearray) -> bool:
 
 def write_queries(queries: Sequence[Query]) -> bytes:
     """The batch as bytes; every user_id and top_k must fit int64."""
+    recorded = _ragged(
+        "recorded",
+        [
+            [query.recorded_ids for query in queries],
+            [query.recorded_ratings for query in queries],
+        ],
+    )
     return tensors.write(
         {
             "user_id": np.array([query.user_id or 0 for query in queries], np.int64),
@@ -79,16 +88,17 @@ def write_queries(queries: Sequence[Query]) -> bytes:
                     [query.history_ratings for query in queries],
                 ],
             ),
+            **recorded,
             **_diversities(queries),
             **_ragged("filter", [[_filter_json(query.filter) for query in queries]]),
         },
-        {"format": _QUERIES},
+        {"format": _WITH_RECORDED if recorded else _QUERIES},
     )
 
 
 def read_queries(body: bytes | bytearray) -> list[Query]:
     """The batch that `write_queries` wrote; raises WireError for other bytes."""
-    arrays = _read(body, _QUERIES)
+    arrays = _read(body, _QUERIES, _WITH_RECORDED)
     size = _size(arrays, "user_id", np.int64)
     user_id = _column(arrays, "user_id", np.int64, size)
     top_k = _column(arrays, "top_k", np.int64, size)
@@ -98,6 +108,7 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
         raise WireError(f"flags has {max(flags)}, should be at most {_ALL_FLAGS}")
     (candidates,) = _split(arrays, "candidate", size)
     histories, ratings = _split(arrays, "history", size)
+    recorded, recorded_ratings = _split(arrays, "recorded", size)
     (profiles,) = _split(arrays, "profile", size)
     (filters,) = _split(arrays, "filter", size)
     diversity = [0.0] * size
@@ -109,6 +120,8 @@ def read_queries(body: bytes | bytearray) -> list[Query]:
             candidate_ids=candidates[i] if has & _CANDIDATES else None,
             history_ids=histories[i],
             history_ratings=ratings[i],
+            recorded_ids=recorded[i],
+            recorded_ratings=recorded_ratings[i],
             profile=profiles[i] if has & _PROFILE else None,
             top_k=top_k[i] if has & _TOP_K else None,
             objective=objective[i],
@@ -275,11 +288,11 @@ def _ragged(name: str, columns: list[list[NDArray[Any]]]) -> _Arrays:
     return arrays
 
 
-def _read(body: bytes | bytearray, form: str) -> _Arrays:
+def _read(body: bytes | bytearray, *forms: str) -> _Arrays:
     arrays, metadata = tensors.read(body)
-    if metadata.get("format") != form:
+    if metadata.get("format") not in forms:
         raise WireError(
-            f"format is {metadata.get('format')!r}, this version of anirank reads {form!r}; "
+            f"format is {metadata.get('format')!r}, this version of anirank reads {forms[0]!r}; "
             "both sides, the .mar included, should be of one version"
         )
     return arrays

@@ -47,7 +47,9 @@ def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> 
     candidate_ids = None
     if "candidate_ids" in item:
         candidate_ids = ids(item["candidate_ids"], "candidate_ids", 1, limits.candidates, refusal)
-    history_ids, history_ratings = _history(item.get("history", []), limits, refusal)
+    history_ids, history_ratings = read_items(
+        item.get("history", []), "history", 0, limits, refusal
+    )
     query = Query(
         user_id=integer(item, "user_id", refusal),
         candidate_ids=candidate_ids,
@@ -102,12 +104,14 @@ def write_ranking(ranking: Ranking, bundle: Bundle) -> dict[str, Any]:
         if explanation is not None:
             entry["reasons"] = [_reason(reason) for reason in explanation.reasons]
             entry["rest"] = explanation.rest
+    live = ranking.live_history
     return {
         "ranking": entries,
         "unknown_candidates": ranking.unknown_candidates.tolist(),
         "unknown_history": ranking.unknown_history.tolist(),
         "familiarity": ranking.familiarity.name.lower(),
         "history_size": ranking.history_size,
+        **({"live_history": live.name.lower()} if live else {}),  # where histories are kept
         "model_version": bundle.manifest.version,
     }
 
@@ -126,18 +130,19 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"anime_id": reason.anime_id, "title": reason.title, **rating, **contribution}
 
 
-def _history(
-    items: object, limits: Limits, refusal: Refusal
+def read_items(
+    items: object, field: str, least: int, limits: Limits, refusal: Refusal
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """int64[H] ids and float32[H] ratings, NaN = not rated, of a list of anime at a field."""
     if not isinstance(items, list):
-        refusal.add("history", f"{quoted(items)} is not a list")
+        refusal.add(field, f"{quoted(items)} is not a list")
         items = []
-    if not refusal.bounded("history", len(items), 0, limits.history):
+    elif not refusal.bounded(field, len(items), least, limits.history):
         items = []
     watched = np.zeros(len(items), np.int64)
     ratings = np.full(len(items), np.nan, np.float32)
     for i, item in enumerate(items):
-        path = f"history[{i}]"
+        path = f"{field}[{i}]"
         if not isinstance(item, dict):
             refusal.add(path, f"{quoted(item)} is not a JSON object")
             continue

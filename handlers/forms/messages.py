@@ -140,7 +140,14 @@ def _history(
     if columns is not None:  # the planner looks at the ratings
         return columns.history_ids, columns.history_ratings
     few = refusal.bounded("history", len(items), 0, limits.history)
-    items = list(items) if few else []  # each is made once, not once for each field that is read
+    return read_items(items if few else [], "history", refusal)
+
+
+def read_items(
+    items: Sequence[pb.HistoryItem], field: str, refusal: Refusal
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """int64[H] ids and float32[H] ratings, NaN = not rated, of the items of a field."""
+    items = list(items)  # each is made once, not once for each field that is read
     ids = np.array([item.anime_id for item in items], np.int64)
     ratings = np.array([item.rating for item in items], np.float32)
     # An absent rating reads as 0, and NaN stands for it from here on: one that was sent is none.
@@ -151,7 +158,7 @@ def _history(
         else:
             ratings[i] = np.nan
     if wrong:
-        refusal.rated(ratings, wrong)
+        refusal.rated(ratings, wrong, field)
     return ids, ratings
 
 

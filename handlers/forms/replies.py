@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from anirank.contract import ranking_pb2 as pb
 from bundles.bundle import Bundle
 from handlers.engine.explanations import Explanation, Reason, explanations
-from handlers.engine.query import Familiarity, Ranking
+from handlers.engine.query import Familiarity, LiveHistory, Ranking
 
 _FAMILIARITIES = {
     Familiarity.KNOWN: pb.FAMILIARITY_KNOWN,
     Familiarity.NEW_WITH_HISTORY: pb.FAMILIARITY_NEW_WITH_HISTORY,
     Familiarity.NEW: pb.FAMILIARITY_NEW,
+}
+LIVE_HISTORIES = {
+    LiveHistory.UNSPECIFIED: pb.LIVE_HISTORY_UNSPECIFIED,
+    LiveHistory.NONE: pb.LIVE_HISTORY_NONE,
+    LiveHistory.COUNTED: pb.LIVE_HISTORY_COUNTED,
+    LiveHistory.UNAVAILABLE: pb.LIVE_HISTORY_UNAVAILABLE,
 }
 _RANKING = pb.RankReply.RANKING_FIELD_NUMBER << 3 | 2  # the tag of a message
 # RankedAnime's scores, each behind its tag of a fixed32.
@@ -59,6 +65,7 @@ class Replies:
             compute_time=duration(ranking.compute_s),
             unknown_history=ranking.unknown_history.tolist(),
             history_size=ranking.history_size,
+            live_history=LIVE_HISTORIES[ranking.live_history],
         )
         parts.append(rest.SerializeToString())
         return b"".join(parts)

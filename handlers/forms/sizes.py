@@ -23,6 +23,7 @@ _OF_A_STREAM = {  # the number of the request's field, and of the candidates in 
     pb.RankStreamRequest.RECOMMEND_FIELD_NUMBER: 0,
 }
 _ASKED_ABOUT = pb.SimilarRequest.ANIME_IDS_FIELD_NUMBER
+_ITEMS = pb.RecordWatchedRequest.ITEMS_FIELD_NUMBER
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _OF_IDS = (_BYTES, _VARINT)
 _OTHERS = "request"
@@ -42,6 +43,19 @@ def check_similar(body: bytes, limits: Limits) -> None:
     """The same of a SimilarRequest."""
     if len(body) > OTHER_BYTES:
         _check(memoryview(body), _ASKED_ABOUT, limits, ("anime_ids", limits.history))
+
+
+def check_items(body: bytes, limits: Limits) -> None:
+    """The same of a RecordWatchedRequest."""
+    if len(body) > OTHER_BYTES:
+        items = others = 0
+        for number, kind, _, whole in _fields(memoryview(body)):
+            if number == _ITEMS and kind == _BYTES:
+                items += 1
+                if items > limits.history:
+                    raise _too_many("items", 1, limits.history)
+            else:
+                others = _bounded(others + len(whole))
 
 
 def check_streamed(body: bytes, limits: Limits) -> None:

@@ -1,6 +1,7 @@
 """Who may call, and from where: what a server is opened with."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -8,6 +9,7 @@ from typing import Self
 import grpc
 
 from anirank.client.addresses import is_local
+from anirank.client.tokens import WRITE_HISTORIES
 from anirank.errors import AddressRefused, AddressUnavailable, CredentialsError
 from handlers.security.tls import ServerTls
 from handlers.security.tokens import TokenInterceptor, Tokens
@@ -84,6 +86,17 @@ class Security:
             raise AddressUnavailable(
                 f"{address}: in use, or not an address of this machine"
             ) from error
+
+    def writers(self, address: str) -> Callable[[Iterable[tuple[str, str | bytes]]], bool]:
+        """Who may write histories on `address`, by the metadata of a call.
+
+        Who shows a token that has the right; where no tokens are asked for, everybody on this
+        machine and nobody else.
+        """
+        if self.tokens is not None:
+            return functools.partial(self.tokens.accepts_call, right=WRITE_HISTORIES)
+        local = is_local(address)
+        return lambda _: local
 
     def interceptors(self, refused: Callable[[str], None]) -> list[grpc.aio.ServerInterceptor]:
         """What stands before every method of a server; gives `refused` the paths it refuses."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,32 @@ OPEN_TO_ALL = "/grpc.health.v1.Health/Check"
 class Tokens:
     """The tokens in a file, read again when it changes.
 
-    One token a line; empty lines and lines that begin with # say nothing. Only digests of them are
-    kept in memory.
+    One token a line, and behind it the rights it has beside asking; empty lines and lines that
+    begin with # say nothing. Only digests of them are kept in memory.
     """
 
     def __init__(self, path: Path) -> None:
         """Read from `path`; raises CredentialsError where that is not a file of tokens."""
-        self._file = Reloading((path,), lambda: [_digest(each) for each in read_tokens(path)])
+        self._file = Reloading(
+            (path,),
+            lambda: [(_digest(token), rights) for token, rights in read_tokens(path).items()],
+        )
 
-    def accepts(self, token: str) -> bool:
-        """Whether it is one of them; takes as long whichever it is, and if it is none."""
+    def accepts(self, token: str, right: str | None = None) -> bool:
+        """Whether it is one of them, and has a right; takes as long whichever it is, or if none."""
         known = False
         digest = _digest(token)
-        for each in self._file.current():
-            known |= hmac.compare_digest(each, digest)
+        for each, rights in self._file.current():
+            known |= hmac.compare_digest(each, digest) and (right is None or right in rights)
         return known
+
+    def accepts_call(self, metadata: Iterable[tuple[str, str | bytes]], right: str | None) -> bool:
+        """Whether the metadata of a call show one of them, and it has a right."""
+        given = [value for key, value in metadata if key == HEADER]
+        if len(given) != 1 or not isinstance(given[0], str):
+            return False
+        scheme, _, token = given[0].partition(" ")
+        return scheme.lower() == "bearer" and self.accepts(token, right)
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
@@ -54,19 +65,12 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """The method's own handler, or one that refuses."""
-        if handler_call_details.method == OPEN_TO_ALL or self._shows_token(
-            handler_call_details.invocation_metadata
+        if handler_call_details.method == OPEN_TO_ALL or self._tokens.accepts_call(
+            handler_call_details.invocation_metadata, None
         ):
             return await continuation(handler_call_details)
         self._refused(handler_call_details.method)
         return self._refusal
-
-    def _shows_token(self, metadata: Any) -> bool:
-        given = [value for key, value in metadata if key == HEADER]
-        if len(given) != 1 or not isinstance(given[0], str):
-            return False
-        scheme, _, token = given[0].partition(" ")
-        return scheme.lower() == "bearer" and self._tokens.accepts(token)
 
 
 async def _refuse(_: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:

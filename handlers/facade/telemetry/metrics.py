@@ -14,12 +14,15 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from handlers.engine.query import LiveHistory
 from handlers.facade.telemetry.request import ObservedRequest, Sink
 
 # From a small batch on an idle core to a queue that waits for a backend to come back.
 SECONDS = (
     0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
+# From a look into memory to a Redis that is given up.
+HISTORY_SECONDS = (0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.05, 0.25, 0.5)
 QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CANDIDATES = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 65_536)
 
@@ -115,12 +118,25 @@ class Metrics(Sink):
             registry=self.registry,
             multiprocess_mode="livemin",
         )
+        self._history_s = self._histogram(
+            "anirank_history_seconds",
+            "What it took to look up what was recorded of a user, by what came of it.",
+            HISTORY_SECONDS,
+            ("live_history",),
+        )
+        self._histories = Gauge(
+            "anirank_histories_ready",
+            "1 where the store of histories answered when it was last asked, else 0.",
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
         ProcessCollector(registry=self.registry)
         # Looked up here at every request: `labels` would take a lock each time.
         self._called: dict[str, Counter] = {}
         self._counted: dict[tuple[str, str], Counter] = {}
         self._timed: dict[str, Histogram] = {}
         self._answered: dict[str, tuple[Histogram, Histogram]] = {}
+        self._looked_up: dict[LiveHistory, Histogram] = {}
         self._shared: set[tuple[str, str]] = set()
 
     def called(self, method: str) -> None:
@@ -185,6 +201,17 @@ class Metrics(Sink):
     def follows(self, followed: bool) -> None:
         """Show whether the store is followed."""
         self._followed.set(followed)
+
+    def consulted(self, live: LiveHistory, seconds: float) -> None:
+        """Take what a look at what was recorded took."""
+        looked_up = self._looked_up.get(live)
+        if looked_up is None:
+            looked_up = self._looked_up[live] = self._history_s.labels(live.name.lower())
+        looked_up.observe(seconds)
+
+    def histories(self, fault: str | None) -> None:
+        """Show whether the store of histories answers."""
+        self._histories.set(fault is None)
 
     def _count(self, method: str, code: str) -> None:
         counted = self._counted.get((method, code))

@@ -10,6 +10,7 @@ import grpc
 
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import ServingError
+from handlers.engine.query import LiveHistory
 from handlers.facade.status import Context, code_of
 from handlers.facade.telemetry.request import ObservedRequest, Sink
 from handlers.facade.telemetry.request_log import RequestLog
@@ -110,6 +111,16 @@ class Observer(Sink):
         """Take whether the store is followed; see `Sink.follows`."""
         for sink in self._sinks:
             sink.follows(followed)
+
+    def consulted(self, live: LiveHistory, seconds: float) -> None:
+        """Take a look at what was recorded of a user; see `Sink.consulted`."""
+        for sink in self._sinks:
+            sink.consulted(live, seconds)
+
+    def histories(self, fault: str | None) -> None:
+        """Take whether the store of histories answered; see `Sink.histories`."""
+        for sink in self._sinks:
+            sink.histories(fault)
 
     @contextmanager
     def _batch(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anirank.errors import ServingError
+from handlers.engine.query import LiveHistory
 from handlers.facade.status import Context, code_of
 
 
@@ -153,3 +154,9 @@ class Sink:
 
     def follows(self, followed: bool) -> None:
         """Take whether the store was seen when it was last looked at for new versions."""
+
+    def consulted(self, live: LiveHistory, seconds: float) -> None:
+        """Take a look at what was recorded of a user: what came of it, and what it took."""
+
+    def histories(self, fault: str | None) -> None:
+        """Take why the store of histories did not answer, None where it did."""

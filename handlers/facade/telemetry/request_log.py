@@ -8,6 +8,7 @@ from handlers.facade.telemetry.logs import Faults
 from handlers.facade.telemetry.request import ObservedRequest, Sink
 
 _OVERLOAD = "overload"
+_HISTORIES = "store of histories"
 
 log = logging.getLogger("handlers.requests")
 
@@ -29,6 +30,13 @@ class RequestLog(Sink):
         self._note_faults(request)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s", request.method, request.code, extra=_fields(request))
+
+    def histories(self, fault: str | None) -> None:
+        """Write why the store of histories does not answer, if it is time to, and that it does."""
+        if fault is not None:
+            self._faults.record(_HISTORIES, fault)
+        elif self._faults.active:
+            self._faults.clear(_HISTORIES)
 
     def _note_faults(self, request: ObservedRequest) -> None:
         backend = f"backend of version {request.version}"
@@ -60,6 +68,8 @@ def _fields(request: ObservedRequest) -> dict[str, object]:
     if request.ranking is not None:
         if isinstance(request.ranking, Ranking):
             fields["user"] = Familiarity(request.ranking.familiarity).name.lower()
+            if request.ranking.live_history:
+                fields["live_history"] = request.ranking.live_history.name.lower()
         fields["queue_ms"] = _ms(request.queue_s)
         fields["compute_ms"] = _ms(request.ranking.compute_s)
     if isinstance(request.failure, InvalidQuery):

@@ -1,0 +1,1 @@
+"""What users have watched: their own list of it, and what a façade has recorded."""

@@ -1,0 +1,1 @@
+"""What users have watched since the model was trained, recorded and counted as they go on."""
