@@ -63,6 +63,13 @@ def train(
             "held out. Export that one."
         ),
     ] = None,
+    histories: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What `anirank histories export` wrote: more ratings, and users to leave out.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights and order.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run.")] = False,
@@ -76,6 +83,7 @@ def train(
     from training.loop.progress import Stages
     from training.loop.ranks import joined
     from training.presets import preset_of
+    from training.tables.histories import with_histories
     from training.tables.orphans import Orphans
     from training.tables.preparation import load_or_prepare
 
@@ -104,14 +112,20 @@ def train(
             opened = opening(run_dir, resume, refit, preset, given, ranks)
             with Stages(stderr) as stages:
                 stages.begin("reading the data")
-                tables = load_or_prepare(data)
+                tables, recorded = load_or_prepare(data), None
+                if histories is not None:
+                    recorded = with_histories(tables, histories)
+                    tables = recorded.tables
             if not resume:
                 console.print(tables.refusals)
                 console.print(str(Orphans.of(tables)))
+            if recorded is not None and not resume:
+                console.print(str(recorded))
             run = opened(tables)
             its_preset = preset_of(run)
             if not its_preset.train(run, tables, chosen_device, stderr, resume, ranks):
-                again = f"`anirank train {data} {run_dir} --resume`"
+                with_them = "" if histories is None else f" --histories {histories}"
+                again = f"`anirank train {data} {run_dir} --resume{with_them}`"
                 console.print(f"stopped; {again} goes on from here")
                 raise typer.Exit(INTERRUPTED)
         if ranks.first:

@@ -147,7 +147,7 @@ async def _histories(settings: Settings, observer: Observer, lenient: bool) -> H
     """
     if settings.histories is None:
         return None
-    store = open_store(settings.histories, settings.histories_mib, create=not lenient)
+    store = open_store(settings.histories, settings.histories_mib, lenient=lenient)
     histories = Histories(store, settings.max_recorded, observer.histories)
     try:
         await histories.check()

@@ -72,27 +72,17 @@ class Histories:
         """
         if query.user_id is None:
             return query, LiveHistory.UNSPECIFIED
-        record = await self._read(query.user_id)
-        if record is None:
-            gone = query.user_id in self._forgotten
-            return replace(query, user_id=None) if gone else query, LiveHistory.UNAVAILABLE
-        if not len(record.items):
-            return replace(query, user_id=None) if record.forgotten else query, LiveHistory.NONE
-        with_it = replace(
-            query,
-            user_id=None if record.forgotten else query.user_id,
-            recorded_ids=record.anime_ids,
-            recorded_ratings=record.ratings,
-        )
-        return with_it, LiveHistory.COUNTED
+        record, live = await self._record(query.user_id)
+        if record.forgotten:
+            query = replace(query, user_id=None)
+        if len(record.items):
+            ids, ratings = record.anime_ids, record.ratings
+            query = replace(query, recorded_ids=ids, recorded_ratings=ratings)
+        return query, live
 
     async def history(self, user_id: int, stored: Stored) -> History:
         """What requests of a user are ranked by, beside what a bundle has `stored`."""
-        record, live = await self._read(user_id), LiveHistory.UNAVAILABLE
-        if record is None:
-            record = Record(forgotten=user_id in self._forgotten)
-        else:
-            live = LiveHistory.COUNTED if len(record.items) else LiveHistory.NONE
+        record, live = await self._record(user_id)
         known = stored.of(user_id)
         if record.forgotten:
             known = known[0][:0], known[1][:0]
@@ -151,16 +141,21 @@ class Histories:
         """Let go of the store, once what is being written is."""
         await self._store.close()
 
-    async def _read(self, user_id: int) -> Record | None:
-        """The record of a user, None where the store does not answer."""
+    async def _record(self, user_id: int) -> tuple[Record, LiveHistory]:
+        """The record of a user; who is known to be forgotten is so whatever the store says."""
         try:
-            record = await self._store.get(user_id)
+            record, live = await self._store.get(user_id), LiveHistory.COUNTED
         except BackendUnavailable as error:
             self._fail(error)
-            return None
-        if not self.well:
-            self._answered()
-        return record
+            record, live = Record(), LiveHistory.UNAVAILABLE
+        else:
+            if not self.well:
+                self._answered()
+            if not len(record.items):
+                live = LiveHistory.NONE
+        if user_id in self._forgotten and not record.forgotten:
+            record = replace(record, forgotten=True)
+        return record, live
 
     def _answered(self) -> None:
         self.well = True

@@ -28,7 +28,7 @@ _READERS = 1_022  # transactions that read at once, of all processes
 # a store that is full has to take as well.
 _ROOM, _LEAST_ROOM = 0.25, 8 * 2**20
 _MAGIC = (0xBEEFC0DE).to_bytes(4, sys.byteorder)  # of a meta page, 16 bytes into it
-_META_PAGES, _MAGIC_AT = 2, 16
+_MAGIC_AT = 16
 _ID = 8  # bytes of a user id
 
 
@@ -56,16 +56,24 @@ class LmdbStore:
 
     name = "lmdb"
 
-    def __init__(self, folder: Path, size_mib: int, create: bool = True) -> None:
+    def __init__(
+        self, folder: Path, size_mib: int, create: bool = True, lenient: bool = False
+    ) -> None:
         """Open the store in `folder`, or make one there.
 
         size_mib: how much may be recorded; the file may become larger by `_ROOM`. create: whether
         one may be made. Raises HistoriesError where the folder holds something else, or a store of
-        another schema, or one that is damaged.
+        another schema, or one that is damaged; lenient: waits for another to stand there instead.
         """
         self._folder = folder
+        self._data = folder / _DATA
         self._bytes = size_mib * 2**20
-        self._opened: _Opened | None = _open(folder, self._bytes, create)
+        self._opened: _Opened | None = None
+        try:
+            self._opened = _open(folder, self._bytes, create and not lenient)
+        except HistoriesError:
+            if not lenient:
+                raise
         self._opening = threading.Lock()
         self._size = 0  # of the file when it was last seen, which never gets less
         self._forgotten: tuple[int, frozenset[int]] = (-1, frozenset())
@@ -120,18 +128,17 @@ class LmdbStore:
 
     def _checked(self) -> _Opened:
         """The environment, where its files are as it left them; opened again where others stand."""
-        path = self._folder / _DATA
         try:
-            found = path.stat()
+            found = self._data.stat()
         except FileNotFoundError:
             raise unavailable(str(self._folder), f"{_DATA} is gone") from None
         of = self._of((found.st_dev, found.st_ino))
         if found.st_size < self._size:
             raise unavailable(str(self._folder), f"{_DATA} was cut off, to {found.st_size} bytes")
         self._size = found.st_size
-        for page in range(_META_PAGES):
-            if os.pread(of.descriptor, len(_MAGIC), page * of.page + _MAGIC_AT) != _MAGIC:
-                raise unavailable(str(self._folder), f"{_DATA} was overwritten")
+        first = os.pread(of.descriptor, of.page + len(_MAGIC), _MAGIC_AT)  # of both meta pages
+        if not (first.startswith(_MAGIC) and first.endswith(_MAGIC)):
+            raise unavailable(str(self._folder), f"{_DATA} was overwritten")
         return of
 
     def _of(self, file: tuple[int, int]) -> _Opened:
@@ -165,27 +172,29 @@ class LmdbStore:
 
     def _write(self, batch: Sequence[Write]) -> None:
         of = self._checked()
-        answers: list[Any] = []
+        answers: list[tuple[Write, Any]] = []
         with contextlib.suppress(lmdb.Error):
             of.env.reader_check()  # what processes that were killed left would keep pages from use
         with of.env.begin(write=True) as transaction:
             full = self._live(of, transaction) >= self._bytes
             for write in batch:
-                try:
-                    answers.append(_applied(of, transaction, write, full))
-                except ServingError as error:
-                    answers.append(error)
-                except _FullError:
-                    answers.append(unavailable(str(self._folder), "full"))
-                except DamagedError as error:
-                    answers.append(self._failure(error))
+                if not write.waiting.done():  # or its caller was told otherwise, as this waited
+                    answers.append((write, self._answer(of, transaction, write, full)))
         # On disk; but a file that was removed or replaced meanwhile is nobody's.
         self._checked_again(of)
-        for write, answer in zip(batch, answers, strict=True):
+        for write, answer in answers:
             write.answer = answer
 
+    def _answer(self, of: _Opened, transaction: Any, write: Write, full: bool) -> Any:
+        try:
+            return _applied(of, transaction, write, full)
+        except _FullError:
+            return unavailable(str(self._folder), "full")
+        except (ServingError, DamagedError) as error:
+            return self._failure(error)
+
     def _checked_again(self, of: _Opened) -> None:
-        found = (self._folder / _DATA).stat()
+        found = self._data.stat()
         if of.file != (found.st_dev, found.st_ino):
             raise unavailable(str(self._folder), "replaced while it was written to")
 
@@ -255,7 +264,7 @@ def _open(folder: Path, size: int, create: bool) -> _Opened:
     except (lmdb.Error, OSError) as error:
         raise HistoriesError(f"{folder}: cannot be opened as a store ({error})") from error
     try:
-        return _databases(env, folder, there)
+        return _databases(env, folder, there, create)
     except lmdb.Error as error:
         env.close()
         raise HistoriesError(f"{folder}: no store of histories, or damaged ({error})") from error
@@ -264,9 +273,11 @@ def _open(folder: Path, size: int, create: bool) -> _Opened:
         raise
 
 
-def _databases(env: Any, folder: Path, there: bool) -> _Opened:
+def _databases(env: Any, folder: Path, there: bool, create: bool) -> _Opened:
     env.reader_check()
     found = _schema(env) if there else None
+    if found is None and not create:
+        raise HistoriesError(f"{folder}: no store of histories, nothing was ever written to it")
     if found is None:
         found = _begin(env)
     if found != str(SCHEMA).encode():

@@ -9,8 +9,8 @@ from handlers.histories.store import Store
 _SCHEMES = ("redis", "rediss", "unix")
 
 
-def open_store(place: str, size_mib: int, create: bool = True) -> Store:
-    """The store at `place`; size_mib and create are for LMDB.
+def open_store(place: str, size_mib: int, create: bool = True, lenient: bool = False) -> Store:
+    """The store at `place`; the rest is for LMDB, see `LmdbStore`.
 
     Raises HistoriesError where there is something else, and ExtraMissing.
     """
@@ -21,4 +21,4 @@ def open_store(place: str, size_mib: int, create: bool = True) -> Store:
             return RedisStore(place)
         from handlers.histories.lmdb_store import LmdbStore
 
-        return LmdbStore(Path(place), size_mib, create)
+        return LmdbStore(Path(place), size_mib, create, lenient)

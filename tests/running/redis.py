@@ -1,5 +1,6 @@
 """A real Redis, in a folder of its own."""
 
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -39,6 +40,15 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def stop(self) -> None:
+        """Let it hang, until `resume`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture

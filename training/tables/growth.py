@@ -79,18 +79,18 @@ def grown(
     users = arrow_table(tables.users, USERS_SCHEMA)
     if anime_file is not None:
         found, digest = read_anime(anime_file, refusals)
-        anime = _joined(anime, found, "anime_id")
+        anime = joined(anime, found, "anime_id")
         digests.append(digest)
     if users_file is not None:
         found, digest = read_users(users_file, refusals)
-        users = _joined(users, found, "user_id")
+        users = joined(users, found, "user_id")
         digests.append(digest)
     anime_ids = anime["anime_id"].to_numpy()
     reader = RatingsReader(users["user_id"].to_numpy(), anime_ids, orphans=True)
     came, digest = reader.read(Path(ratings_file))
     digests.append(digest)
     refusals.merge(reader.refusals)
-    users = _joined(users, pa.table({"user_id": reader.user_ids}), "user_id")
+    users = joined(users, pa.table({"user_id": reader.user_ids}), "user_id")
     anime_rows = np.searchsorted(anime_ids, tables.anime["anime_id"].to_numpy())
     user_rows = np.searchsorted(reader.user_ids, tables.users["user_id"].to_numpy())
     was = tables.ratings
@@ -99,7 +99,7 @@ def grown(
         anime_rows[was.anime_row].astype(np.int32),
         was.rating,
     )
-    ratings, replaced = _replaced(moved, came, len(anime_ids))
+    ratings, again = replaced(moved, came, len(anime_ids))
     every = Refusals()
     every.merge(tables.refusals)
     every.merge(refusals)
@@ -111,10 +111,10 @@ def grown(
         fingerprint=hashlib.sha256("".join(digests).encode()).hexdigest(),
         refusals=every,
     )
-    return Growth(tables, after, anime_rows, replaced, refusals)
+    return Growth(tables, after, anime_rows, again, refusals)
 
 
-def _joined(there: pa.Table, more: pa.Table, key: str) -> pa.Table:
+def joined(there: pa.Table, more: pa.Table, key: str) -> pa.Table:
     """Those there, and those of `more` whose id is not among them, sorted by id."""
     new = ~np.isin(more[key].to_numpy(), there[key].to_numpy())
     return pa.concat_tables([there, more.filter(pa.array(new))], promote_options="default").sort_by(
@@ -122,7 +122,7 @@ def _joined(there: pa.Table, more: pa.Table, key: str) -> pa.Table:
     )
 
 
-def _replaced(was: Ratings, came: Ratings, anime: int) -> tuple[Ratings, int]:
+def replaced(was: Ratings, came: Ratings, anime: int) -> tuple[Ratings, int]:
     """All ratings, new pairs behind, and how many pairs were there; `anime`: in the catalogue."""
     pairs, others = (each.user_row * np.int64(anime) + each.anime_row for each in (was, came))
     order = np.argsort(others)

@@ -136,7 +136,7 @@ def import_(
     with naming_the_extra("histories"):
         from handlers.histories.parquet import import_from
     found = _at(histories, histories_mib, lambda store: import_from(store, file), create=True)
-    console.print(f"{file}: {_told(found)} taken in", soft_wrap=True)
+    console.print(f"{file}: taken in: {_told(found)}", soft_wrap=True)
 
 
 def _at(
@@ -178,4 +178,5 @@ def _row(item: "KnownItem") -> Any:
 
 
 def _told(found: "Counts") -> str:
-    return f"{found.items:,} anime of {found.users:,} users, {found.forgotten:,} users forgotten"
+    users = f"{found.users:,} user{'s' * (found.users != 1)}"
+    return f"{found.items:,} anime of {users}; forgotten: {found.forgotten:,}"

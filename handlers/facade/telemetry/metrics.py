@@ -126,10 +126,11 @@ class Metrics(Sink):
         )
         self._histories = Gauge(
             "anirank_histories_ready",
-            "1 where the store of histories answered when it was last asked, else 0.",
+            "1 where the store of histories answered when last asked, or none is kept, else 0.",
             registry=self.registry,
             multiprocess_mode="livemin",
         )
+        self._histories.set(1)
         ProcessCollector(registry=self.registry)
         # Looked up here at every request: `labels` would take a lock each time.
         self._called: dict[str, Counter] = {}

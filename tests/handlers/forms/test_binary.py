@@ -37,12 +37,14 @@ filters = st.sampled_from(
 
 @st.composite
 def queries(draw: st.DrawFn) -> Query:
-    size = draw(st.integers(0, 5))
+    size, recorded = draw(st.integers(0, 5)), draw(st.integers(0, 3))
     return Query(
         user_id=draw(st.none() | INT64),
         candidate_ids=draw(st.none() | vector(np.int64)),
         history_ids=draw(vector(np.int64, size)),
         history_ratings=draw(vector(np.float32, size)),
+        recorded_ids=draw(vector(np.int64, recorded)),
+        recorded_ratings=draw(vector(np.float32, recorded)),
         profile=draw(st.none() | vector(np.float32)),
         top_k=draw(st.none() | INT64),
         objective=draw(st.sampled_from(Objective)),
@@ -233,6 +235,12 @@ def test_what_is_empty_in_all_queries_is_left_out_and_comes_back_empty():
     stated, nothing = binary.read_queries(body)
     assert stated.profile is not None
     assert (len(stated.profile), nothing.profile, nothing.candidate_ids) == (0, None, None)
+
+
+def test_an_archive_that_knows_no_live_histories_takes_what_has_none_and_no_other():
+    one = Query(recorded_ids=np.array([3]), recorded_ratings=np.array([9], np.float32))
+    forms = [tensors.read(binary.write_queries(batch))[1] for batch in ([Query()], [Query(), one])]
+    assert [form["format"] for form in forms] == ["anirank.queries/3", "anirank.queries/4"]
 
 
 def test_values_without_their_offsets_are_refused():

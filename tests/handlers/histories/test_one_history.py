@@ -145,8 +145,8 @@ def test_every_way_of_asking_has_the_same_answers(serve, world, place):
         histories = Histories(open_store(place(), 16))
         address = serve(histories=histories)
         told[way.__name__] = [without_times(way(address, *step)) for step in steps]
-    for way, answers in told.items():
-        assert answers == told["by_grpc"], way
+    for name, answers in told.items():
+        assert answers == told["by_grpc"], name
     shown, first, again, _, other, after, of_new, gone, twice, empty, anew, since, *_ = told[
         "by_grpc"
     ]

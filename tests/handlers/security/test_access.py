@@ -25,9 +25,12 @@ from anirank.errors import (
     AddressUnavailable,
     BackendUnavailable,
     CredentialsError,
+    Forbidden,
     ServingError,
     Unauthenticated,
 )
+from handlers.histories.histories import Histories
+from handlers.histories.opening import open_store
 from handlers.security.access import Security
 from handlers.security.tls import ServerTls
 from handlers.security.tokens import Tokens
@@ -462,3 +465,32 @@ def test_nothing_secret_is_written_at_the_lowest_level(serving, written, tmp_pat
     said = log.read_text()
     assert "serves on" in said
     assert [secret for secret in secrets if secret in said] == []
+
+
+def test_who_may_write_histories_is_said_by_their_token(serve, tmp_path):
+    tokens = write_tokens(tmp_path / "tokens", TOKEN, f"{OTHER}  write-histories")
+    histories = Histories(open_store(str(tmp_path / "histories"), 1))
+    address = serve(security=Security.from_files(tokens=tokens), histories=histories)
+    with Client(address, token=TOKEN) as reader, Client(address, token=OTHER) as writer:
+        writer.record_watched(7, {3: 9})
+        assert len(reader.get_history(7).items) == 1
+        for write in (lambda: reader.record_watched(7, {6: 9}), lambda: reader.forget(7)):
+            with pytest.raises(Forbidden, match="has not the right write-histories"):
+                write()
+        write_tokens(tokens, f"{TOKEN} write-histories", OTHER)
+        assert reader.record_watched(7, {6: 9}).recorded == 2
+        with pytest.raises(Forbidden):
+            writer.forget(7)
+
+
+def test_without_tokens_those_on_this_machine_may_write_and_nobody_elsewhere() -> None:
+    assert all(Security().writers(address)(()) for address in LOCAL)
+    assert not any(Security().writers(address)(()) for address in PUBLIC)
+
+
+def test_a_right_that_there_is_not_is_refused_without_a_word_of_what_stands_there(tmp_path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", f"{TOKEN} write-history")
+    with pytest.raises(CredentialsError, match=r"line 1: .* may be write-histories") as caught:
+        read_tokens(tokens)
+    assert "write-history" not in str(caught.value)
+    assert TOKEN not in str(caught.value)
