@@ -25,7 +25,7 @@ from handlers.engine.query import Query
 from handlers.histories.histories import Histories, Watched
 from handlers.histories.opening import open_store
 
-READS, ROUNDS = 1_000, 20
+READS, ROUNDS = 50, 1_000  # few at a time: a round then fits between what else runs
 MIB = 1_024
 AT_ONCE = 200  # users who are filled in together
 

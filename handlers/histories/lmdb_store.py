@@ -19,7 +19,7 @@ import lmdb
 
 from anirank.errors import HistoriesError, ServingError
 from handlers.histories.commits import Commits, Write
-from handlers.histories.record import SCHEMA, Change, DamagedError, Record
+from handlers.histories.record import SCHEMA, Change, DamagedError, Record, record_for
 from handlers.histories.store import WRITE_S, unavailable
 
 _DATA, _LOCK = "data.mdb", "lock.mdb"
@@ -48,7 +48,8 @@ class _Opened:
     page: int
 
     def __post_init__(self) -> None:
-        weakref.finalize(self, _close, self.env, self.descriptor)
+        # Not as the process ends, when a thread may wait in it for another's lock.
+        weakref.finalize(self, _close, self.env, self.descriptor).atexit = False
 
 
 class LmdbStore:
@@ -75,7 +76,8 @@ class LmdbStore:
             if not lenient:
                 raise
         self._opening = threading.Lock()
-        self._size = 0  # of the file when it was last seen, which never gets less
+        # The file and its bytes when it was last looked at; it never gets less.
+        self._seen: tuple[tuple[int, int] | None, int] = (None, 0)
         self._forgotten: tuple[int, frozenset[int]] = (-1, frozenset())
         self._commits = Commits(self._commit)
 
@@ -128,14 +130,15 @@ class LmdbStore:
 
     def _checked(self) -> _Opened:
         """The environment, where its files are as it left them; opened again where others stand."""
+        file, size = self._seen  # before the look: another thread may see it grow meanwhile
         try:
             found = self._data.stat()
         except FileNotFoundError:
             raise unavailable(str(self._folder), f"{_DATA} is gone") from None
         of = self._of((found.st_dev, found.st_ino))
-        if found.st_size < self._size:
+        if of.file == file and found.st_size < size:
             raise unavailable(str(self._folder), f"{_DATA} was cut off, to {found.st_size} bytes")
-        self._size = found.st_size
+        self._seen = of.file, found.st_size
         first = os.pread(of.descriptor, of.page + len(_MAGIC), _MAGIC_AT)  # of both meta pages
         if not (first.startswith(_MAGIC) and first.endswith(_MAGIC)):
             raise unavailable(str(self._folder), f"{_DATA} was overwritten")
@@ -149,7 +152,7 @@ class LmdbStore:
                     opened = _open(self._folder, self._bytes, create=False)
                 except HistoriesError as error:
                     raise unavailable(str(self._folder), f"other files, and {error}") from error
-                self._opened, self._size, self._forgotten = opened, 0, (-1, frozenset())
+                self._opened, self._forgotten = opened, (-1, frozenset())
             return self._opened
 
     def _commit(self, batch: Sequence[Write]) -> None:
@@ -166,8 +169,6 @@ class LmdbStore:
                 except (lmdb.Error, OSError, ServingError) as error:
                     write.answer = self._failure(error)
         except (lmdb.Error, OSError) as error:
-            raise self._failure(error) from error
-        except DamagedError as error:
             raise self._failure(error) from error
 
     def _write(self, batch: Sequence[Write]) -> None:
@@ -229,7 +230,7 @@ def _applied(of: _Opened, transaction: Any, write: Write, full: bool) -> Any:
     """What a write is answered with, once the transaction is committed."""
     key = _key(write.user_id)
     before = transaction.get(key, db=of.users)
-    was = Record.from_bytes(before)
+    was = record_for(write.change, before)
     record, answer = write.change(was)
     if record is None:
         return answer
@@ -250,7 +251,7 @@ def _open(folder: Path, size: int, create: bool) -> _Opened:
     try:
         if not there:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            others = {path.name for path in folder.iterdir()} - {_LOCK}
+            others = {path.name for path in folder.iterdir()} - {_DATA, _LOCK}
             if others:
                 raise HistoriesError(f"{folder}: holds {min(others)}, and no store of histories")
         env = lmdb.open(

@@ -124,8 +124,7 @@ def recording(items: Items, request_id: str, most: int) -> Change:
     def change(record: Record) -> Changed:
         if digest and _holds(record.request_ids, digest):
             return Changed(None, Recorded(len(record.items), True))
-        other = ~np.isin(record.items["anime_id"], new["anime_id"])
-        kept = np.concatenate((record.items[other], new))
+        kept = np.concatenate((record.items[_others(record.items, new)], new))
         if len(kept) > most:
             more = len(kept) - len(record.items)
             raise InvalidQuery(
@@ -142,6 +141,16 @@ def recording(items: Items, request_id: str, most: int) -> Change:
 def forgetting(record: Record) -> Changed:
     """Leaves nothing of a record but that its user was forgotten; answers how many items it had."""
     return Changed(Record(forgotten=True), len(record.items))
+
+
+def record_for(change: Change, kept: bytes | None) -> Record:
+    """The record in the bytes that a change is of; one that is damaged can still be forgotten."""
+    try:
+        return Record.from_bytes(kept)
+    except DamagedError:
+        if change is forgetting:
+            return Record()
+        raise
 
 
 def importing(items: Items, forgotten: bool) -> Change:
@@ -166,7 +175,18 @@ def _holds(request_ids: bytes, digest: bytes) -> bool:
     )
 
 
+def _others(items: Items, new: Items) -> NDArray[np.bool_]:
+    """Which items are of anime that are not among the new, bool[R]."""
+    ids = items["anime_id"]
+    if len(new) == 1:  # as most are, and it takes a tenth of the time
+        apart: NDArray[np.bool_] = ids != new["anime_id"][0]
+        return apart
+    return ~np.isin(ids, new["anime_id"])
+
+
 def _latest(items: Items) -> Items:
     """Each anime once, as and where it stands last."""
+    if len(items) < 2:
+        return items
     _, from_the_end = np.unique(items["anime_id"][::-1], return_index=True)
     return items[np.sort(len(items) - 1 - from_the_end)]

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from anirank.errors import HistoriesError
-from handlers.histories.record import MARK, SCHEMA, Change, DamagedError, Record
+from handlers.histories.record import MARK, SCHEMA, Change, DamagedError, Record, record_for
 from handlers.histories.store import WRITE_S, unavailable
 
 READ_S = 0.25  # that a read may take; the answer is then by the bundle alone
@@ -163,8 +163,7 @@ class RedisStore:
         key = _key(user_id)
         while True:
             before = await self._redis.get(key)
-            was = Record.from_bytes(before)
-            record, answer = change(was)
+            record, answer = change(record_for(change, before))
             if record is None:
                 return answer
             gone = str(user_id) if record.forgotten else ""

@@ -14,8 +14,7 @@ class Store(Protocol):
     """Keeps a record of each user; its answers say what is kept whatever ends the process then.
 
     All methods raise BackendUnavailable, for the log, where the store is full, locked, damaged or
-    gone; none waits for longer than `WRITE_S`. name: lmdb or redis. waits: whether `get` waits for
-    another process, so that it may not be called for what is in a hurry.
+    gone; none waits for longer than `WRITE_S`. name: lmdb or redis.
     """
 
     name: str

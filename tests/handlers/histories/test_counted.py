@@ -1,4 +1,6 @@
+import logging
 import math
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +10,10 @@ import pytest
 from anirank.client.requests import rank_request
 from anirank.client.sync import Client
 from anirank.contract import ranking_pb2 as pb
+from anirank.errors import BackendUnavailable
 from handlers.engine.query import Query
+from handlers.facade.telemetry.metrics import Metrics
+from handlers.facade.telemetry.observer import Observer
 from handlers.histories.histories import Histories
 from handlers.histories.opening import open_store
 from tests.handlers.facade.test_server import assert_same
@@ -101,3 +106,29 @@ def test_who_was_forgotten_is_nobody_until_something_is_recorded_and_never_who_t
     reply = client.rank(ids.tolist(), user_id=USER)
     assert_same(reply, world.rank(as_query({3: 9.0}, candidate_ids=ids)))
     assert reply.familiarity == pb.FAMILIARITY_NEW_WITH_HISTORY
+
+
+def test_metrics_and_the_log_say_how_the_store_is_and_never_who_asked(serve, tmp_path, caplog):
+    user = 987_654_321
+    metrics = Metrics()
+    observer = Observer(metrics)
+    store = open_store(str(tmp_path / "histories"), 1)
+    histories = Histories(store, told=observer.histories)
+    value = metrics.registry.get_sample_value
+    with (
+        caplog.at_level(logging.DEBUG, "handlers"),
+        Client(serve(histories=histories, observer=observer)) as client,
+    ):
+        client.record_watched(user, {3: 9.0})
+        client.recommend(user_id=user)
+        shutil.rmtree(tmp_path / "histories")
+        client.recommend(user_id=user)
+        with pytest.raises(BackendUnavailable):
+            client.forget(user)
+        assert value("anirank_histories_ready") == 0
+    for live in ("counted", "unavailable"):
+        assert value("anirank_history_seconds_count", {"live_history": live}) == 1
+    assert "data.mdb is gone" in caplog.text
+    said = [record.live_history for record in caplog.records if hasattr(record, "live_history")]
+    assert said == ["counted", "unavailable"]
+    assert str(user) not in caplog.text + str([vars(record) for record in caplog.records])

@@ -125,6 +125,8 @@ def test_a_record_that_was_changed_is_not_taken_for_what_was_recorded(serve, wor
         with pytest.raises(BackendUnavailable):
             client.record_watched(USER, {6: 1})
         assert client.record_watched(40, {6: 1}).recorded == 1
+        client.forget(USER)
+        assert_same(client.recommend(user_id=USER), world.rank(Query(top_k=10)))
 
 
 def test_a_store_that_is_locked_is_read_and_takes_writes_when_it_is_free(
@@ -269,6 +271,19 @@ def test_many_writers_of_one_user_lose_nothing_and_a_bad_one_touches_no_other(
         await histories.close()
 
     asyncio.run(write())
+
+
+def test_writers_at_once_share_commits(tmp_path):
+    async def write() -> int:
+        kept = lmdb_store.LmdbStore(tmp_path / "histories", 1)
+        histories = Histories(kept)
+        before = kept._checked().env.info()["last_txnid"]
+        await asyncio.gather(*(histories.record(watched(user, [3])) for user in range(1, 33)))
+        after = kept._checked().env.info()["last_txnid"]
+        await histories.close()
+        return int(after - before)
+
+    assert asyncio.run(write()) <= 8
 
 
 def test_of_a_file_that_is_replaced_while_it_is_written_to_nothing_is_answered(

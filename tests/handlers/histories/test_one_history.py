@@ -177,13 +177,9 @@ def test_a_server_without_a_store_says_so(serve):
         assert client.recommend(user_id=20).live_history == pb.LIVE_HISTORY_UNSPECIFIED
 
 
-def test_what_is_wrong_with_what_is_to_be_recorded_is_all_said(serving, tmp_path):
-    with (
-        serving(
-            tmp_path / "log", "--histories", tmp_path / "histories", "--max-recorded", "4"
-        ) as of,
-        Client(of.address) as client,
-    ):
+def test_what_is_wrong_with_what_is_to_be_recorded_is_all_said(serve, tmp_path):
+    histories = Histories(open_store(str(tmp_path / "histories"), 1), most=4)
+    with Client(serve(histories=histories)) as client:
         with pytest.raises(InvalidQuery) as caught:
             client.record_watched(-1, {0: 11, 2**31: None}, "x" * 129)
         assert [fault.field for fault in caught.value.faults] == [
