@@ -95,8 +95,8 @@ class Security:
         """
         if self.tokens is not None:
             return functools.partial(self.tokens.accepts_call, right=WRITE_HISTORIES)
-        local = is_local(address)
-        return lambda _: local
+        local = functools.cache(lambda: is_local(address))  # to be asked once it is listened on
+        return lambda _: local()
 
     def interceptors(self, refused: Callable[[str], None]) -> list[grpc.aio.ServerInterceptor]:
         """What stands before every method of a server; gives `refused` the paths it refuses."""

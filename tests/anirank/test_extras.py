@@ -39,6 +39,7 @@ def assert_names(extra: str, installed: Installed, extras: tuple[str, ...], *com
         ("train", ("report", "run")),
         ("train", ("export", "run")),
         ("bench", ("bench", "--address", "127.0.0.1:1")),
+        ("histories", ("histories", "export", "out.parquet", "--histories", "histories")),
         ("lists", ("lists", "bundle", "out")),
         ("lists", ("lists", "bundle", "out", "--local")),
         ("mal", ("rank", "--mal-export", __file__, "--bundle", "bundle")),
@@ -58,6 +59,7 @@ def test_serve_names_the_extra_that_a_setting_needs(
 ) -> None:
     serve = (*SERVE, store, "--workers", workers)
     assert_names("tracing", installed, ("cpu",), *serve, "--tracing")
+    assert_names("histories", installed, ("cpu",), *serve, "--histories", "histories")
     assert_names("cpu", installed, (), *serve)
     with zipfile.ZipFile(store / "toy.mar", "w") as archive:
         model = {"modelName": "toy", "modelVersion": "1"}

@@ -224,6 +224,22 @@ def test_a_redis_that_is_full_is_read_and_takes_no_writes(serve, redis_server):
         assert client.record_watched(USER, {6: 1}, "a").repeated is False
 
 
+def test_a_redis_that_is_not_there_at_the_start_is_done_without_until_it_is(redis_server):
+    redis_server.kill()
+
+    async def look() -> None:
+        histories = Histories(open_store(redis_server.url, 1))
+        await histories.check()
+        assert (await histories.counted(Query(user_id=1)))[1] == LiveHistory.UNAVAILABLE
+        redis_server.start()
+        assert (await histories.record(watched(1, [3]))).recorded == 1
+        await histories.check()
+        assert histories.well
+        await histories.close()
+
+    asyncio.run(look())
+
+
 def test_a_redis_that_would_lose_what_it_answers_is_named_at_the_start(redis_server, caplog):
     with redis.Redis.from_url(redis_server.url) as server:
         server.config_set("appendfsync", "everysec")
