@@ -12,7 +12,7 @@ SERVED = $(filter $(DEMO)/store/%,$(STORE)/anime/1/manifest.json)
 # another worker has take many times as long. More than a few workers would each make the same models.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest \
 	--numprocesses auto --maxprocesses 4 --dist loadfile
-EXTRAS ?= cpu,train,mal,lists,histories,baselines,torchserve,signing,tracing,bench,dev
+EXTRAS ?= cpu,train,http,mal,lists,histories,baselines,torchserve,signing,tracing,bench,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format node proto proto-check proto-release picture \

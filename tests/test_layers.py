@@ -53,6 +53,7 @@ OUTSIDE = {
     "handlers.lists": {"numpy", "pyarrow", "ray"},
     "handlers.facade": GRPC
     | {"numpy", "opentelemetry", "prometheus_client", "pydantic", "pythonjsonlogger"},
+    "handlers.facade.protocols.http": {"google", "grpc", "starlette", "uvicorn"},
     "handlers": {"numpy"},
 }
 

@@ -45,6 +45,10 @@ KEEPALIVE_MS, KEEPALIVE_ANSWER_MS, IDLE_MS = 60_000, 20_000, 2 * 60_000
 # Callers may ask whether we are there as often; those who do so more often than this are cut off
 # (after two warnings, gRPC's own number). 10 s is the least that a gRPC client can be set to.
 LEAST_PING_MS = 10_000
+# Over HTTP: bytes of a request's head, as much as web servers have by default; seconds after which
+# a connection is let go that asks no more, and after which one is cut off that was told to go.
+HEAD_BYTES = 16 * 1024
+IDLE_HTTP_S, LINGER_S = 75, 2.0
 # Milliseconds after which a connection to one of several workers is let go, once its calls have
 # ended: its caller connects again, to any of them. Else all stay with those who outlived a worker
 # that was killed, and the one in its place has nothing to do.

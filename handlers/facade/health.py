@@ -30,6 +30,7 @@ class Health(health.aio.HealthServicer):
         self._observer = observer
         self._watches: set[asyncio.Task[Any]] = set()
         self._ending = False
+        self.serving = False  # what was last said of the whole server
 
     async def Watch(  # noqa: N802 - the proto's name
         self, request: health_pb2.HealthCheckRequest, context: Context
@@ -57,7 +58,7 @@ class Health(health.aio.HealthServicer):
     async def check(self, roster: Roster) -> None:
         """Say SERVING where the versions served are ready, and of `STORE` where it is followed."""
         response = health_pb2.HealthCheckResponse
-        ready = await roster.ready()
+        ready = self.serving = await roster.ready()
         self._observe(roster, ready)
         kept = self._histories is not None and self._histories.well
         of = {STORE: roster.followed, HISTORIES: kept}
@@ -75,6 +76,7 @@ class Health(health.aio.HealthServicer):
                 await asyncio.wait_for(ending.wait(), CHECK_S)
             except TimeoutError:
                 await self.check(roster)
+        self.serving = False
         self._observe(roster, ready=False)
         await self.enter_graceful_shutdown()
         await asyncio.sleep(0)  # the streams write the change before they end

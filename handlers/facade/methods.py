@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +20,15 @@ from anirank.errors import (
 from handlers.engine.query import OTHER_BYTES, Limits, LiveHistory, Query
 from handlers.facade import capacity
 from handlers.facade.batching.batcher import Batcher
-from handlers.facade.calls.kinds import RANK, RECOMMEND, SIMILAR, Alike, Ranks, parsed
+from handlers.facade.calls.kinds import RANK, RECOMMEND, SIMILAR, Kind, parsed
 from handlers.facade.calls.pace import Pace
 from handlers.facade.calls.places import RETRY_S, Places, no_place
-from handlers.facade.calls.recording import Metadata, Recording
+from handlers.facade.calls.recording import RECORDING, Metadata, Recording, RecordingKind
+from handlers.facade.calls.stream import LONG_REPLY, Stream
 from handlers.facade.calls.unread import SMALL, Unread
 from handlers.facade.status import FAILURES, Context, abort, code_of, when_over
-from handlers.facade.stream import LONG_REPLY, Stream
 from handlers.facade.telemetry.observer import SERVICE, Observer
-from handlers.facade.telemetry.request import ObservedRequest
+from handlers.facade.telemetry.request import Caller, ObservedRequest
 from handlers.facade.versions.roster import Roster
 from handlers.forms import messages
 from handlers.histories.histories import Histories
@@ -90,9 +90,7 @@ class RankingService:
         self._pace = Pace(capacity.ROUNDS)  # of large messages and long replies
         self._ending = False
         self._histories = histories
-        self._recording = Recording(
-            histories, roster, self._limits, self._observer, may_write, self._counted
-        )
+        self._recording = Recording(histories, roster, self._limits, may_write)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given to answer the service's methods."""
@@ -102,7 +100,10 @@ class RankingService:
             "Similar": grpc.unary_unary_rpc_method_handler(self.similar),
             "RankStream": grpc.stream_stream_rpc_method_handler(self.rank_stream),
             "GetModelInfo": grpc.unary_unary_rpc_method_handler(self.get_model_info),
-            **self._recording.methods(),
+            **{
+                kind.method: grpc.unary_unary_rpc_method_handler(self._recorder(kind))
+                for kind in RECORDING
+            },
         }
         return _Methods(methods, self._observer)
 
@@ -145,13 +146,33 @@ class RankingService:
 
     async def get_model_info(self, body: bytes, context: Context) -> bytes:
         """Say which model answers."""
-        with self._observer.request("GetModelInfo", context) as observed:
+        told = self.model_info(lambda: parsed(pb.GetModelInfoRequest, body).model_version, context)
+        if isinstance(told, ServingError):
+            return await abort(context, told)
+        return bytes(told.SerializeToString())
+
+    def model_info(self, wanted: Callable[[], str], caller: Caller) -> pb.ModelInfo | ServingError:
+        """Which model answers; `wanted` reads its version, and may raise InvalidQuery."""
+        with self._observer.request("GetModelInfo", caller) as observed:
             try:
-                request = parsed(pb.GetModelInfoRequest, body)
-                return bytes(self._roster.describe(request.model_version).SerializeToString())
+                return self._roster.describe(wanted())
             except InvalidQuery as error:
                 observed.ended_with(failure := error)
-        return await abort(context, failure)
+        return failure.settled()
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may hold."""
+        return self._limits
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing is taken up any more."""
+        return self._ending
+
+    def call_id(self, caller: Caller) -> str:
+        """The id of a call; see `Observer.call_id`."""
+        return self._observer.call_id(caller)
 
     def end(self) -> None:
         """Answer what has been taken up, streams included, and fail the rest with UNAVAILABLE."""
@@ -160,17 +181,53 @@ class RankingService:
         for stream in self._streams:
             stream.end()
 
-    async def _answer(self, kind: Ranks | Alike, body: bytes, context: Context) -> bytes:
-        with self._observer.request(kind.method, context) as observed:
+    async def answer(
+        self, kind: Kind, request: Any, caller: Caller, timeout_s: float | None
+    ) -> tuple[bytes | ServingError, ObservedRequest]:
+        """What one call of whichever protocol ends with, in the form of its kind.
+
+        request: one of the kind's, or its bytes. What answers is to be told by `read` once the
+        answer has been read.
+        """
+        with self._observer.request(kind.method, caller) as observed:
             if self._ending:
                 outcome: bytes | ServingError = BackendUnavailable("the server ends; ask again")
             else:
-                outcome = await self._outcome(kind, body, context.time_remaining(), observed)
-                outcome = self._counted(outcome, context)
+                outcome = await self._outcome(kind, request, timeout_s, observed)
+                outcome = self._counted(outcome, caller.peer())
             observed.ended_with(outcome)
+        return outcome, observed
+
+    async def answer_recording(
+        self, kind: RecordingKind, body: bytes, caller: Caller
+    ) -> bytes | ServingError:
+        """What one call of histories ends with; what answers is to be told by `read` as well."""
+        with self._observer.request(kind.method, caller) as observed:
+            outcome = await self._recording.answer(kind, body, caller)
+            outcome = self._counted(outcome, caller.peer())
+            observed.ended_with(outcome)
+        return outcome
+
+    async def _answer(self, kind: Kind, body: bytes, context: Context) -> bytes:
+        outcome, _ = await self.answer(kind, body, context, context.time_remaining())
+        return await self._reply(outcome, context)
+
+    def _recorder(self, kind: RecordingKind) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def answer(body: bytes, context: Context) -> bytes:
+            return await self._reply(await self.answer_recording(kind, body, context), context)
+
+        return answer
+
+    async def _reply(self, outcome: bytes | ServingError, context: Context) -> bytes:
         if isinstance(outcome, ServingError):
             return await abort(context, outcome)
+        if len(outcome) > SMALL:
+            when_over(context, functools.partial(self.read, context.peer(), len(outcome)))
         return outcome
+
+    def read(self, peer: str, size: int) -> None:
+        """Take note that an answer of `answer`'s, of `size` bytes, has left, or its caller has."""
+        self._unread.give_back(peer, size)
 
     async def _stream_outcome(
         self,
@@ -181,33 +238,53 @@ class RankingService:
         fault: InvalidQuery | None,
     ) -> bytes | ServingError:
         """What one request of the stream `name` is answered with, within `timeout_s` seconds."""
-        with self._observer.request("RankStream", context, f"{name}/{item.id}") as observed:
-            outcome = fault or await self._in_time(item, timeout_s, observed, context)
+        field = item.WhichOneof("request")
+        if field is None and fault is None:
+            fault = no_request(_OF_A_STREAM)
+        if field is None or fault is not None:
+            kind, request = None, fault
+        else:
+            kind, request = _OF_A_STREAM[field], getattr(item, field)
+        return await self.answer_streamed(kind, request, context, f"{name}/{item.id}", timeout_s)
+
+    async def answer_streamed(
+        self,
+        kind: Kind | None,
+        request: Any,
+        caller: Caller,
+        name: str,
+        timeout_s: float | None,
+    ) -> bytes | ServingError:
+        """What one of the requests that come over one call is answered with.
+
+        request: a message, or what was wrong with it before it could be read; kind: None then.
+        name: the request's id.
+        """
+        with self._observer.request("RankStream", caller, name) as observed:
+            if kind is None:
+                outcome: bytes | ServingError = request
+            else:
+                outcome = await self._in_time(kind, request, timeout_s, observed, caller)
             observed.ended_with(outcome)
         return outcome
 
     async def _in_time(
         self,
-        item: pb.RankStreamRequest,
+        kind: Kind,
+        request: Any,
         timeout_s: float | None,
         observed: ObservedRequest,
-        stream: Hashable,
+        stream: Any,
     ) -> bytes | ServingError:
-        field = item.WhichOneof("request")
-        if field is None:
-            return InvalidQuery(
-                "request", f"none given, should be one of {', '.join(_OF_A_STREAM)}"
-            )
         try:
             async with asyncio.timeout(timeout_s):  # nobody else ends it in time
-                kind, request = _OF_A_STREAM[field], getattr(item, field)
                 return await self._outcome(kind, request, timeout_s, observed, stream)
         except TimeoutError:
             return DeadlinePassed("the request's timeout passed")
 
     async def _outcome(
         self,
-        kind: Ranks | Alike,
+        kind: Kind,
         request: Any,
         timeout_s: float | None,
         observed: ObservedRequest,
@@ -257,15 +334,11 @@ class RankingService:
         self._observer.consulted(live, time.perf_counter() - started)
         return query, live
 
-    def _counted(self, outcome: bytes | ServingError, context: Context) -> bytes | ServingError:
-        """An answer that is counted until it has been read; a failure where there is no room."""
-        if isinstance(outcome, ServingError) or len(outcome) <= SMALL:
+    def _counted(self, outcome: bytes | ServingError, peer: str) -> bytes | ServingError:
+        """An answer, counted until it has been read; a failure where there is no room for it."""
+        if isinstance(outcome, ServingError) or self._unread.take(peer, len(outcome)):
             return outcome
-        peer, size = context.peer(), len(outcome)
-        if not self._unread.take(peer, size):
-            return Overloaded("earlier answers have not been read", RETRY_S)
-        when_over(context, functools.partial(self._unread.give_back, peer, size))
-        return outcome
+        return Overloaded("earlier answers have not been read", RETRY_S)
 
     async def _large_turn(self, observed: ObservedRequest) -> None:
         """Wait until a large message may be read; raises Overloaded where too many wait."""
@@ -273,3 +346,8 @@ class RankingService:
         if waiting >= max(self._limits.queued // capacity.LARGE_SHARE, 1):
             raise Overloaded(f"{waiting} large requests wait already", RETRY_S)
         await self._pace.turn(observed.context.peer())
+
+
+def no_request(known: Iterable[str]) -> InvalidQuery:
+    """What a message of a stream is that holds none of the requests it could."""
+    return InvalidQuery("request", f"none given, should be one of {', '.join(known)}")

@@ -97,7 +97,8 @@ async def _serve(
         tokens=settings.tokens,
         insecure_public=settings.insecure_public,
     )
-    security.check(settings.address)  # before what takes long
+    for address in filter(None, (settings.address, settings.http)):
+        security.check(address)  # before what takes long
     with (
         contextlib.closing(Loader(settings)) as loader,
         observation(settings, worker) as (observer, lines),
@@ -126,6 +127,8 @@ async def _serve(
                 shutdown=shutdown,
                 grace_s=settings.grace_s,
                 shared=worker,
+                http=settings.http,
+                http_started=lambda url: lines.append(f"HTTP on {url}"),
                 started=lambda port: announce("\n".join([_place(settings, roster, port), *lines])),
             )
         finally:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from anirank.errors import naming_the_extra
 from handlers.engine.query import Limits
 from handlers.facade import capacity
 from handlers.facade.calls.admission import Admission
@@ -19,6 +21,9 @@ from handlers.facade.versions.roster import Roster
 from handlers.forms.messages import ReadApart
 from handlers.histories.histories import Histories
 from handlers.security.access import Security
+
+if TYPE_CHECKING:
+    from handlers.facade.protocols.http.listening import HttpServer
 
 # For calls that are on their way: gRPC would end them as CANCELLED, which no client asks again for.
 LAST_CALLS_S = 0.1
@@ -38,25 +43,30 @@ async def serve(
     grace_s: float = 10.0,
     shared: bool = False,
     started: Callable[[int], None] | None = None,
+    http: str | None = None,
+    http_started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve on `address` (HOST:PORT, port 0 for a free one) until `shutdown`, by default a signal.
 
     Calls `started` with the port once requests are answered. When asked to end: health says
     NOT_SERVING, no request is taken any more, those in flight have `grace_s` seconds to end; what
     has not ended by then, or is in flight when asked a second time, is cut off with UNAVAILABLE.
-    Raises AddressUnavailable where `address` cannot be listened on, AddressRefused where
-    `security`, by default none, is not enough for it. Closes the roster and `histories`,
-    what users have watched since. observer: observes every request. read_apart: reads what is long
-    in one. shared: other processes listen on the address as well.
+    http: HOST:PORT to answer HTTP on as well; `http_started` is called with its URL before
+    `started`. Raises AddressUnavailable where an address cannot be listened on, AddressRefused
+    where `security`, by default none, is not enough for it, ExtraMissing where HTTP needs what is
+    not installed. Closes the roster and `histories`, what users have watched since. observer:
+    observes every request. read_apart: reads what is long in one. shared: other processes listen
+    on the address as well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
+    admission = Admission(capacity.concurrent_calls(limits), observer)
     server = grpc.aio.server(
         interceptors=[
             *security.interceptors(
                 observer.unauthenticated
             ),  # first: who may not call has no place
-            Admission(capacity.concurrent_calls(limits), observer),
+            admission,
         ],
         options=[
             # Unless shared, an address in use is an error, not a share of its calls.
@@ -77,8 +87,13 @@ async def serve(
         with contextlib.nullcontext(shutdown) if shutdown is not None else Shutdown() as shutdown:
             looking = asyncio.create_task(histories.follow()) if histories is not None else None
             port = security.listen(server, address)
+            web = _web(http, service, admission, observer, checks, security, shared)
             await checks.check(roster)
             await server.start()
+            if web is not None:
+                await web.start()
+                if http_started is not None:
+                    http_started(web.url)
             if started is not None:
                 started(port)
             await checks.follow(roster, shutdown.requested)
@@ -86,11 +101,43 @@ async def serve(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(shutdown.forced.wait(), LAST_CALLS_S)
             with contextlib.suppress(ShutdownRequested):
-                await shutdown.unless_forced(server.stop(grace_s))
-            await server.stop(None)
+                await shutdown.unless_forced(_stopped(server, web, grace_s))
+            await _stopped(server, web, None)
     finally:
         if looking is not None:
             looking.cancel()
         if histories is not None:
             await histories.close()
         await roster.close(LAST_BATCH_S)
+
+
+async def _stopped(
+    server: grpc.aio.Server, web: "HttpServer | None", grace_s: float | None
+) -> None:
+    """End both once what is in flight has ended; None: at once."""
+    stops: list[Awaitable[None]] = [server.stop(grace_s)]
+    if web is not None:
+        stops.append(web.stop(grace_s))
+    await asyncio.gather(*stops)
+
+
+def _web(
+    address: str | None,
+    service: RankingService,
+    admission: Admission,
+    observer: Observer,
+    checks: Health,
+    security: Security,
+    shared: bool,
+) -> "HttpServer | None":
+    """What answers HTTP at an address, where there is one."""
+    if address is None:
+        return None
+    with naming_the_extra("http"):  # which nobody else needs to have installed
+        from handlers.facade.protocols.http.app import application
+        from handlers.facade.protocols.http.listening import HttpServer
+        from handlers.forms.mal_export import MOST_BYTES
+    app = application(
+        service, service.limits, admission, observer, lambda: checks.serving, security.tokens
+    )
+    return HttpServer(app, security, address, 2 * MOST_BYTES, shared)

@@ -109,6 +109,10 @@ class Settings(BaseModel):
         default="127.0.0.1:50051",
         description="HOST:PORT to listen on, port 0 for a free one; or unix:PATH.",
     )
+    http: Annotated[str | None, Spelling(metavar="HOST:PORT", default="none")] = Field(
+        default=None,
+        description="HOST:PORT to answer plain HTTP with JSON on as well, as in 127.0.0.1:8000.",
+    )
     device: str = Field(default="cpu", description="embedded: cpu, cuda or cuda:1.")
     threads: int = Field(default=1, ge=1, description="embedded: threads for one batch.")
     torchserve: Annotated[str | None, Spelling(default="start one")] = Field(

@@ -21,7 +21,7 @@ from handlers.engine.explanations import Reason, explanations
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query, Ranking
 from handlers.engine.refusal import Refusal
 from handlers.forms.json_filter import read_filter
-from handlers.forms.json_values import ids, integer, is_integer, no_integer, only
+from handlers.forms.json_values import flag, ids, integer, is_integer, no_integer, only
 
 _KEYS = (
     "user_id",
@@ -37,13 +37,34 @@ _KEYS = (
     "diversity",
 )
 
+_OF_RECOMMEND = ("include_seen", "include_adult", "diversity")
+RANK_KEYS = tuple(key for key in _KEYS if key not in _OF_RECOMMEND)
+RECOMMEND_KEYS = tuple(key for key in _KEYS if key != "candidate_ids")
 
-def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> Query:
-    """The query in a parsed JSON item; raises InvalidQuery with all that is wrong in it."""
+
+def read_rank(item: object, fields: Sequence[ProfileField], limits: Limits) -> Query:
+    """The query to order candidates, as `read_query`: these must be given."""
+    if isinstance(item, dict):
+        item = {"candidate_ids": [], **item}
+    return read_query(item, fields, limits, RANK_KEYS)
+
+
+def read_recommend(item: object, fields: Sequence[ProfileField], limits: Limits) -> Query:
+    """The query to choose from the whole catalogue, as `read_query`."""
+    return read_query(item, fields, limits, RECOMMEND_KEYS)
+
+
+def read_query(
+    item: object, fields: Sequence[ProfileField], limits: Limits, keys: Sequence[str] = _KEYS
+) -> Query:
+    """The query in a parsed JSON item; raises InvalidQuery with all that is wrong in it.
+
+    keys: those that the item may have.
+    """
     if not isinstance(item, dict):
         raise InvalidQuery("request", f"{quoted(item)} is not a JSON object")
     refusal = Refusal()
-    only(item, _KEYS, "", refusal)
+    only(item, keys, "", refusal)
     candidate_ids = None
     if "candidate_ids" in item:
         candidate_ids = ids(item["candidate_ids"], "candidate_ids", 1, limits.candidates, refusal)
@@ -58,9 +79,9 @@ def read_query(item: object, fields: Sequence[ProfileField], limits: Limits) -> 
         profile=_profile(item.get("profile", {}), fields, refusal),
         top_k=integer(item, "top_k", refusal, None if "candidate_ids" in item else RECOMMENDED),
         objective=_objective(item.get("objective", "blended"), refusal),
-        include_seen=_flag(item, "include_seen", refusal),
-        include_adult=_flag(item, "include_adult", refusal),
-        explain=_flag(item, "explain", refusal),
+        include_seen=flag(item, "include_seen", refusal),
+        include_adult=flag(item, "include_adult", refusal),
+        explain=flag(item, "explain", refusal),
         filter=read_filter(item["filter"], limits, refusal) if "filter" in item else None,
         diversity=_number(item, "diversity", refusal),
     )
@@ -198,11 +219,3 @@ def _number(item: Mapping[str, object], key: str, refusal: Refusal) -> float:
         refusal.add(key, f"{quoted(value)} is not a finite number")
         return 0.0
     return float(value)
-
-
-def _flag(item: Mapping[str, object], key: str, refusal: Refusal) -> bool:
-    value = item.get(key, False)
-    if not isinstance(value, bool):
-        refusal.add(key, f"{quoted(value)} is not true or false")
-        return False
-    return value

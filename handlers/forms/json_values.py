@@ -53,6 +53,15 @@ def ids(
     return None if wrong else np.array(values, np.int64)
 
 
+def flag(item: Mapping[str, object], key: str, refusal: Refusal) -> bool:
+    """The truth value at a key, False where there is none."""
+    value = item.get(key, False)
+    if not isinstance(value, bool):
+        refusal.add(key, f"{quoted(value)} is not true or false")
+        return False
+    return value
+
+
 def an_object(value: object, path: str, refusal: Refusal) -> dict[str, Any]:
     """A value that should be an object; an empty one in place of another."""
     if isinstance(value, dict):

@@ -32,14 +32,7 @@ def write_similar(ranking: SimilarRanking, bundle: Bundle, queue_s: float) -> by
     """The reply to a request that waited `queue_s` seconds for its batch."""
     catalogue = bundle.catalogue
     rows = catalogue.rows(ranking.anime_ids).tolist()
-    watched = np.array([each for of in ranking.common for each, _ in of.watched], np.int64)
-    titles = dict(
-        zip(
-            watched.tolist(),
-            (catalogue.titles[row] for row in catalogue.rows(watched).tolist()),
-            strict=True,
-        )
-    )
+    titles = titles_of(ranking, bundle)
     columns = (ranking.anime_ids, ranking.scores, ranking.crosses, ranking.vectors)
     reply = pb.SimilarReply(
         ranking=[
@@ -65,6 +58,13 @@ def write_similar(ranking: SimilarRanking, bundle: Bundle, queue_s: float) -> by
         compute_time=duration(ranking.compute_s),
     )
     return bytes(reply.SerializeToString())
+
+
+def titles_of(ranking: SimilarRanking, bundle: Bundle) -> dict[int, str]:
+    """By id, the titles of what was watched together with an anime of an answer."""
+    watched = np.array([each for of in ranking.common for each, _ in of.watched], np.int64)
+    rows = bundle.catalogue.rows(watched).tolist()
+    return dict(zip(watched.tolist(), (bundle.catalogue.titles[row] for row in rows), strict=True))
 
 
 def _likeness(value: int, refusal: Refusal) -> Likeness | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import grpc
 
 from anirank.client import pem
+from anirank.errors import CredentialsError
 from handlers.security.reloading import Reloading
 
 
@@ -45,6 +46,32 @@ class ServerTls:
             self._fetch,  # type: ignore[arg-type]  # None is documented, and not in the types
             require_client_authentication=self._client_ca is not None,
         )
+
+    def context(self) -> ssl.SSLContext:
+        """What a server that is not gRPC's opens a port with."""
+        self._served = self._files.current(), self._context()
+        self._served[1].sni_callback = self._renew
+        return self._served[1]
+
+    def _renew(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        # Called in every handshake, whether or not a name is asked for.
+        found = self._files.current()
+        if found is not self._served[0]:
+            try:
+                self._served = found, self._context()
+            except (OSError, CredentialsError):  # replaced since; the next handshake finds out
+                return
+        connection.context = self._served[1]
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        pem.check_pair(context, self._certificate, self._key)
+        if self._client_ca is not None:
+            pem.check_authorities(context, self._client_ca, pem.read(self._client_ca))
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         # Called by gRPC before every handshake, from threads of its own; None: as before.

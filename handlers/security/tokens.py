@@ -30,6 +30,11 @@ class Tokens:
             lambda: [(_digest(token), rights) for token, rights in read_tokens(path).items()],
         )
 
+    def accepts_header(self, header: str, right: str | None = None) -> bool:
+        """Whether a header `authorization` shows one of them, `Bearer TOKEN`, with a right."""
+        scheme, _, token = header.partition(" ")
+        return scheme.lower() == "bearer" and self.accepts(token, right)
+
     def accepts(self, token: str, right: str | None = None) -> bool:
         """Whether it is one of them, and has a right; takes as long whichever it is, or if none."""
         known = False
@@ -43,8 +48,7 @@ class Tokens:
         given = [value for key, value in metadata if key == HEADER]
         if len(given) != 1 or not isinstance(given[0], str):
             return False
-        scheme, _, token = given[0].partition(" ")
-        return scheme.lower() == "bearer" and self.accepts(token, right)
+        return self.accepts_header(given[0], right)
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 
-from anirank.errors import InvalidQuery, WireError, quoted
+from anirank.errors import InvalidQuery, WireError
 from bundles.bundle import Bundle
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.forms import binary
+from handlers.forms.json_body import read_json
 from handlers.forms.json_form import read_query, write_error, write_ranking
 
 Answers = Sequence[Ranking | InvalidQuery]
@@ -49,7 +50,7 @@ class Body:
         if isinstance(content, bytes | bytearray | str):
             if self._binary:
                 return self._queries(content)
-            content = _json(content)
+            content = read_json(content)
         if not isinstance(content, list):
             return [self._query(content)]
         if len(content) > binary.LARGEST_BATCH:
@@ -76,10 +77,3 @@ class Body:
         if isinstance(answer, InvalidQuery):
             return write_error(answer)
         return write_ranking(answer, self._bundle)
-
-
-def _json(content: bytes | bytearray | str) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InvalidQuery("body", f"is not JSON ({quoted(str(error))})") from error

@@ -47,6 +47,16 @@ class Admission(grpc.aio.ServerInterceptor):
         self._lasting = Places(capacity.LASTING_CALLS)
         self._admitting: dict[str, tuple[Any, Any]] = {}  # by method, its handler and ours
 
+    @property
+    def places(self) -> Places:
+        """Those of calls, which what comes over other protocols takes as well."""
+        return self._calls[0]
+
+    @property
+    def places_of_checks(self) -> Places:
+        """Those of health checks."""
+        return self._checks[0]
+
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:

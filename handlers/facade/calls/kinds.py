@@ -1,7 +1,7 @@
 """The kinds of requests: how each is read, what takes it, and how its answer is written."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -14,6 +14,31 @@ from handlers.facade.versions.roster import ServedVersion
 from handlers.forms import messages, sizes
 from handlers.forms.similar import read_similar, write_similar
 from handlers.similar.query import SimilarQuery, SimilarRanking
+
+
+class Kind(Protocol):
+    """A kind of request in one form: proto messages, or JSON."""
+
+    @property
+    def method(self) -> str:
+        """The method that it is counted as."""
+
+    def parse(
+        self, body: bytes, limits: Limits, read_apart: messages.ReadApart | None
+    ) -> tuple[Any, Any]:
+        """The request in a body, which has a `model_version`, and what was read apart of it."""
+
+    def user(self, request: Any) -> int | None:
+        """Whom a request is for."""
+
+    def query(self, request: Any, of: ServedVersion, columns: Any) -> Any:
+        """What a version is asked; raises InvalidQuery."""
+
+    def batcher(self, of: ServedVersion) -> Batcher[Any, Any]:
+        """What takes the query."""
+
+    def write(self, of: ServedVersion, ranking: Any, queue_s: float) -> bytes:
+        """The reply."""
 
 
 class Ranks(NamedTuple):

@@ -1,22 +1,19 @@
 """The methods that record, show and forget what users have watched."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
-
-import grpc
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import BackendUnavailable, Forbidden, HistoriesOff, ServingError
 from handlers.engine.query import Limits
 from handlers.facade.calls.kinds import parsed
-from handlers.facade.status import FAILURES, Context, abort
-from handlers.facade.telemetry.observer import Observer
+from handlers.facade.status import FAILURES
+from handlers.facade.telemetry.request import Caller
 from handlers.facade.versions.roster import Roster
 from handlers.forms import recording, sizes
 from handlers.histories.histories import Histories
 
 Metadata = Iterable[tuple[str, str | bytes]]
-_Outcome = bytes | ServingError
 
 _OFF = "this server keeps no histories; it is started without --histories"
 _FORBIDDEN = (
@@ -24,85 +21,81 @@ _FORBIDDEN = (
 )
 
 
+class RecordingKind(NamedTuple):
+    """A method of histories in one form: proto messages, or JSON.
+
+    method: its name. writes: whether it changes what is kept. answer: the answer to a body.
+    """
+
+    method: str
+    writes: bool
+    answer: Callable[["Recording", Histories, bytes], Awaitable[bytes]]
+
+
 class Recording:
-    """Answers RecordWatched, GetHistory and Forget; without a store it refuses them all."""
+    """Answers what is asked of histories; without a store it refuses all of it.
+
+    roster: the versions, beside whose stored histories they stand. limits: of one request.
+    """
 
     def __init__(
         self,
         histories: Histories | None,
         roster: Roster,
         limits: Limits,
-        observer: Observer,
         may_write: Callable[[Metadata], bool],
-        counted: Callable[[_Outcome, Context], _Outcome],
     ) -> None:
-        """Answer of `histories`, beside what the versions of `roster` have stored.
-
-        may_write: whether a call may, by its metadata. counted: counts an answer until it is read.
-        """
+        """Answer of `histories`. may_write: whether a call may, by its metadata."""
+        self.roster, self.limits = roster, limits
         self._histories = histories
-        self._roster = roster
-        self._limits = limits
-        self._observer = observer
         self._may_write = may_write
-        self._counted = counted
         self._ending = False
-
-    def methods(self) -> Mapping[str, Any]:
-        """What answers each, by its name."""
-        return {
-            name: grpc.unary_unary_rpc_method_handler(self._method(name, answer, writes))
-            for name, answer, writes in (
-                ("RecordWatched", self._record, True),
-                ("GetHistory", self._get, False),
-                ("Forget", self._forget, True),
-            )
-        }
 
     def end(self) -> None:
         """Take no more calls."""
         self._ending = True
 
-    def _method(
-        self, name: str, answer: Callable[[Histories, bytes], Awaitable[bytes]], writes: bool
-    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        async def method(body: bytes, context: Context) -> bytes:
-            with self._observer.request(name, context) as observed:
-                outcome: _Outcome
-                try:
-                    outcome = await answer(self._open_to(context, writes), body)
-                except FAILURES as error:
-                    outcome = error.settled()
-                outcome = self._counted(outcome, context)
-                observed.ended_with(outcome)
-            if isinstance(outcome, ServingError):
-                return await abort(context, outcome)
-            return outcome
+    async def answer(
+        self, kind: RecordingKind, body: bytes, caller: Caller
+    ) -> bytes | ServingError:
+        """What one call ends with, in the form of its kind."""
+        try:
+            return await kind.answer(self, self._open_to(kind, caller), body)
+        except FAILURES as error:
+            return error.settled()
 
-        return method
-
-    def _open_to(self, context: Context, writes: bool) -> Histories:
+    def _open_to(self, kind: RecordingKind, caller: Caller) -> Histories:
         if self._ending:
             raise BackendUnavailable("the server ends; ask again")
         if self._histories is None:
             raise HistoriesOff(_OFF)
-        if writes and not self._may_write(context.invocation_metadata() or ()):
+        if kind.writes and not self._may_write(caller.invocation_metadata() or ()):
             raise Forbidden(_FORBIDDEN)
         return self._histories
 
-    async def _record(self, histories: Histories, body: bytes) -> bytes:
-        sizes.check_items(body, self._limits)
-        request = parsed(pb.RecordWatchedRequest, body)
-        watched = recording.read_watched(request, self._limits)
-        return recording.write_recorded(await histories.record(watched))
 
-    async def _get(self, histories: Histories, body: bytes) -> bytes:
-        request = parsed(pb.GetHistoryRequest, body)
-        user_id = recording.read_user(request.user_id)
-        version = self._roster.choose(request.model_version, user_id)
-        history = await histories.history(user_id, version.bundle.histories)
-        return recording.write_history(history, version.name)
+async def _record(of: Recording, histories: Histories, body: bytes) -> bytes:
+    sizes.check_items(body, of.limits)
+    request = parsed(pb.RecordWatchedRequest, body)
+    watched = recording.read_watched(request, of.limits)
+    return recording.write_recorded(await histories.record(watched))
 
-    async def _forget(self, histories: Histories, body: bytes) -> bytes:
-        user_id = recording.read_user(parsed(pb.ForgetRequest, body).user_id)
-        return recording.write_forgotten(await histories.forget(user_id))
+
+async def _get(of: Recording, histories: Histories, body: bytes) -> bytes:
+    request = parsed(pb.GetHistoryRequest, body)
+    user_id = recording.read_user(request.user_id)
+    version = of.roster.choose(request.model_version, user_id)
+    history = await histories.history(user_id, version.bundle.histories)
+    return recording.write_history(history, version.name)
+
+
+async def _forget(_: Recording, histories: Histories, body: bytes) -> bytes:
+    user_id = recording.read_user(parsed(pb.ForgetRequest, body).user_id)
+    return recording.write_forgotten(await histories.forget(user_id))
+
+
+RECORDING = (
+    RecordingKind("RecordWatched", True, _record),
+    RecordingKind("GetHistory", False, _get),
+    RecordingKind("Forget", True, _forget),
+)

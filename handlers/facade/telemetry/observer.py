@@ -11,8 +11,8 @@ import grpc
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import ServingError
 from handlers.engine.query import LiveHistory
-from handlers.facade.status import Context, code_of
-from handlers.facade.telemetry.request import ObservedRequest, Sink
+from handlers.facade.status import code_of
+from handlers.facade.telemetry.request import Caller, ObservedRequest, Sink
 from handlers.facade.telemetry.request_log import RequestLog
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["RankingService"]
@@ -31,7 +31,7 @@ class Observer(Sink):
         """Hand observations to `sinks`, and to the log in any case."""
         self._sinks = (*sinks, RequestLog())
 
-    def call_id(self, context: Context) -> str:
+    def call_id(self, context: Caller) -> str:
         """The id of a call: its caller's if that is one, else a new one. It leaves with the call.
 
         An id is 1 to 128 printable ASCII characters in the metadata `x-request-id`.
@@ -45,7 +45,7 @@ class Observer(Sink):
         context.set_trailing_metadata(((REQUEST_ID, name),))
         return name
 
-    def request(self, method: str, context: Context, name: str | None = None) -> ObservedRequest:
+    def request(self, method: str, context: Caller, name: str | None = None) -> ObservedRequest:
         """Observe a request from here to the end of a `with`.
 
         name: its id, where it is not the call's.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from anirank.errors import ServingError
 from handlers.engine.query import LiveHistory
-from handlers.facade.status import Context, code_of
+from handlers.facade.status import code_of
 
 
 class AnyQuery(Protocol):
@@ -40,6 +40,22 @@ class AnyRanking(Protocol):
         """Seconds from the batch's start until it was ready."""
 
 
+class Caller(Protocol):
+    """Who asks, over whichever protocol; the server's side of a gRPC call is one."""
+
+    def peer(self) -> str:
+        """Its connection, as gRPC says it: `ipv4:192.0.2.1:1234`."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until it waits no longer; None where it has not said."""
+
+    def invocation_metadata(self) -> Any:
+        """Pairs of a name in lower case and a value, of which some may be bytes."""
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        """Send pairs of a name and a value along with the end."""
+
+
 class Trace(Protocol):
     """What a request that is traced carries along."""
 
@@ -64,7 +80,7 @@ class ObservedRequest:
         "sink", "started", "total_s", "trace", "version",
     )  # fmt: skip
 
-    def __init__(self, sink: "Sink", method: str, name: str, context: Context) -> None:
+    def __init__(self, sink: "Sink", method: str, name: str, context: Caller) -> None:
         self.sink = sink
         self.method = method
         self.id = name

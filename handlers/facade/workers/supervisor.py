@@ -50,6 +50,9 @@ async def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
         address = stack.enter_context(reserve(settings.address))
         settings = settings.model_copy(update={"address": address})
+        if settings.http is not None:
+            http = stack.enter_context(reserve(settings.http))
+            settings = settings.model_copy(update={"http": http})
         if settings.backend == "torchserve" and settings.torchserve is None:
             settings = await _with_torchserve(settings, shutdown, stack)
         if settings.copies is None and not settings.map_store:

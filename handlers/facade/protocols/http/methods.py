@@ -1,0 +1,175 @@
+"""The methods of the contract over HTTP: a table, and what answers each."""
+
+import asyncio
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from google.protobuf.json_format import MessageToDict
+
+from anirank.contract import ranking_pb2 as pb
+from anirank.errors import DeadlinePassed, InvalidQuery, ServingError, quoted
+from handlers.facade.calls.kinds import Kind
+from handlers.facade.methods import RankingService
+from handlers.facade.protocols.http.caller import HttpCaller
+from handlers.facade.protocols.http.exchange import JSON, Exchange, Headers, Refused
+from handlers.facade.protocols.http.gate import Endpoint
+from handlers.facade.protocols.http.kinds import RANK, RECOMMEND, SIMILAR, VERSION, dumped
+from handlers.facade.protocols.http.problems import Problem, problem_of
+from handlers.facade.telemetry.request import ObservedRequest
+
+Answer = Callable[["Answering", Exchange, HttpCaller], Awaitable[None]]
+
+
+class Method(NamedTuple):
+    """A method over HTTP.
+
+    name: the contract's. verb, path: how it is asked. answer: what answers it. takes: the media
+    types of its body. kind: of a method that a body in JSON asks and one answer in JSON ends.
+    example: of a body.
+    """
+
+    name: str
+    verb: str
+    path: str
+    answer: Answer
+    takes: tuple[str, ...] = (JSON,)
+    kind: Kind | None = None
+    example: Any = None
+
+
+class Answering:
+    """Answers the methods with a service; `most` bytes are in the body of a request at most."""
+
+    def __init__(self, service: RankingService, most: int) -> None:
+        self.service, self.most = service, most
+
+    def endpoint(self, method: Method) -> Endpoint:
+        """What answers a method."""
+
+        async def answer(exchange: Exchange) -> None:
+            try:
+                caller = HttpCaller(exchange.scope)
+            except InvalidQuery as error:
+                raise Refused(problem_of(error)) from None
+            if method.verb == "POST":
+                _check_type(exchange, caller, method.takes)
+            await method.answer(self, exchange, caller)
+
+        return Endpoint(answer)
+
+    async def ask(self, kind: Kind, body: bytes, exchange: Exchange, caller: HttpCaller) -> None:
+        """Answer what a body asks."""
+        timeout_s = caller.time_remaining()
+        try:
+            async with asyncio.timeout(timeout_s) as deadline:
+                outcome, observed = await self.service.answer(kind, body, caller, timeout_s)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            error = DeadlinePassed("the deadline passed before the answer was there")
+            await self.fail(error, exchange, caller)
+            return
+        if isinstance(outcome, ServingError):
+            await self.fail(outcome, exchange, caller)
+            return
+        try:
+            await exchange.reply(outcome, JSON, [*caller.trailers, *timing(observed)])
+        finally:
+            self.service.read(caller.peer(), len(outcome))
+
+    async def fail(self, error: ServingError, exchange: Exchange, caller: HttpCaller) -> None:
+        """Answer with a failure."""
+        problem = problem_of(error)
+        await exchange.problem(problem._replace(headers=(*problem.headers, *caller.trailers)))
+
+
+def timing(observed: ObservedRequest) -> Headers:
+    """What a reply says of its times, in milliseconds (W3C Server Timing)."""
+    if observed.ranking is None:
+        return ()
+    queue_ms, compute_ms = observed.queue_s * 1e3, observed.ranking.compute_s * 1e3
+    return [("server-timing", f"queue;dur={queue_ms:.3f}, compute;dur={compute_ms:.3f}")]
+
+
+def options_of(exchange: Exchange, known: tuple[str, ...]) -> dict[str, Any]:
+    """The options in a request's query, each as JSON where it is, else as text.
+
+    Raises InvalidQuery where one is not known, or given twice.
+    """
+    found: dict[str, Any] = {}
+    try:
+        text = exchange.scope["query_string"].decode("ascii")
+        given = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="strict")
+    except ValueError as error:
+        raise InvalidQuery("query", f"is not one ({quoted(str(error))})") from error
+    for name, value in given:
+        if name not in known:
+            shown = name[:100]
+            raise InvalidQuery(shown or '""', f"is not known; known are {', '.join(known)}")
+        if name in found:
+            raise InvalidQuery(name, "is given twice")
+        found[name] = value if name == VERSION else _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _check_type(exchange: Exchange, caller: HttpCaller, takes: tuple[str, ...]) -> None:
+    given = (caller.header(b"content-type") or b"").decode("latin-1")
+    if given.partition(";")[0].strip().lower() not in takes:
+        raise Refused(
+            Problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"content-type is {quoted(given[:100])}, should be {' or '.join(takes)}",
+                headers=(("accept-post", ", ".join(takes)),),
+                last=True,
+            )
+        )
+
+
+async def _asked(kind: Kind, answering: Answering, exchange: Exchange, caller: HttpCaller) -> None:
+    await answering.ask(kind, await exchange.body(answering.most), exchange, caller)
+
+
+async def _model_info(answering: Answering, exchange: Exchange, caller: HttpCaller) -> None:
+    await exchange.without_body()
+    told = answering.service.model_info(
+        lambda: str(options_of(exchange, (VERSION,)).get(VERSION, "")), caller
+    )
+    if isinstance(told, ServingError):
+        await answering.fail(told, exchange, caller)
+    else:
+        await exchange.reply(dumped(write_info(told)), JSON, caller.trailers)
+
+
+def write_info(info: pb.ModelInfo) -> dict[str, Any]:
+    """ModelInfo as a JSON object, named as in the proto file."""
+    told: dict[str, Any] = MessageToDict(
+        info, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    told["likenesses"] = [name.removeprefix("LIKENESS_").lower() for name in told["likenesses"]]
+    return told
+
+
+def of_kind(kind: Kind, path: str, example: Any) -> Method:
+    """A method that takes one request in JSON, and gives one answer."""
+    ask = functools.partial(_asked, kind)
+    return Method(kind.method, "POST", path, ask, kind=kind, example=example)
+
+
+_HISTORY = [{"anime_id": 1, "rating": 9}, {"anime_id": 5}]
+ASKED = (
+    of_kind(RANK, "/v1/rank", {"candidate_ids": [6, 7, 8], "history": _HISTORY}),
+    of_kind(RECOMMEND, "/v1/recommend", {"history": _HISTORY, "top_k": 3, "explain": True}),
+    of_kind(SIMILAR, "/v1/similar", {"anime_ids": [1, 5], "top_k": 3}),
+    Method("GetModelInfo", "GET", "/v1/model-info", _model_info),
+)
