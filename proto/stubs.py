@@ -18,7 +18,10 @@ ROOT = PROTO.parent
 HOMES = {
     "anime/ranking/v1/ranking.proto": "anirank/contract",
     "pytorch_serve/inference.proto": "handlers/torchserve/inference",
+    "open_inference/inference.proto": "handlers/facade/protocols/inference/contract",
 }
+# Whose names clients of other servers register as well: in a pool of their own, both fit beside.
+APART = {"open_inference/inference.proto"}
 
 
 def make(contract: str, home: str, to: Path) -> list[Path]:
@@ -32,6 +35,8 @@ def make(contract: str, home: str, to: Path) -> list[Path]:
     for stub in made:
         text = stub.read_text("utf-8")
         text = text.replace(f"from {package} import", f"from {there} import")
+        if contract in APART:
+            text = text.replace("_descriptor_pool.Default()", "_descriptor_pool.DescriptorPool()")
         stub.write_text(text.replace(f"'{package}.{stub.stem}'", f"'{there}.{stub.stem}'"), "utf-8")
     return made
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from bundles.diversity import POOL, Likeness, diversified
+from bundles.graph import Inputs, Outputs
 from bundles.tables import PersonalTables
 from handlers.engine.planner import Plan, Planner
 from handlers.engine.query import RECOMMENDED, Limits, Query, Ranking
@@ -58,6 +59,10 @@ class Engine:
                 best = self._diversified(plan, best)
             answers[plan.place] = self._answer(plan, best, started)
         return [answers[place] for place in range(len(queries))]
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Every candidate's outputs by the graph's own signature; see `Graph.run`."""
+        return self._scorer.run(inputs)
 
     def similar(self, queries: Sequence[SimilarQuery]) -> list[SimilarRanking | InvalidQuery]:
         """What is like the anime of each query, in order; see `SimilarEngine.answer`."""

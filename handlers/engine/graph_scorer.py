@@ -70,6 +70,10 @@ class GraphScorer:
         if not all(np.isfinite(each).all() for each in (ratings, affinities, blended)):
             raise BundleError(f"{self._bundle.folder}: the graph's scores are not finite")
 
+    def run(self, inputs: Inputs) -> Outputs:
+        """Score every candidate; see `Scorer.run`."""
+        return self._run(inputs)
+
     def _run(self, inputs: Inputs) -> Outputs:
         """The graph's outputs; many candidates go in slices, which are faster and need less room.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.graph import Inputs, Outputs
 from bundles.manifest import Manifest
 from handlers.engine.planner import Plan
 from handlers.engine.query import Query
@@ -43,6 +44,9 @@ class Scorer(Protocol):
 
     def is_quick(self, query: Query, candidates: int, history: int) -> bool:
         """Whether a query of so many is scored in less time than to hand it to a thread takes."""
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Score every candidate by the graph's own signature; see `Graph.run`."""
 
     def check(self, whole: Plan) -> None:
         """Score all of a plan's candidates, which are the whole catalogue.

@@ -15,6 +15,8 @@ from handlers.facade import capacity
 from handlers.facade.calls.admission import Admission
 from handlers.facade.health import Health
 from handlers.facade.methods import RankingService
+from handlers.facade.protocols.inference.answering import Inference
+from handlers.facade.protocols.inference.over_grpc import OverGrpc
 from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry.observer import SERVICE, Observer
 from handlers.facade.versions.roster import Roster
@@ -78,6 +80,8 @@ async def serve(
     service = RankingService(roster, limits, observer, read_apart, histories, may_write)
     server.add_generic_rpc_handlers((service.handler(),))
     checks = Health(observer, histories)
+    inference = Inference(service, roster, lambda: checks.serving)
+    server.add_generic_rpc_handlers((OverGrpc(inference).handler(),))
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -87,7 +91,7 @@ async def serve(
         with contextlib.nullcontext(shutdown) if shutdown is not None else Shutdown() as shutdown:
             looking = asyncio.create_task(histories.follow()) if histories is not None else None
             port = security.listen(server, address)
-            web = _web(http, service, admission, observer, checks, security, shared)
+            web = _web(http, service, admission, observer, inference, security, shared)
             await checks.check(roster)
             await server.start()
             if web is not None:
@@ -126,7 +130,7 @@ def _web(
     service: RankingService,
     admission: Admission,
     observer: Observer,
-    checks: Health,
+    inference: Inference,
     security: Security,
     shared: bool,
 ) -> "HttpServer | None":
@@ -137,7 +141,5 @@ def _web(
         from handlers.facade.protocols.http.app import application
         from handlers.facade.protocols.http.listening import HttpServer
         from handlers.forms.mal_export import MOST_BYTES
-    app = application(
-        service, service.limits, admission, observer, lambda: checks.serving, security.tokens
-    )
+    app = application(service, service.limits, admission, observer, inference, security.tokens)
     return HttpServer(app, security, address, 2 * MOST_BYTES, shared)

@@ -49,7 +49,7 @@ def code_of(error: ServingError) -> grpc.StatusCode:
 
 def status_of(error: ServingError) -> status_pb2.Status:
     """The whole status of an error: its code, its message and its details."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=message_of(error))
+    status = status_pb2.Status(code=code_of(error).value[0], message=_message(error))
     detail = _detail(error)
     if detail is not None:
         packed = AnyMessage()
@@ -75,8 +75,7 @@ def when_over(context: Context, do: Callable[[], None]) -> None:
     context.add_done_callback(done)
 
 
-def message_of(error: ServingError) -> str:
-    """What callers are told of an error, in one line."""
+def _message(error: ServingError) -> str:
     # Message and detail share the call's metadata, which has little room: the faults are in one.
     if isinstance(error, InvalidQuery) and len(error.faults) > 1:
         return f"{error.field}: {error.reason}; and more, which the details list"

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from anirank.errors import BackendUnavailable, BundleError, InvalidQuery, ServingError
 from bundles.bundle import AFFINITY, ONNX, Bundle
+from bundles.graph import Inputs, Outputs
 from bundles.manifest import Manifest
 from handlers.engine.engine import Engine
 from handlers.engine.loading import compiles, engine_of
@@ -41,6 +42,10 @@ class EmbeddedBackend:
         """Answer a quick query on the event loop; see `Backend.rank_now`."""
         [answer] = self._rank([query])
         return answer
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """The graph's outputs, in the caller's thread; see `Graph.run`."""
+        return self._engine.run(inputs)
 
     def _rank(self, queries: list[Query]) -> list[Ranking | InvalidQuery]:
         try:

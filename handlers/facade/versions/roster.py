@@ -14,6 +14,7 @@ from anirank.errors import InvalidQuery
 from bundles.bundle import Bundle
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.facade.backends.backend import Backend
+from handlers.facade.backends.graph import GraphAnswer, GraphBackend, GraphQuery
 from handlers.facade.backends.similar import SimilarBackend
 from handlers.facade.batching.batcher import Batcher
 from handlers.forms import messages
@@ -24,8 +25,9 @@ from handlers.similar.query import SimilarQuery, SimilarRanking
 class ServedVersion:
     """One version: a bundle, the backend that computes for it, and the queue before that.
 
-    name: the version's, as the manifest says. limits: of a query. batcher, similar: take its
-    queries to rank, and for what is alike. replies: writes its replies.
+    name: the version's, as the manifest says. limits: of a query. batcher, similar, graph:
+    take its queries to rank, for what is alike, and by the graph's own signature. replies: writes
+    its replies.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, limits: Limits) -> None:
@@ -36,7 +38,9 @@ class ServedVersion:
         size, alike = len(bundle.catalogue), SimilarBackend(bundle, limits)
         self.batcher: Batcher[Query, Ranking] = Batcher(backend, size, limits)
         self.similar: Batcher[SimilarQuery, SimilarRanking] = Batcher(alike, size, limits)
-        self._alike = alike
+        graph = GraphBackend(bundle, getattr(backend, "run", None))
+        self.graph: Batcher[GraphQuery, GraphAnswer] = Batcher(graph, size, limits)
+        self._alike, self._graph = alike, graph
         self.name = bundle.manifest.version
         self.replies = Replies(bundle)
         self.info = messages.write_info(bundle, backend.name, limits)
@@ -46,10 +50,12 @@ class ServedVersion:
 
         patience_s: after so many seconds, with or without; None waits for it.
         """
-        drained = asyncio.gather(self.batcher.drained(), self.similar.drained())
+        lines = (self.batcher, self.similar, self.graph)
+        drained = asyncio.gather(*(each.drained() for each in lines))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(drained, patience_s)
         await self._alike.close()
+        await self._graph.close()
         await self.backend.close()
 
 
@@ -121,7 +127,10 @@ class Roster:
     @property
     def queued(self) -> int:
         """How many queries wait for a batch, of all versions."""
-        return sum(each.batcher.waiting + each.similar.waiting for each in self.versions)
+        return sum(
+            each.batcher.waiting + each.similar.waiting + each.graph.waiting
+            for each in self.versions
+        )
 
     async def ready(self) -> bool:
         """Whether a request would be answered now, whichever version it goes to."""

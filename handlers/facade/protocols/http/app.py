@@ -5,7 +5,7 @@ from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 
 from handlers.engine.query import Limits
 from handlers.facade.calls.admission import Admission
@@ -18,6 +18,8 @@ from handlers.facade.protocols.http.methods import ASKED, Answering, Method
 from handlers.facade.protocols.http.problems import Problem
 from handlers.facade.protocols.http.streaming import Streaming
 from handlers.facade.protocols.http.upload import Upload
+from handlers.facade.protocols.inference.answering import Inference
+from handlers.facade.protocols.inference.over_http import OverHttp
 from handlers.facade.telemetry.observer import Observer
 from handlers.forms.json_body import most_bytes
 from handlers.security.tokens import Tokens
@@ -44,17 +46,23 @@ def application(
     limits: Limits,
     admission: Admission,
     observer: Observer,
-    ready: Callable[[], bool],
+    inference: Inference,
     tokens: Tokens | None,
 ) -> Gate:
-    """What answers over HTTP; ready: whether a request would be answered now."""
+    """What answers over HTTP; inference: the Open Inference Protocol."""
     methods = methods_of(limits)
     answering = Answering(service, most_bytes(limits))
-    routes = [Route(each.path, answering.endpoint(each), methods=[each.verb]) for each in methods]
-    routes += [Route("/healthz", _healthy(lambda: True)), Route("/readyz", _healthy(ready))]
+    routes: list[BaseRoute] = [
+        Route(each.path, answering.endpoint(each), methods=[each.verb]) for each in methods
+    ]
+    routes += [
+        Route("/healthz", _healthy(lambda: True)),
+        Route("/readyz", _healthy(inference.ready)),
+    ]
     routes += [Route(path, _file(*file), methods=["GET"]) for path, file in _PAGE.items()]
     document = dumped(openapi.document(methods, limits))
     routes.append(Route("/openapi.json", _static(document, "application/json"), methods=["GET"]))
+    routes += OverHttp(inference, answering.most).routes()
     paths = {each.path: each.name for each in methods}
     return Gate(Router(routes, redirect_slashes=False), paths, admission, observer, tokens)
 

@@ -9,6 +9,7 @@ from typing import Any
 from handlers.facade import capacity
 from handlers.facade.calls.places import Call, Places
 from handlers.facade.protocols.http.connections import CONNECTION, Connection
+from handlers.facade.protocols.http.kinds import dumped
 from handlers.facade.protocols.http.problems import PROBLEM, Problem
 
 JSON = "application/json"
@@ -91,7 +92,10 @@ class Exchange:
     async def problem(self, problem: Problem) -> None:
         """Answer with a problem."""
         close = [("connection", "close")] if problem.last or not self._read else []
-        await self.reply(problem.body, PROBLEM, [*problem.headers, *close], problem.status)
+        body, kind = problem.body, PROBLEM
+        if self.scope["path"].startswith("/v2"):  # the Open Inference Protocol has its own form
+            body, kind = dumped({"error": problem.detail}), JSON
+        await self.reply(body, kind, [*problem.headers, *close], problem.status)
 
     async def start(self, status: int, headers: Headers, kind: str) -> None:
         """Begin to answer."""

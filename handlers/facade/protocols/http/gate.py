@@ -23,7 +23,8 @@ from handlers.security.tokens import Tokens
 EXCHANGE = "anirank.exchange"  # in a request's ASGI scope
 # Whether the server is there is no secret, and probes carry no token; nor is what it can be asked,
 # which a browser fetches before it can be given one.
-HEALTH = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
+INFERENCE = "/v2"  # under which the Open Inference Protocol stands
+HEALTH = {"/healthz", "/readyz", f"{INFERENCE}/health/live", f"{INFERENCE}/health/ready"}
 OPEN_TO_ALL = HEALTH | {"/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"}
 SECURITY_HEADERS = (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
 _CODES = {status: code for code, status in STATUSES.items()}
@@ -74,6 +75,8 @@ class Gate:
         call = Call(peer_of(scope["client"]), asyncio.current_task())
         exchange = scope[EXCHANGE] = Exchange(scope, receive, send, call, places)
         method = self._methods.get(path, "")
+        if path.startswith(f"{INFERENCE}/") and path.endswith("/infer"):
+            method = "ModelInfer"
         connection.answering = call.task
         try:
             if not self._may_call(scope):

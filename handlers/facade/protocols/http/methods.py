@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from google.protobuf.json_format import MessageToDict
@@ -21,6 +21,7 @@ from handlers.facade.protocols.http.kinds import RANK, RECOMMEND, SIMILAR, VERSI
 from handlers.facade.protocols.http.problems import Problem, problem_of
 from handlers.facade.telemetry.request import ObservedRequest
 
+Result = TypeVar("Result")
 Answer = Callable[["Answering", Exchange, HttpCaller], Awaitable[None]]
 
 
@@ -61,18 +62,14 @@ class Answering:
 
         return Endpoint(answer)
 
-    async def ask(self, kind: Kind, body: bytes, exchange: Exchange, caller: HttpCaller) -> None:
-        """Answer what a body asks."""
-        timeout_s = caller.time_remaining()
-        try:
-            async with asyncio.timeout(timeout_s) as deadline:
-                outcome, observed = await self.service.answer(kind, body, caller, timeout_s)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            error = DeadlinePassed("the deadline passed before the answer was there")
-            await self.fail(error, exchange, caller)
+    async def ask(self, kind: Kind, body: Any, exchange: Exchange, caller: HttpCaller) -> None:
+        """Answer what a body asks, or a request that was read already."""
+        left_s = caller.time_remaining()
+        answered = await in_time(self.service.answer(kind, body, caller, left_s), left_s)
+        if isinstance(answered, ServingError):
+            await self.fail(answered, exchange, caller)
             return
+        outcome, observed = answered
         if isinstance(outcome, ServingError):
             await self.fail(outcome, exchange, caller)
             return
@@ -85,6 +82,17 @@ class Answering:
         """Answer with a failure."""
         problem = problem_of(error)
         await exchange.problem(problem._replace(headers=(*problem.headers, *caller.trailers)))
+
+
+async def in_time(work: Awaitable[Result], timeout_s: float | None) -> Result | DeadlinePassed:
+    """The result of `work`, which is cancelled where the time has passed, as gRPC does."""
+    try:
+        async with asyncio.timeout(timeout_s) as deadline:
+            return await work
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        return DeadlinePassed("the deadline passed before the answer was there")
 
 
 def timing(observed: ObservedRequest) -> Headers:

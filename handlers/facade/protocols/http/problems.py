@@ -12,7 +12,7 @@ import grpc
 
 from anirank.errors import InvalidQuery, Overloaded, ServingError
 from handlers.facade.protocols.http.kinds import dumped
-from handlers.facade.status import code_of, message_of
+from handlers.facade.status import code_of
 
 PROBLEM = "application/problem+json"
 STATUSES = {
@@ -69,10 +69,13 @@ class Problem(NamedTuple):
 
 def problem_of(error: ServingError) -> Problem:
     """The problem that a failure of a request is."""
-    errors: list[tuple[str, str]] = []
     headers: tuple[tuple[str, str], ...] = ()
     if isinstance(error, InvalidQuery):
         errors = [(fault.field, fault.reason) for fault in error.faults]
+        first, *others = error.faults
+        detail = f"{first.field}: {first.reason}"
+        detail += f"; and {len(others)} more, which errors lists" if others else ""
+        return Problem(STATUSES[code_of(error)], detail, errors)
     if isinstance(error, Overloaded):  # in whole seconds, of which none would be at once
         headers = (("retry-after", str(max(math.ceil(error.retry_after_s), 1))),)
-    return Problem(STATUSES[code_of(error)], message_of(error), errors, headers)
+    return Problem(STATUSES[code_of(error)], error.told or str(error), headers=headers)

@@ -8,7 +8,7 @@ from handlers.facade.calls.places import RETRY_S
 from handlers.facade.protocols.http.caller import HttpCaller
 from handlers.facade.protocols.http.exchange import JSON, Exchange
 from handlers.facade.protocols.http.kinds import RECOMMEND, VERSION, dumped, request_of
-from handlers.facade.protocols.http.methods import Answering, Method, options_of, timing
+from handlers.facade.protocols.http.methods import Answering, Method, in_time, options_of, timing
 from handlers.forms.json_form import RECOMMEND_KEYS
 from handlers.forms.mal_export import MOST_BYTES, MalExport, read_mal_export
 
@@ -51,9 +51,13 @@ class Upload:
         except (InvalidQuery, Overloaded) as error:
             await answering.fail(error.settled(), exchange, caller)
             return
-        outcome, observed = await answering.service.answer(
-            RECOMMEND, request, caller, caller.time_remaining()
-        )
+        left_s = caller.time_remaining()
+        service = answering.service
+        answered = await in_time(service.answer(RECOMMEND, request, caller, left_s), left_s)
+        if isinstance(answered, ServingError):
+            await answering.fail(answered, exchange, caller)
+            return
+        outcome, observed = answered
         if isinstance(outcome, ServingError):
             await answering.fail(outcome, exchange, caller)
             return
@@ -61,7 +65,7 @@ class Upload:
             reply = outcome[:-1] + b',"list":' + dumped(told) + b"}"
             await exchange.reply(reply, JSON, [*caller.trailers, *timing(observed)])
         finally:
-            answering.service.read(caller.peer(), len(outcome))
+            service.read(caller.peer(), len(outcome))
 
     async def _read(self, exchange: Exchange) -> MalExport:
         content = await exchange.body(MOST_BYTES)
