@@ -142,6 +142,18 @@ def _embedded(engine: str, workers: int) -> Starter:
     return start
 
 
+def _http(workers: int) -> Starter:
+    @contextmanager
+    def start(world: World) -> Iterator[Running]:
+        options = ("--engine", "compiled", "--workers", str(workers), "--http", "127.0.0.1:0")
+        with program(facade_command(world.bundle, *options)) as facade:
+            url = facade.wait_for_line(r"HTTP on (http://\S+)")
+            headers = {"Content-Type": "application/json"}
+            yield Running(HttpCaller(f"{url}/v1/rank", headers), Json(), [facade.pid])
+
+    return start
+
+
 def _over_torchserve(workers: int) -> Starter:
     @contextmanager
     def start(world: World) -> Iterator[Running]:
@@ -273,6 +285,7 @@ SYSTEMS = (
     *_with_one_and_more("echo", "gRPC echo (floor)", _echo),
     *_with_one_and_more("facade", "façade, compiled", partial(_embedded, "compiled")),
     System("again", "façade, compiled, again (A/A)", _embedded("compiled", 1)),
+    *_with_one_and_more("http", "façade, compiled, HTTP with JSON", _http),
     *_with_one_and_more("onnx", "façade, ONNX Runtime", partial(_embedded, "onnxruntime")),
     *_with_one_and_more("over", "façade over TorchServe", _over_torchserve),
     System("grpc", "TorchServe, this handler", _torchserve),

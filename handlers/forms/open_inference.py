@@ -138,13 +138,11 @@ def _filled(found: dict[str, NDArray[Any]], profile: int) -> Inputs:
     requests = len(found["candidate_ids"])
     history = found.get("history_ids", found.get("history_ratings"))
     items = 0 if history is None else history.shape[1]
-    blank = {
-        "user_id": np.zeros(requests, np.int64),
-        "history_ids": np.zeros((requests, items), np.int64),
-        "history_ratings": np.full((requests, items), np.nan, np.float32),
-        "profile": np.full((requests, profile), np.nan, np.float32),
-    }
-    return {name: found[name] if name in found else blank[name] for name in INPUTS}
+    found.setdefault("user_id", np.zeros(requests, np.int64))
+    found.setdefault("history_ids", np.zeros((requests, items), np.int64))
+    found.setdefault("history_ratings", np.full((requests, items), np.nan, np.float32))
+    found.setdefault("profile", np.full((requests, profile), np.nan, np.float32))
+    return {name: found[name] for name in INPUTS}
 
 
 def _check(

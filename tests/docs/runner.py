@@ -19,6 +19,7 @@ from tests.docs.tracked import ROOT
 
 # What pages name, and what stands for it here.
 FACADE, REST, GRPC = "127.0.0.1:50051", "http://127.0.0.1:8080", "127.0.0.1:7070"
+HTTP = "127.0.0.1:8000"
 KEYS = "KEY_FILE"
 FREE_PORTS = {
     "anirank serve": "--address 127.0.0.1:0",
@@ -26,6 +27,7 @@ FREE_PORTS = {
 }
 SAID = {
     FACADE: re.compile(r" on (\S+),"),
+    HTTP: re.compile(r"^HTTP on http://(\S+)$", re.MULTILINE),
     REST: re.compile(r"^REST +(http://[^/]+)/", re.MULTILINE),
     GRPC: re.compile(r"^gRPC +(\S+)$", re.MULTILINE),
     KEYS: re.compile(r"^keys +(\S+)$", re.MULTILINE),
@@ -100,6 +102,7 @@ class Runner:
     def serve(self, example: Example) -> None:
         """Start a server, in place of the one before."""
         command = str(example.parsed).replace(f"--address {FACADE}", "").strip()
+        command = command.replace(f"--http {HTTP}", "--http 127.0.0.1:0")
         self._printed = self._opened.enter_context(self._served(command))
 
     def shown(self, example: Example) -> None:
@@ -142,7 +145,7 @@ class Runner:
         ) as process:
             assert process.stdout is not None
             try:
-                lines = 3 if command.startswith("anirank torchserve") else 1
+                lines = 3 if command.startswith("anirank torchserve") else 1 + ("--http" in command)
                 said = "".join(process.stdout.readline() for _ in range(lines))
                 found = {page: where.search(said) for page, where in SAID.items()}
                 places = {page: match[1] for page, match in found.items() if match}

@@ -64,6 +64,10 @@ _SPELLED: dict[str, Schema] = {
         ],
     },
 }
+_TOP_K: Schema = {
+    "minimum": 1,
+    "description": "How many to answer, best first. Left out: all of the candidates, or else ten.",
+}
 # Of single fields, what holds of them beside their type.
 _BOUNDS: dict[str, Schema] = {
     "HistoryItem.rating": {"type": ["number", "null"], "minimum": 1, "maximum": 10},
@@ -71,7 +75,7 @@ _BOUNDS: dict[str, Schema] = {
     **{
         f"{request}.{field}": {"type": ["integer", "null"]} | bound
         for request in ("RankRequest", "RecommendRequest", "SimilarRequest")
-        for field, bound in (("user_id", {}), ("top_k", {"minimum": 1}))
+        for field, bound in (("user_id", {}), ("top_k", _TOP_K))
     },
 }
 _REQUIRED = {
@@ -298,7 +302,7 @@ def _field(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
         schema = {"type": "array", "items": schema}
     schema |= _BOUNDS.get(f"{owner}.{field.name}", {})
     said = _comments().get(f"{owner}.{field.name}")
-    return schema if said is None else {**schema, "description": said}
+    return schema if said is None else {"description": said, **schema}
 
 
 def _type(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
