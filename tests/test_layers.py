@@ -53,7 +53,7 @@ OUTSIDE = {
     "handlers.lists": {"numpy", "pyarrow", "ray"},
     "handlers.facade": GRPC
     | {"numpy", "opentelemetry", "prometheus_client", "pydantic", "pythonjsonlogger"},
-    "handlers.facade.protocols.http": {"google", "grpc", "starlette", "uvicorn"},
+    "handlers.facade.protocols.http": {"google", "grpc", "numpy", "starlette", "uvicorn"},
     "handlers": {"numpy"},
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from anirank.client.addresses import with_port
-from anirank.errors import HistoriesError, ServingError
+from anirank.errors import HistoriesError, ServingError, naming_the_extra
 from handlers.engine.scorer import has_compiler
 from handlers.facade import server
 from handlers.facade.backends.threads import APART
@@ -99,6 +99,9 @@ async def _serve(
     )
     for address in filter(None, (settings.address, settings.http)):
         security.check(address)  # before what takes long
+    if settings.http is not None:
+        with naming_the_extra("http"):
+            from handlers.facade.protocols.http import app  # noqa: F401 - whether it is there
     with (
         contextlib.closing(Loader(settings)) as loader,
         observation(settings, worker) as (observer, lines),

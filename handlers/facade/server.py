@@ -9,7 +9,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from anirank.errors import naming_the_extra
 from handlers.engine.query import Limits
 from handlers.facade import capacity
 from handlers.facade.calls.admission import Admission
@@ -55,10 +54,9 @@ async def serve(
     has not ended by then, or is in flight when asked a second time, is cut off with UNAVAILABLE.
     http: HOST:PORT to answer HTTP on as well; `http_started` is called with its URL before
     `started`. Raises AddressUnavailable where an address cannot be listened on, AddressRefused
-    where `security`, by default none, is not enough for it, ExtraMissing where HTTP needs what is
-    not installed. Closes the roster and `histories`, what users have watched since. observer:
-    observes every request. read_apart: reads what is long in one. shared: other processes listen
-    on the address as well.
+    where `security`, by default none, is not enough for it. Closes the roster and `histories`, what
+    users have watched since. observer: observes every request. read_apart: reads what is long in
+    one. shared: other processes listen on the addresses as well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
@@ -137,9 +135,10 @@ def _web(
     """What answers HTTP at an address, where there is one."""
     if address is None:
         return None
-    with naming_the_extra("http"):  # which nobody else needs to have installed
-        from handlers.facade.protocols.http.app import application
-        from handlers.facade.protocols.http.listening import HttpServer
-        from handlers.forms.mal_export import MOST_BYTES
+    # Here, as nobody else needs what it imports to be installed.
+    from handlers.facade.protocols.http.app import application
+    from handlers.facade.protocols.http.listening import HttpServer
+    from handlers.forms.mal_export import MOST_BYTES
+
     app = application(service, service.limits, admission, observer, inference, security.tokens)
     return HttpServer(app, security, address, 2 * MOST_BYTES, shared)

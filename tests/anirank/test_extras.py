@@ -60,6 +60,7 @@ def test_serve_names_the_extra_that_a_setting_needs(
     serve = (*SERVE, store, "--workers", workers)
     assert_names("tracing", installed, ("cpu",), *serve, "--tracing")
     assert_names("histories", installed, ("cpu",), *serve, "--histories", "histories")
+    assert_names("http", installed, ("cpu",), *serve, "--http", "127.0.0.1:0")
     assert_names("cpu", installed, (), *serve)
     with zipfile.ZipFile(store / "toy.mar", "w") as archive:
         model = {"modelName": "toy", "modelVersion": "1"}

@@ -13,13 +13,13 @@ from handlers.facade.methods import RankingService
 from handlers.facade.protocols.http import openapi
 from handlers.facade.protocols.http.exchange import Exchange, Headers, Refused
 from handlers.facade.protocols.http.gate import SECURITY_HEADERS, Endpoint, Gate
+from handlers.facade.protocols.http.inference import OverHttp
 from handlers.facade.protocols.http.kinds import dumped
 from handlers.facade.protocols.http.methods import ASKED, Answering, Method
 from handlers.facade.protocols.http.problems import Problem
 from handlers.facade.protocols.http.streaming import Streaming
 from handlers.facade.protocols.http.upload import Upload
 from handlers.facade.protocols.inference.answering import Inference
-from handlers.facade.protocols.inference.over_http import OverHttp
 from handlers.facade.telemetry.observer import Observer
 from handlers.forms.json_body import most_bytes
 from handlers.security.tokens import Tokens

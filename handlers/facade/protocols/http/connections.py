@@ -104,7 +104,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count."""
         super().on_message_begin()
-        self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
+        scope: Any = self.scope
+        scope[CONNECTION] = self
         self._in_head = True
 
     def on_headers_complete(self) -> None:

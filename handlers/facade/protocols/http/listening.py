@@ -40,7 +40,7 @@ class HttpServer:
         scheme = "http" if security.tls is None else "https"
         self.url = f"{scheme}://{with_port(address, self._socket.getsockname()[1])}"
         config = Config(
-            app,  # type: ignore[arg-type]  # an ASGI application of HTTP alone
+            app,
             http=Connection,
             ws="none",
             lifespan="off",
@@ -78,7 +78,7 @@ class HttpServer:
         for connection in list(state.connections):
             connection.shutdown()
         if state.tasks:
-            await asyncio.wait(list(state.tasks), timeout=grace_s or None if grace_s else 0)
+            await asyncio.wait(list(state.tasks), timeout=grace_s or 0)
         for task in list(state.tasks):
             task.cancel()
         if state.tasks:
@@ -88,6 +88,10 @@ class HttpServer:
             await asyncio.wait_for(asyncio.shield(self._serving), capacity.LINGER_S)
         for connection in list(state.connections):
             connection.transport.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(capacity.LINGER_S):
+                while state.connections:  # each closes its socket in a round of the event loop
+                    await asyncio.sleep(0)
 
 
 class _Server(Server):

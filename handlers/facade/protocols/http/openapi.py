@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 import anirank
 from anirank.contract import ranking_pb2 as pb
@@ -20,6 +20,7 @@ from handlers.facade.protocols.http.methods import Method
 from handlers.facade.protocols.http.problems import PROBLEM
 
 Schema = dict[str, Any]
+Descriptor = Any  # of protobuf's two implementations, whose types know nothing of each other
 
 # What the contract has and JSON has not: times stand in the header `server-timing`.
 _LEFT_OUT = {"queue_time", "compute_time"}
@@ -291,11 +292,11 @@ def _object(message: Descriptor, schemas: dict[str, Schema]) -> Schema:
     }
 
 
-def _if_asked(field: FieldDescriptor) -> bool:
+def _if_asked(field: Descriptor) -> bool:
     return field.full_name.endswith("RankedAnime.reasons")
 
 
-def _field(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
+def _field(field: Descriptor, schemas: dict[str, Schema]) -> Schema:
     owner = field.containing_type.name
     schema = _type(field, schemas)
     if field.is_repeated:
@@ -305,7 +306,7 @@ def _field(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
     return schema if said is None else {"description": said, **schema}
 
 
-def _type(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
+def _type(field: Descriptor, schemas: dict[str, Schema]) -> Schema:
     if field.type in _INTEGERS:
         return {"type": "integer", "format": _INTEGERS[field.type]}
     if field.type in _NUMBERS:
@@ -319,7 +320,7 @@ def _type(field: FieldDescriptor, schemas: dict[str, Schema]) -> Schema:
     return {"type": "string"}
 
 
-def _names(of: EnumDescriptor) -> list[str]:
+def _names(of: Descriptor) -> list[str]:
     """The names of an enum's values in JSON, without the one that stands for none."""
     prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", of.name).upper() + "_"
     return [value.name.removeprefix(prefix).lower() for value in of.values if value.number]

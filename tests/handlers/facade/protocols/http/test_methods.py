@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import requests
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from anirank.cli.app import main
@@ -94,7 +93,7 @@ def in_json_value(value: Any) -> Any:
     return in_json(value) if isinstance(value, Message) else value
 
 
-def told(field: FieldDescriptor, value: Any) -> Any:
+def told(field: Any, value: Any) -> Any:
     if field.enum_type is not None:
         return field.enum_type.values_by_number[value].name.partition("_")[2].lower()
     return in_json(value) if field.message_type is not None else value

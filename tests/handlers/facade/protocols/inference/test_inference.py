@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import grpc
 import numpy as np
@@ -57,7 +58,7 @@ TENSORS = {
 }
 
 
-def asked_by_triton(form: str, address: str, binary: bool = True) -> dict:
+def asked_by_triton(form: str, address: str, binary: bool = True) -> dict[str, Any]:
     how = "" if form == "grpc" or binary else ", binary_data=False"
     text = PROGRAM.format(
         form=form,
@@ -100,7 +101,7 @@ def test_tritons_own_client_gets_what_the_graph_answers(served, graph, form, bin
     assert [int(each) for each in metadata["inputs"][3]["shape"]] == [-1, 2]
 
 
-def asked_in_json(url: str) -> dict:
+def asked_in_json(url: str) -> dict[str, Any]:
     """The same without the binary extension; null is no number."""
     inputs = []
     for name, (datatype, values) in TENSORS.items():
@@ -120,7 +121,7 @@ def asked_in_json(url: str) -> dict:
     return told
 
 
-def tensor(name="candidate_ids", datatype="INT64", shape=(1, 2), data=(3, 6)) -> dict:
+def tensor(name="candidate_ids", datatype="INT64", shape=(1, 2), data=(3, 6)) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": list(shape), "data": list(data)}
 
 
@@ -172,7 +173,7 @@ def test_a_tensor_that_is_wrong_is_named_over_both(serve, inputs, said) -> None:
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as failed:
         GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=30)
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert said in failed.value.details()
+    assert said in str(failed.value.details())
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_call_that_is_none_is_refused_in_the_protocols_own_form(served, header
 
 def test_bytes_that_are_no_message_are_refused(served) -> None:
     with grpc.insecure_channel(served.address) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpc.RpcError) as failed:
             call(b"\xff\xff", timeout=30)
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT

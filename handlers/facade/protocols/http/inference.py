@@ -1,4 +1,4 @@
-"""The protocol over HTTP: tensors in JSON, or as bytes behind it (its binary extension)."""
+"""The Open Inference Protocol over HTTP: tensors in JSON, or in bytes behind it."""
 
 import json
 from collections.abc import Mapping
