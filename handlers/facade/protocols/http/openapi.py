@@ -11,13 +11,13 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-import anirank
 from anirank.contract import ranking_pb2 as pb
 from handlers.engine.query import Limits
 from handlers.facade.protocols.http.exchange import JSON
 from handlers.facade.protocols.http.kinds import VERSION
 from handlers.facade.protocols.http.methods import Method
 from handlers.facade.protocols.http.problems import PROBLEM
+from handlers.facade.protocols.release import release
 
 Schema = dict[str, Any]
 Descriptor = Any  # of protobuf's two implementations, whose types know nothing of each other
@@ -143,7 +143,7 @@ def document(methods: Sequence[Method], limits: Limits) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "anime.ranking.v1",
-            "version": anirank.__version__,
+            "version": release(),
             "description": "Ranking anime for a user: the methods of the gRPC contract in JSON. "
             f"A request has up to {limits.candidates} candidates and {limits.history} anime of a "
             "history.",
@@ -293,7 +293,7 @@ def _object(message: Descriptor, schemas: dict[str, Schema]) -> Schema:
 
 
 def _if_asked(field: Descriptor) -> bool:
-    return field.full_name.endswith("RankedAnime.reasons")
+    return str(field.full_name).endswith("RankedAnime.reasons")
 
 
 def _field(field: Descriptor, schemas: dict[str, Schema]) -> Schema:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import anirank
 from anirank.errors import InvalidQuery, ServingError
 from bundles.graph import INPUTS, OUTPUTS, Outputs
 from handlers.facade.backends.graph import GraphAnswer, GraphQuery
 from handlers.facade.batching.batcher import Batcher
 from handlers.facade.methods import RankingService
+from handlers.facade.protocols.release import release
 from handlers.facade.telemetry.request import Caller
 from handlers.facade.versions.roster import Roster, ServedVersion
 from handlers.forms.open_inference import Given, outputs_named, read_inputs, signature
@@ -76,7 +76,7 @@ class Inference:
 
     def server(self) -> dict[str, Any]:
         """The server's metadata."""
-        return {"name": NAME, "version": anirank.__version__, "extensions": EXTENSIONS}
+        return {"name": NAME, "version": release(), "extensions": EXTENSIONS}
 
     def model(self, name: str, version: str) -> dict[str, Any]:
         """A model's metadata; raises NotServed."""
