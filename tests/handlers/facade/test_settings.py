@@ -22,6 +22,7 @@ EVERY = Settings(
     backend="torchserve",
     engine="onnxruntime",
     address="127.0.0.1:0",
+    http="127.0.0.1:8000",
     device="cuda:1",
     threads=2,
     torchserve="127.0.0.1:7070",
