@@ -22,7 +22,7 @@ Trust = Annotated[list[Path] | None, option("trust")]
 
 @from_settings
 def serve(**given: Any) -> None:
-    """Answer gRPC (anime.ranking.v1.RankingService) until SIGTERM or Ctrl-C."""
+    """Answer gRPC (anime.ranking.v1.RankingService), and HTTP, until SIGTERM or Ctrl-C."""
     # gRPC's core would write a line of its own for every handshake that fails; it reads this once.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     settings = settings_of(given)

@@ -19,6 +19,7 @@ from handlers.facade.protocols.http.gate import Gate
 from handlers.security.access import Security
 
 BACKLOG = 1_024
+CLOSING_S = 0.02  # for TLS, which closes its own transport some rounds after its user's is gone
 
 
 class HttpServer:
@@ -92,6 +93,7 @@ class HttpServer:
             async with asyncio.timeout(capacity.LINGER_S):
                 while state.connections:  # each closes its socket in a round of the event loop
                     await asyncio.sleep(0)
+        await asyncio.sleep(CLOSING_S)
 
 
 class _Server(Server):
