@@ -8,6 +8,7 @@ from typing import Any
 
 from handlers.facade import capacity
 from handlers.facade.calls.places import Call, Places
+from handlers.facade.calls.unread import SMALL
 from handlers.facade.protocols.http.connections import CONNECTION, Connection
 from handlers.facade.protocols.http.kinds import dumped
 from handlers.facade.protocols.http.problems import PROBLEM, Problem
@@ -86,8 +87,11 @@ class Exchange:
     ) -> None:
         """Answer; returns once the answer has left, but for what a connection buffers."""
         await self.start(status, [("content-length", str(len(body))), *headers], kind)
-        await self.write(body)
-        await self.end()
+        if len(body) > SMALL:  # then the end is sent once most of it has been read
+            await self.write(body)
+            await self.end()
+        else:
+            await self._sent({"type": "http.response.body", "body": body, "more_body": False})
 
     async def problem(self, problem: Problem) -> None:
         """Answer with a problem."""
@@ -113,6 +117,9 @@ class Exchange:
         await self._sent({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _sent(self, message: Any) -> None:
+        if not self.connection.flow.write_paused:  # else uvicorn waits before it writes
+            await self._send(message)
+            return
         try:
             async with asyncio.timeout(capacity.UNREAD_STREAM_S):
                 await self._send(message)
