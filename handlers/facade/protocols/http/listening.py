@@ -135,7 +135,8 @@ def _listening(address: str, shared: bool) -> socket.socket:
         raise AddressUnavailable(f"{address}: HTTP is answered on HOST:PORT")
     host, port = host_and_port(address)
     family, _, _, _, where = resolve(address, host, port)[0]
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # Of TCP by name: else asyncio does not turn off Nagle's algorithm, and an answer waits 40 ms.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
