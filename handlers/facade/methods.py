@@ -23,7 +23,7 @@ from handlers.facade.batching.batcher import Batcher
 from handlers.facade.calls.kinds import RANK, RECOMMEND, SIMILAR, Kind, parsed
 from handlers.facade.calls.pace import Pace
 from handlers.facade.calls.places import RETRY_S, Places, no_place
-from handlers.facade.calls.recording import RECORDING, Metadata, Recording, RecordingKind
+from handlers.facade.calls.recording import RECORDING, MayWrite, Recording, RecordingKind
 from handlers.facade.calls.stream import LONG_REPLY, Stream
 from handlers.facade.calls.unread import SMALL, Unread
 from handlers.facade.status import FAILURES, Context, abort, code_of, when_over
@@ -70,12 +70,12 @@ class RankingService:
         observer: Observer | None = None,
         read_apart: messages.ReadApart | None = None,
         histories: Histories | None = None,
-        may_write: Callable[[Metadata], bool] = lambda _: True,
+        may_write: MayWrite = lambda _: True,
     ) -> None:
         """Answer with the versions of `roster`, and take up `limits.streamed` of a stream.
 
         observer: observes every request. read_apart: reads what is long in one. histories: what
-        users have watched since the versions were made. may_write: who may add to them.
+        users have watched since the versions were made. may_write: who may write there over gRPC.
         """
         self._read_apart = read_apart
         self._roster = roster
@@ -90,7 +90,7 @@ class RankingService:
         self._pace = Pace(capacity.ROUNDS)  # of large messages and long replies
         self._ending = False
         self._histories = histories
-        self._recording = Recording(histories, roster, self._limits, may_write)
+        self._recording, self._may_write = Recording(histories, roster, self._limits), may_write
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server is given to answer the service's methods."""
@@ -199,11 +199,11 @@ class RankingService:
         return outcome, observed
 
     async def answer_recording(
-        self, kind: RecordingKind, body: bytes, caller: Caller
+        self, kind: RecordingKind, body: bytes, caller: Caller, may_write: MayWrite
     ) -> bytes | ServingError:
         """What one call of histories ends with; what answers is to be told by `read` as well."""
         with self._observer.request(kind.method, caller) as observed:
-            outcome = await self._recording.answer(kind, body, caller)
+            outcome = await self._recording.answer(kind, body, caller, may_write)
             outcome = self._counted(outcome, caller.peer())
             observed.ended_with(outcome)
         return outcome
@@ -214,7 +214,8 @@ class RankingService:
 
     def _recorder(self, kind: RecordingKind) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def answer(body: bytes, context: Context) -> bytes:
-            return await self._reply(await self.answer_recording(kind, body, context), context)
+            outcome = await self.answer_recording(kind, body, context, self._may_write)
+            return await self._reply(outcome, context)
 
         return answer
 

@@ -140,5 +140,13 @@ def _web(
     from handlers.facade.protocols.http.listening import HttpServer
     from handlers.forms.mal_export import MOST_BYTES
 
-    app = application(service, service.limits, admission, observer, inference, security.tokens)
+    app = application(
+        service,
+        service.limits,
+        admission,
+        observer,
+        inference,
+        security.tokens,
+        security.writers(address),
+    )
     return HttpServer(app, security, address, 2 * MOST_BYTES, shared)

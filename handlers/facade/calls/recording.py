@@ -13,7 +13,8 @@ from handlers.facade.versions.roster import Roster
 from handlers.forms import recording, sizes
 from handlers.histories.histories import Histories
 
-Metadata = Iterable[tuple[str, str | bytes]]
+# Whether a call may write, by its metadata.
+MayWrite = Callable[[Iterable[tuple[str, str | bytes]]], bool]
 
 _OFF = "this server keeps no histories; it is started without --histories"
 _FORBIDDEN = (
@@ -43,12 +44,10 @@ class Recording:
         histories: Histories | None,
         roster: Roster,
         limits: Limits,
-        may_write: Callable[[Metadata], bool],
     ) -> None:
-        """Answer of `histories`. may_write: whether a call may, by its metadata."""
+        """Answer of `histories`."""
         self.roster, self.limits = roster, limits
         self._histories = histories
-        self._may_write = may_write
         self._ending = False
 
     def end(self) -> None:
@@ -56,20 +55,20 @@ class Recording:
         self._ending = True
 
     async def answer(
-        self, kind: RecordingKind, body: bytes, caller: Caller
+        self, kind: RecordingKind, body: bytes, caller: Caller, may_write: MayWrite
     ) -> bytes | ServingError:
         """What one call ends with, in the form of its kind."""
         try:
-            return await kind.answer(self, self._open_to(kind, caller), body)
+            return await kind.answer(self, self._open_to(kind, caller, may_write), body)
         except FAILURES as error:
             return error.settled()
 
-    def _open_to(self, kind: RecordingKind, caller: Caller) -> Histories:
+    def _open_to(self, kind: RecordingKind, caller: Caller, may_write: MayWrite) -> Histories:
         if self._ending:
             raise BackendUnavailable("the server ends; ask again")
         if self._histories is None:
             raise HistoriesOff(_OFF)
-        if kind.writes and not self._may_write(caller.invocation_metadata() or ()):
+        if kind.writes and not may_write(caller.invocation_metadata() or ()):
             raise Forbidden(_FORBIDDEN)
         return self._histories
 

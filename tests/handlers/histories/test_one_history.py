@@ -1,5 +1,5 @@
-"""What is recorded, shown and forgotten is the same by way of gRPC, the clients and the command
-line, and whichever store keeps it."""
+"""What is recorded, shown and forgotten is the same by way of gRPC, HTTP, the clients and the
+command line, and whichever store keeps it."""
 
 import asyncio
 import re
@@ -13,6 +13,8 @@ from typing import Any
 import grpc
 import pytest
 import redis
+import requests
+from google.protobuf.json_format import ParseDict
 
 from anirank.cli.app import main
 from anirank.client.aio import AsyncClient
@@ -53,6 +55,26 @@ def by_grpc(address: str, do: str, *given: Any) -> Any:
         if do == "show":
             return stub.GetHistory(pb.GetHistoryRequest(user_id=given[0]))
         return stub.Forget(pb.ForgetRequest(user_id=given[0]))
+
+
+def by_http(url: str, do: str, *given: Any) -> Any:
+    """The replies' messages again, of the JSON."""
+    asked: dict[str, Any] = {"user_id": given[0]}
+    if do == "record":
+        _, items, name = given
+        listed = [{"anime_id": a, "rating": r} if r else {"anime_id": a} for a, r in items.items()]
+        asked |= {"items": listed, "request_id": name}
+    path, reply = {
+        "record": ("record-watched", pb.RecordWatchedReply()),
+        "show": ("get-history", pb.GetHistoryReply()),
+        "forget": ("forget", pb.ForgetReply()),
+    }[do]
+    answer = requests.post(f"{url}/v1/{path}", json=asked, timeout=30)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    if do == "show":
+        told["live_history"] = f"LIVE_HISTORY_{told['live_history'].upper()}"
+    return ParseDict(told, reply)
 
 
 def by_client(address: str, do: str, *given: Any) -> Any:
@@ -141,10 +163,11 @@ def test_every_way_of_asking_has_the_same_answers(serve, world, place):
         ("forget", NEW),
     )
     told: dict[str, list[Any]] = {}
-    for way in (by_grpc, by_client, by_async_client, by_command):
-        histories = Histories(open_store(place(), 16))
-        address = serve(histories=histories)
-        told[way.__name__] = [without_times(way(address, *step)) for step in steps]
+    for way in (by_grpc, by_http, by_client, by_async_client, by_command):
+        histories, urls = Histories(open_store(place(), 16)), list[str]()
+        address = serve(histories=histories, http="127.0.0.1:0", http_started=urls.append)
+        at = urls[0] if way is by_http else address
+        told[way.__name__] = [without_times(way(at, *step)) for step in steps]
     for name, answers in told.items():
         assert answers == told["by_grpc"], name
     shown, first, again, _, other, after, of_new, gone, twice, empty, anew, since, *_ = told[
@@ -165,8 +188,48 @@ def test_every_way_of_asking_has_the_same_answers(serve, world, place):
     assert [item.anime_id for item in since.items] == [9]
 
 
+def test_what_is_recorded_over_http_counts_over_grpc_and_back(serve, tmp_path):
+    histories, urls = Histories(open_store(str(tmp_path / "histories"), 1)), list[str]()
+    address = serve(histories=histories, http="127.0.0.1:0", http_started=urls.append)
+    asked = {"user_id": NEW, "items": [{"anime_id": 3, "rating": 9}, {"anime_id": 6}]}
+    answer = requests.post(f"{urls[0]}/v1/record-watched", json=asked, timeout=30)
+    assert answer.json() == {"recorded": 2, "repeated": False}
+    with Client(address) as client:
+        over_grpc = client.recommend(user_id=NEW, top_k=3)
+        over_http = requests.post(
+            f"{urls[0]}/v1/recommend", json={"user_id": NEW, "top_k": 3}, timeout=30
+        ).json()
+        assert over_http["live_history"] == "counted"
+        assert over_grpc.live_history == pb.LIVE_HISTORY_COUNTED
+        assert [each["anime_id"] for each in over_http["ranking"]] == [
+            each.anime_id for each in over_grpc.ranking
+        ]
+        assert over_http["familiarity"] == "new_with_history"
+        client.forget(NEW)
+    after = requests.post(f"{urls[0]}/v1/recommend", json={"user_id": NEW}, timeout=30).json()
+    assert after["familiarity"] == "new"
+
+
+def test_what_is_wrong_over_http_has_its_paths(serve, tmp_path):
+    histories, urls = Histories(open_store(str(tmp_path / "histories"), 1)), list[str]()
+    serve(histories=histories, http="127.0.0.1:0", http_started=urls.append)
+    wrong = {"user_id": -1, "items": [{"anime_id": 0}], "request_id": "x" * 129}
+    answer = requests.post(f"{urls[0]}/v1/record-watched", json=wrong, timeout=30)
+    assert answer.status_code == 400
+    assert {each["path"] for each in answer.json()["errors"]} == {
+        *("user_id", "items[0].anime_id", "request_id")
+    }
+    unknown = requests.post(f"{urls[0]}/v1/forget", json={"user_id": 1, "all": True}, timeout=30)
+    assert unknown.json()["errors"][0]["path"] == "all"
+
+
 def test_a_server_without_a_store_says_so(serve):
-    with Client(serve()) as client:
+    urls: list[str] = []
+    address = serve(http="127.0.0.1:0", http_started=urls.append)
+    answer = requests.post(f"{urls[0]}/v1/forget", json={"user_id": 1}, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (400, "FAILED_PRECONDITION")
+    assert "started without --histories" in answer.json()["detail"]
+    with Client(address) as client:
         for ask in (
             lambda: client.record_watched(1, {3: 9}),
             lambda: client.get_history(1),

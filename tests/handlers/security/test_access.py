@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import requests
 import trustme
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -470,7 +471,21 @@ def test_nothing_secret_is_written_at_the_lowest_level(serving, written, tmp_pat
 def test_who_may_write_histories_is_said_by_their_token(serve, tmp_path):
     tokens = write_tokens(tmp_path / "tokens", TOKEN, f"{OTHER}  write-histories")
     histories = Histories(open_store(str(tmp_path / "histories"), 1))
-    address = serve(security=Security.from_files(tokens=tokens), histories=histories)
+    urls: list[str] = []
+    address = serve(
+        security=Security.from_files(tokens=tokens),
+        histories=histories,
+        http="127.0.0.1:0",
+        http_started=urls.append,
+    )
+    for token, status in ((TOKEN, 403), (OTHER, 200), ("nobody's", 401)):
+        answer = requests.post(
+            f"{urls[0]}/v1/forget",
+            json={"user_id": 8},
+            headers={"authorization": f"Bearer {token}"},
+            timeout=30,
+        )
+        assert answer.status_code == status
     with Client(address, token=TOKEN) as reader, Client(address, token=OTHER) as writer:
         writer.record_watched(7, {3: 9})
         assert len(reader.get_history(7).items) == 1

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from handlers.engine.query import Limits
 from handlers.facade.calls.admission import Admission
+from handlers.facade.calls.recording import MayWrite
 from handlers.facade.methods import RankingService
 from handlers.facade.protocols.http import openapi
 from handlers.facade.protocols.http.exchange import Exchange, Headers, Refused
@@ -48,10 +49,11 @@ def application(
     observer: Observer,
     inference: Inference,
     tokens: Tokens | None,
+    may_write: MayWrite,
 ) -> Gate:
-    """What answers over HTTP; inference: the Open Inference Protocol."""
+    """What answers over HTTP; inference: the Open Inference Protocol; may_write: histories."""
     methods = methods_of(limits)
-    answering = Answering(service, most_bytes(limits))
+    answering = Answering(service, most_bytes(limits), may_write)
     routes: list[BaseRoute] = [
         Route(each.path, answering.endpoint(each), methods=[each.verb]) for each in methods
     ]

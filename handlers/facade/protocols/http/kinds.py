@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 from anirank.errors import InvalidQuery, quoted
 from handlers.engine.query import Limits
 from handlers.facade.batching.batcher import Batcher
+from handlers.facade.calls.recording import Recording, RecordingKind
 from handlers.facade.versions.roster import ServedVersion
+from handlers.forms import json_recording
 from handlers.forms.json_body import read_json
 from handlers.forms.json_form import read_rank, read_recommend, write_ranking
 from handlers.forms.json_similar import read_similar, write_similar
 from handlers.forms.json_values import is_integer
+from handlers.histories.histories import Histories
 
 VERSION = "model_version"
 
@@ -75,6 +78,28 @@ SIMILAR = JsonKind(
     lambda of: of.similar,
     lambda ranking, of: write_similar(ranking, of.bundle),
 )
+
+
+async def _record(of: Recording, histories: Histories, body: bytes) -> bytes:
+    watched = json_recording.read_watched(read_json(body), of.limits)
+    return dumped(json_recording.write_recorded(await histories.record(watched)))
+
+
+async def _get(of: Recording, histories: Histories, body: bytes) -> bytes:
+    user_id, asked = json_recording.read_user(read_json(body), VERSION)
+    version = of.roster.choose(asked[VERSION], user_id)
+    history = await histories.history(user_id, version.bundle.histories)
+    return dumped(json_recording.write_history(history, version.name))
+
+
+async def _forget(_: Recording, histories: Histories, body: bytes) -> bytes:
+    user_id, _texts = json_recording.read_user(read_json(body))
+    return dumped(json_recording.write_forgotten(await histories.forget(user_id)))
+
+
+RECORD = RecordingKind("RecordWatched", True, _record)
+HISTORY = RecordingKind("GetHistory", False, _get)
+FORGET = RecordingKind("Forget", True, _forget)
 
 
 def request_of(item: object) -> JsonRequest:

@@ -13,11 +13,21 @@ from google.protobuf.json_format import MessageToDict
 from anirank.contract import ranking_pb2 as pb
 from anirank.errors import DeadlinePassed, InvalidQuery, ServingError, quoted
 from handlers.facade.calls.kinds import Kind
+from handlers.facade.calls.recording import MayWrite, RecordingKind
 from handlers.facade.methods import RankingService
 from handlers.facade.protocols.http.caller import HttpCaller
 from handlers.facade.protocols.http.exchange import JSON, Exchange, Headers, Refused
 from handlers.facade.protocols.http.gate import Endpoint
-from handlers.facade.protocols.http.kinds import RANK, RECOMMEND, SIMILAR, VERSION, dumped
+from handlers.facade.protocols.http.kinds import (
+    FORGET,
+    HISTORY,
+    RANK,
+    RECOMMEND,
+    RECORD,
+    SIMILAR,
+    VERSION,
+    dumped,
+)
 from handlers.facade.protocols.http.problems import Problem, problem_of
 from handlers.facade.telemetry.request import ObservedRequest
 
@@ -38,15 +48,18 @@ class Method(NamedTuple):
     path: str
     answer: Answer
     takes: tuple[str, ...] = (JSON,)
-    kind: Kind | None = None
+    kind: Kind | RecordingKind | None = None
     example: Any = None
 
 
 class Answering:
-    """Answers the methods with a service; `most` bytes are in the body of a request at most."""
+    """Answers the methods with a service.
 
-    def __init__(self, service: RankingService, most: int) -> None:
-        self.service, self.most = service, most
+    most: bytes in the body of a request. may_write: who may write histories over HTTP.
+    """
+
+    def __init__(self, service: RankingService, most: int, may_write: MayWrite) -> None:
+        self.service, self.most, self.may_write = service, most, may_write
 
     def endpoint(self, method: Method) -> Endpoint:
         """What answers a method."""
@@ -70,11 +83,26 @@ class Answering:
             await self.fail(answered, exchange, caller)
             return
         outcome, observed = answered
+        await self._reply(outcome, exchange, caller, timing(observed))
+
+    async def record(self, kind: RecordingKind, exchange: Exchange, caller: HttpCaller) -> None:
+        """Answer what is asked of histories."""
+        body = await exchange.body(self.most)
+        answer = self.service.answer_recording(kind, body, caller, self.may_write)
+        await self._reply(await in_time(answer, caller.time_remaining()), exchange, caller)
+
+    async def _reply(
+        self,
+        outcome: bytes | ServingError,
+        exchange: Exchange,
+        caller: HttpCaller,
+        headers: Headers = (),
+    ) -> None:
         if isinstance(outcome, ServingError):
             await self.fail(outcome, exchange, caller)
             return
         try:
-            await exchange.reply(outcome, JSON, [*caller.trailers, *timing(observed)])
+            await exchange.reply(outcome, JSON, [*caller.trailers, *headers])
         finally:
             self.service.read(caller.peer(), len(outcome))
 
@@ -148,6 +176,12 @@ async def _asked(kind: Kind, answering: Answering, exchange: Exchange, caller: H
     await answering.ask(kind, await exchange.body(answering.most), exchange, caller)
 
 
+async def _recorded(
+    kind: RecordingKind, answering: Answering, exchange: Exchange, caller: HttpCaller
+) -> None:
+    await answering.record(kind, exchange, caller)
+
+
 async def _model_info(answering: Answering, exchange: Exchange, caller: HttpCaller) -> None:
     await exchange.without_body()
     told = answering.service.model_info(
@@ -168,9 +202,13 @@ def write_info(info: pb.ModelInfo) -> dict[str, Any]:
     return told
 
 
-def of_kind(kind: Kind, path: str, example: Any) -> Method:
+def of_kind(kind: Kind | RecordingKind, path: str, example: Any) -> Method:
     """A method that takes one request in JSON, and gives one answer."""
-    ask = functools.partial(_asked, kind)
+    ask: Answer
+    if isinstance(kind, RecordingKind):
+        ask = functools.partial(_recorded, kind)
+    else:
+        ask = functools.partial(_asked, kind)
     return Method(kind.method, "POST", path, ask, kind=kind, example=example)
 
 
@@ -179,5 +217,8 @@ ASKED = (
     of_kind(RANK, "/v1/rank", {"candidate_ids": [6, 7, 8], "history": _HISTORY}),
     of_kind(RECOMMEND, "/v1/recommend", {"history": _HISTORY, "top_k": 3, "explain": True}),
     of_kind(SIMILAR, "/v1/similar", {"anime_ids": [1, 5], "top_k": 3}),
+    of_kind(RECORD, "/v1/record-watched", {"user_id": 77, "items": _HISTORY, "request_id": "a1"}),
+    of_kind(HISTORY, "/v1/get-history", {"user_id": 77}),
+    of_kind(FORGET, "/v1/forget", {"user_id": 77}),
     Method("GetModelInfo", "GET", "/v1/model-info", _model_info),
 )

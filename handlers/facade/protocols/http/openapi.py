@@ -38,6 +38,7 @@ _SPELLED: dict[str, Schema] = {
         "additionalProperties": {"type": ["number", "string"]},
         "description": "By name, a number or a category; GetModelInfo names them.",
     },
+    "Timestamp": {"type": "string", "format": "date-time"},
     "AnimeIds": {"type": "array", "items": {"type": "integer", "format": "int64"}},
     "Reason": {
         "description": "An anime that the user has watched, or a genre; what it adds to `wide`.",
@@ -83,6 +84,9 @@ _REQUIRED = {
     "RankRequest": ["candidate_ids"],
     "SimilarRequest": ["anime_ids"],
     "HistoryItem": ["anime_id"],
+    "RecordWatchedRequest": ["user_id", "items"],
+    "GetHistoryRequest": ["user_id"],
+    "ForgetRequest": ["user_id"],
 }
 _PROBLEM: Schema = {
     "type": "object",
@@ -293,7 +297,7 @@ def _object(message: Descriptor, schemas: dict[str, Schema]) -> Schema:
 
 
 def _if_asked(field: Descriptor) -> bool:
-    return str(field.full_name).endswith("RankedAnime.reasons")
+    return str(field.full_name).endswith(("RankedAnime.reasons", "RankReply.live_history"))
 
 
 def _field(field: Descriptor, schemas: dict[str, Schema]) -> Schema:

@@ -16,8 +16,11 @@ from handlers.facade.status import code_of
 
 PROBLEM = "application/problem+json"
 STATUSES = {
+    # Before the other 400, which is not what a status of its own means.
+    grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    grpc.StatusCode.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
     grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
     grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
     grpc.StatusCode.UNKNOWN: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -38,7 +41,8 @@ class Problem(NamedTuple):
     """A reply that says what went wrong.
 
     errors: everything that is wrong in a request, as pairs of a path and a message. headers: that
-    go along. last: whether the connection is of no use any more.
+    go along. last: whether the connection is of no use any more. code: the name of the code that
+    gRPC has for it, where its status stands for others too.
     """
 
     status: HTTPStatus
@@ -46,16 +50,17 @@ class Problem(NamedTuple):
     errors: Sequence[tuple[str, str]] = ()
     headers: tuple[tuple[str, str], ...] = ()
     last: bool = False
+    code: str | None = None
 
     @property
     def document(self) -> dict[str, Any]:
-        """The problem as a JSON object; `code` is the name of the code that gRPC has for it."""
+        """The problem as a JSON object."""
         found: dict[str, Any] = {
             "type": "about:blank",
             "title": self.status.phrase,
             "status": self.status.value,
             "detail": self.detail,
-            "code": _CODES[self.status],
+            "code": self.code or _CODES[self.status],
         }
         if self.errors:
             found["errors"] = [{"path": path, "message": text} for path, text in self.errors]
@@ -78,4 +83,6 @@ def problem_of(error: ServingError) -> Problem:
         return Problem(STATUSES[code_of(error)], detail, errors)
     if isinstance(error, Overloaded):  # in whole seconds, of which none would be at once
         headers = (("retry-after", str(max(math.ceil(error.retry_after_s), 1))),)
-    return Problem(STATUSES[code_of(error)], error.told or str(error), headers=headers)
+    code = code_of(error)
+    told = error.told or str(error)
+    return Problem(STATUSES[code], told, headers=headers, code=code.name)

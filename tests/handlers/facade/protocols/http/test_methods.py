@@ -83,6 +83,8 @@ def in_json(message: Message) -> Any:
             continue
         if field.name == "reasons" and not message.HasField("rest"):
             continue
+        if field.name == "live_history" and not value:
+            continue
         found[field.name] = (
             [told(field, each) for each in value] if field.is_repeated else told(field, value)
         )

@@ -10,6 +10,8 @@ import requests
 from openapi_spec_validator import validate
 
 from handlers.forms import json_form, json_similar
+from handlers.histories.histories import Histories
+from handlers.histories.opening import open_store
 from tests.handlers.facade.protocols.http.test_methods import CASES
 
 OWN_LIST = (
@@ -95,6 +97,26 @@ def test_examples_problems_lines_and_lists_are_of_their_schemas(served, document
         timeout=30,
     )
     check(reply.json(), answered, document)
+
+
+def test_histories_are_of_their_schemas(serve, tmp_path) -> None:
+    histories, urls = Histories(open_store(str(tmp_path / "histories"), 1)), list[str]()
+    serve(histories=histories, http="127.0.0.1:0", http_started=urls.append)
+    document = requests.get(f"{urls[0]}/openapi.json", timeout=30).json()
+    for path in ("record-watched", "get-history", "forget"):
+        body, answered = schemas(document, f"/v1/{path}")
+        operation = document["paths"][f"/v1/{path}"]["post"]
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        check(example, body, document)
+        with pytest.raises(jsonschema.ValidationError):
+            check({"user_id": "77"}, body, document)
+        reply = requests.post(f"{urls[0]}/v1/{path}", json=example, timeout=30)
+        assert reply.status_code == 200
+        check(reply.json(), answered, document)
+    asked = {"user_id": 10, "top_k": 1}
+    reply = requests.post(f"{urls[0]}/v1/recommend", json=asked, timeout=30)
+    assert reply.json()["live_history"] == "none"
+    check(reply.json(), schemas(document, "/v1/recommend")[1], document)
 
 
 def test_every_key_that_is_read_is_in_the_document(document) -> None:
