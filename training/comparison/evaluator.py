@@ -1,12 +1,13 @@
 """What lists and ratings are worth against what was held out."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from training.comparison.breakdown import GROUPS, HISTORIES, POPULARITIES, Breakdown
+from training.comparison.breakdown import POPULARITIES, Breakdown
 from training.comparison.held_out import HeldOut, asked_users
 from training.comparison.list_metrics import genre_rows, normalised, self_information
 from training.comparison.metrics import (
@@ -32,9 +33,9 @@ Interval = tuple[float, float]
 class Row:
     """One model. `values`, `intervals`: by the name of a metric, absent where it predicts none.
 
-    An interval is a 95 % bootstrap interval over users. `apart`: values by the names of a metric
-    and of a group (`training.comparison.breakdown`). `raters`: how many users' ratings it was
-    fitted on; None: all.
+    An interval is a 95 % bootstrap interval over users. `apart`, `apart_intervals`: by the names of
+    a metric and of a group (`training.comparison.breakdown`). `raters`: how many users' ratings it
+    was fitted on; None: all.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Row:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     apart: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     raters: int | None = None
+    apart_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> float | None:
         return self.values.get(metric)
@@ -55,12 +57,13 @@ class Row:
                 flat[f"{metric.name}_interval"] = self.intervals.get(metric.name)
             if metric.apart:
                 flat[f"{metric.name}_apart"] = self.apart.get(metric.name)
+                flat[f"{metric.name}_apart_intervals"] = self.apart_intervals.get(metric.name)
         return flat
 
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> "Row":
         """What `to_dict` made; a metric that was not there yet is absent. Raises KeyError."""
-        values, intervals, apart = {}, {}, {}
+        values, intervals, apart, apart_intervals = {}, {}, {}, {}
         for metric in METRICS:
             if (value := flat.get(metric.name)) is not None:
                 values[metric.name] = float(value)
@@ -69,20 +72,20 @@ class Row:
                 intervals[metric.name] = (float(low), float(high))
             if (groups := flat.get(f"{metric.name}_apart")) is not None:
                 apart[metric.name] = {name: float(value) for name, value in groups.items()}
-        return cls(flat["model"], values, intervals, apart, flat["raters"])
+            if (between_of := flat.get(f"{metric.name}_apart_intervals")) is not None:
+                apart_intervals[metric.name] = {
+                    name: (float(low), float(high)) for name, (low, high) in between_of.items()
+                }
+        return cls(flat["model"], values, intervals, apart, flat["raters"], apart_intervals)
 
-    def joined(
-        self,
-        values: Mapping[str, float],
-        intervals: Mapping[str, Interval],
-        apart: Mapping[str, Mapping[str, float]],
-    ) -> "Row":
-        """The same row with these values as well."""
+    def joined(self, other: "Row") -> "Row":
+        """The same row with the figures of another as well."""
         return replace(
             self,
-            values={**self.values, **values},
-            intervals={**self.intervals, **intervals},
-            apart={**self.apart, **apart},
+            values={**self.values, **other.values},
+            intervals={**self.intervals, **other.intervals},
+            apart={**self.apart, **other.apart},
+            apart_intervals={**self.apart_intervals, **other.apart_intervals},
         )
 
 
@@ -118,7 +121,8 @@ class Evaluator:
         self.genres = genre_rows(tables.anime["genres"].tolist())
         self.watched_genres = normalised(self.history.watched @ self.genres)
         lengths = np.diff(self.history.watched.indptr)
-        self.breakdown = Breakdown.of(lengths, self.popularity)
+        genders = tables.users["gender"].tolist()
+        self.breakdown = Breakdown.of(lengths, self.popularity, genders)
         of_anime = self.breakdown.of_anime[:, np.newaxis] == np.arange(len(POPULARITIES))
         # Of each user, int64[U, 3]: how many held-out anime are of each group.
         self.held_by_popularity = (self.relevant.held @ of_anime).astype(np.int64)
@@ -141,27 +145,28 @@ class Evaluator:
         """`row` with the errors of predicted ratings, float[n], which are cut to 1 to 10."""
         difference = np.clip(predicted, 1, 10) - self.held.rating
         user, anime = self.pairs
-        counts = np.bincount(user)
-        some = counts > 0
         groups = self.breakdown.groups(user, anime)
         values: dict[str, float] = {}
         intervals: dict[str, Interval] = {}
         apart: dict[str, dict[str, float]] = {}
+        apart_intervals: dict[str, dict[str, Interval]] = {}
         for metric in METRICS:
             if isinstance(metric, RatingMetric):
                 errors = metric.per_rating(difference)
                 values[metric.name] = metric.finish(float(np.mean(errors)))
                 if metric.interval:
-                    sums = np.bincount(user, errors)
-                    low, high = interval(sums[some], counts[some], np.random.default_rng(0))
-                    intervals[metric.name] = (metric.finish(low), metric.finish(high))
+                    intervals[metric.name] = _of_ratings(metric, user, errors)
                 if metric.apart:
+                    some = {name: chosen for name, chosen in groups.items() if chosen.any()}
                     apart[metric.name] = {
                         name: metric.finish(float(np.mean(errors[chosen])))
-                        for name, chosen in groups.items()
-                        if chosen.any()
+                        for name, chosen in some.items()
                     }
-        return row.joined(values, intervals, apart)
+                    apart_intervals[metric.name] = {
+                        name: _of_ratings(metric, user[chosen], errors[chosen])
+                        for name, chosen in some.items()
+                    }
+        return row.joined(Row(row.model, values, intervals, apart, None, apart_intervals))
 
     def lists(self, row: Row, scores: Callable[[np.ndarray], np.ndarray]) -> Row:
         """`row` with what the lists by `scores`, of int64[B] users float32[B, A], are worth."""
@@ -197,7 +202,7 @@ class Lists:
         self.metrics = [metric for metric in METRICS if isinstance(metric, UserMetric)]
         self.per_user: dict[str, list[np.ndarray]] = {each.name: [] for each in self.metrics}
         self.apart: dict[str, dict[str, list[np.ndarray]]] = {
-            each.name: {name: [] for name in GROUPS} for each in self.metrics if each.apart
+            each.name: defaultdict(list) for each in self.metrics if each.apart
         }
 
     def add(self, users: np.ndarray, scores: np.ndarray) -> None:
@@ -234,8 +239,8 @@ class Lists:
     ) -> None:
         """The same lists, of some users; and of all, as if some anime alone had been held out."""
         breakdown, apart = self.evaluator.breakdown, self.apart[metric.name]
-        for place, name in enumerate(HISTORIES):
-            apart[name].append(found[breakdown.of_user[users] == place])
+        for name, of in breakdown.of_users.items():
+            apart[name].append(found[of[users]])
         for place, name in enumerate(POPULARITIES):
             counts = self.evaluator.held_by_popularity[users, place]
             hits = lists.hits & (breakdown.of_anime[longest] == place)
@@ -249,17 +254,19 @@ class Lists:
         values: dict[str, float] = {}
         intervals: dict[str, Interval] = {}
         apart: dict[str, dict[str, float]] = {}
+        apart_intervals: dict[str, dict[str, Interval]] = {}
         for metric in self.metrics:
             every = np.concatenate(self.per_user[metric.name])
             each = every[~np.isnan(every)]
             if len(each):
                 values[metric.name] = float(each.mean())
                 if metric.interval:
-                    ones, rng = np.ones(len(each)), np.random.default_rng(0)
-                    intervals[metric.name] = interval(each, ones, rng)
+                    intervals[metric.name] = _of_users(each)
             if metric.apart:
                 groups = {n: np.concatenate(of) for n, of in self.apart[metric.name].items()}
-                apart[metric.name] = {n: float(of.mean()) for n, of in groups.items() if len(of)}
+                some = {n: of for n, of in groups.items() if len(of)}
+                apart[metric.name] = {n: float(of.mean()) for n, of in some.items()}
+                apart_intervals[metric.name] = {n: _of_users(of) for n, of in some.items()}
         evaluator = self.evaluator
         together = AllLists(
             np.concatenate(self.tens), int(evaluator.listed.sum()), evaluator.popularity
@@ -267,4 +274,18 @@ class Lists:
         for other in METRICS:
             if isinstance(other, ListsMetric) and (value := other.of_all(together)) is not None:
                 values[other.name] = value
-        return row.joined(values, intervals, apart)
+        return row.joined(Row(row.model, values, intervals, apart, None, apart_intervals))
+
+
+def _of_ratings(metric: RatingMetric, user: np.ndarray, errors: np.ndarray) -> Interval:
+    """The interval of errors, float[n], of the ratings of users at int64[n]."""
+    counts = np.bincount(user)
+    some = counts > 0
+    sums = np.bincount(user, errors)
+    low, high = interval(sums[some], counts[some], np.random.default_rng(0))
+    return metric.finish(low), metric.finish(high)
+
+
+def _of_users(values: np.ndarray) -> Interval:
+    """The interval of the mean of a value a user, float[n]."""
+    return interval(values, np.ones(len(values)), np.random.default_rng(0))

@@ -1,7 +1,7 @@
 """The table of a comparison: every model on the same held-out ratings."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,17 @@ class Comparison:
     def load(cls, file: Path) -> "Comparison | None":
         """What `to_json` made, kept in a file; None where there is none. Raises RunError."""
         try:
-            kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
-            of = {name: [Row.from_dict(row) for row in kept.get(name, [])] for name in _ROWS}
-            return cls(**kept | of)
+            return cls.from_dict(json.loads(file.read_text("utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file}: cannot be read: {error}; evaluate the run again") from None
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> "Comparison":
+        """What `to_json` wrote down. Raises KeyError, TypeError and ValueError."""
+        of = {name: [Row.from_dict(row) for row in kept.get(name, [])] for name in _ROWS}
+        return cls(**{**kept, **of})
 
     def __rich__(self) -> RenderableType:
         title = (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training.comparison import held_out
+from training.comparison.breakdown import GENDERS, NOT_STATED
 from training.comparison.evaluator import Evaluator, Lists, Row
 from training.comparison.held_out import HeldOut
 from training.interactions.expectation import Expectation
@@ -173,6 +174,35 @@ def test_figures_are_taken_apart_by_history_and_by_popularity(
     )
     again = of_head.lists(Row("any"), lambda users: np.where(closed[users], -np.inf, scores[users]))
     assert line.apart["ndcg"]["head"] == pytest.approx(again.values["ndcg"])
+
+
+def test_figures_are_taken_apart_by_gender_as_it_is_stated(
+    tables: Tables, parts: Split, scores: np.ndarray
+) -> None:
+    evaluator = evaluator_of(tables, parts)
+    user, _ = evaluator.pairs
+    predicted = np.random.default_rng(2).uniform(1, 10, len(user))
+    line = evaluator.lists(Row("any"), lambda users: scores[users])
+    line = evaluator.ratings(line, predicted)
+    stated = tables.users["gender"].fillna("").to_numpy()
+    errors = np.square(predicted - evaluator.held.rating)
+    for name, text in {**GENDERS, NOT_STATED: ""}.items():
+        of = stated[user] == text
+        assert of.any()
+        users = len(np.unique(user[of]))
+        assert evaluator.groups[name] == {"users": users, "ratings": int(of.sum())}
+        assert line.apart["rmse"][name] == pytest.approx(math.sqrt(errors[of].mean()))
+        for metric in ("rmse", "ndcg"):
+            low, high = line.apart_intervals[metric][name]
+            assert low <= line.apart[metric][name] <= high
+    women = np.flatnonzero(stated == GENDERS["female"])
+    alone = replace(
+        HeldOut.test_rows(tables, parts),
+        ratings=evaluator.held.at(np.flatnonzero(np.isin(user, women))),
+    )
+    expectation = Expectation.fit(tables.ratings, parts.train, len(tables.anime))
+    again = Evaluator(tables, parts, alone, expectation).lists(Row("any"), lambda u: scores[u])
+    assert line.apart["ndcg"]["female"] == pytest.approx(again.values["ndcg"])
 
 
 def test_where_users_are_many_some_are_asked_about(
