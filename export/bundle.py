@@ -20,6 +20,7 @@ from bundles.graph import OUTPUTS
 from bundles.histories import Histories
 from bundles.manifest import Manifest, Users
 from export.archive import SCRATCH, pack
+from export.card import write_card
 from export.facets import facets
 from export.onnx_graph import write_onnx
 from export.onnx_part import agreeing, write_affinity
@@ -116,6 +117,7 @@ def _write(
     manifest = _manifest(run, made, name, version, held)
     forms = _write_graphs(made, manifest, folder, stages)
     stages.begin("writing the tables")
+    write_card(folder, run, tables, manifest)
     written = write_bundle(
         folder,
         manifest,
