@@ -31,6 +31,10 @@ ONNX = "ranker.onnx"
 AFFINITY = "ranker-affinity.onnx"
 TORCHSCRIPT = "ranker.ts"
 GRAPHS = (ONNX, AFFINITY, TORCHSCRIPT)
+# For a page or a phone; nothing here reads them, and a copy may be without.
+LIGHT = "light/ranker.onnx"
+LIGHT_CATALOGUE = "light/catalogue.json"
+_OPTIONAL = (*GRAPHS, LIGHT, LIGHT_CATALOGUE)
 REQUIRED = (
     VOCABULARIES,
     *(f"catalogue/{name}" for name in Catalogue.FILES),
@@ -75,10 +79,10 @@ class Bundle:
 
         trust: PEM files of public keys; unless there are none, one of them must have signed the
         manifest, and with it what it lists, and what is opened is a copy that only this user can
-        come at: what was checked is what is used, whoever writes to `folder`. Any graph may be
-        absent, every other file must be there; files that are not listed are not looked at. Raises
-        BundleError naming the first file that is missing or is not what the manifest lists,
-        SignatureError where the signature is.
+        come at: what was checked is what is used, whoever writes to `folder`. Any graph, and what
+        is for small places, may be absent, every other file must be there; files that are not
+        listed are not looked at. Raises BundleError naming the first file that is missing or is not
+        what the manifest lists, SignatureError where the signature is.
         """
         if trust:
             return cls._open_copy(folder, trust)
@@ -165,13 +169,14 @@ def copy_bundle(
 ) -> Manifest:
     """Copy the bundle in `folder` to `into`, an empty folder, and verify what was copied.
 
-    trust: as in `Bundle.open`. graphs: says which of `GRAPHS` are wanted; the others are verified
-    where they stand. Raises the same as `Bundle.open`, where there is no room caused by an OSError.
+    trust: as in `Bundle.open`. graphs: says which of `GRAPHS` are wanted; the others, and what is
+    for small places, are verified where they stand. Raises the same as `Bundle.open`, where there
+    is no room caused by an OSError.
     """
     content = signed_content(folder / MANIFEST, trust)
     manifest = Manifest.parse(content, folder / MANIFEST)
-    unwanted = {*GRAPHS} - {*graphs(manifest)}
-    wanted = [(path, listed, path.name in unwanted) for path, listed in _present(folder, manifest)]
+    unwanted = {folder / name for name in {*_OPTIONAL} - {*graphs(manifest)}}
+    wanted = [(path, listed, path in unwanted) for path, listed in _present(folder, manifest)]
     _check_room(into, sum(listed.bytes for _, listed, left_out in wanted if not left_out))
     for path, listed, left_out in wanted:
         _verify(path, listed, None if left_out else into / path.relative_to(folder))
@@ -236,7 +241,7 @@ def _present(folder: Path, manifest: Manifest) -> list[tuple[Path, Listed]]:
     found = []
     for name, listed in manifest.files.items():
         path = folder / name
-        if name in GRAPHS and not os.path.lexists(path):
+        if name in _OPTIONAL and not os.path.lexists(path):
             continue
         _check_place(folder, path)
         found.append((path, listed))

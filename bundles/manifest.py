@@ -42,7 +42,8 @@ class Manifest:
 
     wide: None where the wide part takes no history, and so gives no reasons. users: None where the
     bundle does not say. updated_from: what the run was updated from, None where trained anew.
-    tables: the kind of the tables for compiled code, None where it has none.
+    tables: the kind of the tables for compiled code, None where it has none. light: what the graph
+    for small places was found to be worth, None where there is none.
     files: by name, all files of the bundle but the manifest and its signature.
     """
 
@@ -63,6 +64,7 @@ class Manifest:
     users: Users | None = None
     updated_from: Mapping[str, Any] | None = None
     tables: str | None = None
+    light: Mapping[str, Any] | None = None
     files: Mapping[str, Listed] = field(default_factory=dict)
 
     @staticmethod
@@ -121,6 +123,7 @@ class Manifest:
             **({} if self.users is None else {"users": asdict(self.users)}),
             **({} if self.updated_from is None else {"updated_from": self.updated_from}),
             "tables": self.tables,
+            **({} if self.light is None else {"light": self.light}),
             "parity": self.parity,
             "metrics": self.metrics,
             "files": {name: asdict(listed) for name, listed in self.files.items()},
@@ -182,6 +185,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         users=_users(content["users"]) if "users" in content else None,
         updated_from=dict(content["updated_from"]) if "updated_from" in content else None,
         tables=_kind(content.get("tables")),
+        light=dict(content["light"]) if "light" in content else None,
         files={_inside(name): _listed(entry) for name, entry in content["files"].items()},
     )
 

@@ -16,7 +16,7 @@ from handlers import folders
 # What an export that was killed has left of these, the next one removes.
 SCRATCH = ".export-"
 HANDLER = "torchserve/ranking_handler.py"
-LEFT_OUT = (ONNX, AFFINITY)  # TorchServe runs ranker.ts
+LEFT_OUT = (ONNX, AFFINITY, "light")  # TorchServe runs ranker.ts
 # What the archive's handler needs of this repository; what stands before TorchServe is not in it.
 SURFACE = ("__init__.py", "errors.py")  # of anirank
 BEFORE = ("facade", "security", "local.py")  # of handlers

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anirank.errors import ExportError
-from bundles.bundle import AFFINITY, MANIFEST, ONNX, TORCHSCRIPT, Bundle, write_bundle
+from bundles.bundle import AFFINITY, LIGHT, MANIFEST, ONNX, TORCHSCRIPT, Bundle, write_bundle
 from bundles.catalogue import Catalogue
 from bundles.graph import OUTPUTS
 from bundles.histories import Histories
@@ -22,6 +23,7 @@ from bundles.manifest import Manifest, Users
 from export.archive import SCRATCH, pack
 from export.card import write_card
 from export.facets import facets
+from export.light import write_light
 from export.onnx_graph import write_onnx
 from export.onnx_part import agreeing, write_affinity
 from export.parity import Form, Parity, as_form, check, requests
@@ -40,12 +42,13 @@ LIBRARIES = ("torch", "onnx", "onnxscript", "numpy")
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export made, and what it tells of users."""
+    """What an export made, what it tells of users, and what the light graph is worth, if any."""
 
     folder: Path
     archive: Path
     parity: Parity
     users: Users
+    light: Mapping[str, Any] | None = None
 
     def __rich__(self) -> Group:
         table = Table(title="Parity with the training model in float64", title_justify="left")
@@ -53,8 +56,21 @@ class Exported:
         table.add_column("largest difference of a score", justify="right")
         for form, difference in self.parity.largest_difference.items():
             table.add_row(form, f"{difference:.1e}" if difference else "0, bit for bit")
-        notes = (self.parity.compared(), self._told(), f"{self.folder} and {self.archive}")
+        notes = [self.parity.compared(), self._told(), f"{self.folder} and {self.archive}"]
+        if self.light is not None:
+            notes.insert(2, self._smaller(self.light))
         return Group(table, *map(Text, notes))
+
+    def _smaller(self, light: Mapping[str, Any]) -> str:
+        file = self.folder / LIGHT
+        text = f"{file}: {file.stat().st_size / 1e6:.1f} MB, of no user"
+        if not light["metrics"]:
+            return f"{text}; what its size costs is not measured, since no ratings were held out."
+        whole, small = light["metrics"]["whole"], light["metrics"]["light"]
+        return (
+            f"{text}; on the test rows NDCG@10 {small['ndcg']:.4f} (whole {whole['ndcg']:.4f}), "
+            f"RMSE {small['rmse']:.4f} (whole {whole['rmse']:.4f})."
+        )
 
     def _told(self) -> str:
         if not self.users.count:
@@ -72,14 +88,16 @@ def export(
     name: str,
     version: str,
     users: bool = True,
+    light: bool = False,
     stages: Stages = SILENT,
 ) -> Exported:
     """Make the bundle and the .mar, or nothing.
 
     users: whether they hold what is known of single users; else everybody is a new user to them.
-    Raises ExportError where the name or version is not fit for a path or is taken, ParityError
-    where the forms of the model disagree, RunError where another export writes to the store, and
-    RunError and DataError from the run.
+    light: whether the bundle has the graph for small places as well. Raises ExportError where the
+    name or version is not fit for a path or is taken, ParityError where the forms of the model
+    disagree, RunError where another export writes to the store or the preset has no light graph,
+    and RunError and DataError from the run.
     """
     for what, text in (("name", name), ("version", version)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
@@ -89,33 +107,36 @@ def export(
         if folder.exists():
             raise ExportError(f"{folder}: exists; a version never changes, give another one")
         folder.parent.mkdir(exist_ok=True)
-        return _export(run, store, name, version, users, stages)
+        return _export(run, store, name, version, users, light, stages)
 
 
 def _export(
-    run: Run[Any], store: Path, name: str, version: str, users: bool, stages: Stages
+    run: Run[Any], store: Path, name: str, version: str, users: bool, light: bool, stages: Stages
 ) -> Exported:
     folder = store / name / version
     with folders.scratch(SCRATCH, folder.parent) as scratch:
         made = scratch / "bundle"
         made.mkdir()
-        held, parity = _write(run, made, name, version, users, stages)
+        written, parity = _write(run, made, name, version, users, light, stages)
         stages.begin("packing the .mar")
         archive = pack(made, store, name, version)
         made.rename(folder)
-    return Exported(folder, archive, parity, held)
+    assert written.users is not None
+    return Exported(folder, archive, parity, written.users, written.light)
 
 
 def _write(
-    run: Run[Any], folder: Path, name: str, version: str, users: bool, stages: Stages
-) -> tuple[Users, Parity]:
+    run: Run[Any], folder: Path, name: str, version: str, users: bool, light: bool, stages: Stages
+) -> tuple[Manifest, Parity]:
     stages.begin("reading the run")
-    tables = run.tables()
-    made = preset_of(run).served(run, tables, users, stages)
+    tables, preset = run.tables(), preset_of(run)
+    small = preset.light(run, tables, stages) if light else None  # first, since not all have one
+    made = preset.served(run, tables, users, stages)
     watched = histories(tables if users else tables.without_users())
-    held = _users(made, watched)
-    manifest = _manifest(run, made, name, version, held)
+    manifest = _manifest(run, made, name, version, _users(made, watched))
     forms = _write_graphs(made, manifest, folder, stages)
+    if small is not None:
+        manifest = write_light(small, made, run, tables, manifest, folder, stages)
     stages.begin("writing the tables")
     write_card(folder, run, tables, manifest)
     written = write_bundle(
@@ -132,8 +153,9 @@ def _write(
         forms["compiled"] = CompiledScorer(Bundle.open(folder, verify=False)).run
     batches = requests(tables, made.profiles, run.settings.seed)
     parity = check(made.exact, made.trained, forms, batches, len(tables.anime), stages)
-    replace(written, parity=parity.to_dict()).write(folder / MANIFEST)
-    return held, parity
+    written = replace(written, parity=parity.to_dict())
+    written.write(folder / MANIFEST)
+    return written, parity
 
 
 def _users(made: Served, watched: Histories) -> Users:

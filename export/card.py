@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bundles.files import write_text
 from bundles.manifest import Manifest
-from export.figures import Figures, figures
+from export.figures import NOT_MEASURED, Figures, figures
 from training.run import Run
 from training.tables.tables import Tables
 
@@ -83,6 +83,7 @@ def write_card(folder: Path, run: Run[Any], tables: Tables, manifest: Manifest) 
         fairness=found.fairness,
         popularity=found.popularity,
         identity=_identity(manifest),
+        light=_light(manifest),
         libraries=", ".join(f"{name} {v}" for name, v in manifest.libraries.items()),
     )
     write_text(folder / CARD, text)
@@ -140,6 +141,19 @@ def _told(manifest: Manifest) -> str:
     if users is None or not users.count:
         return "nothing"
     return f"of {users.count:,} users {', '.join(users.fields)}"
+
+
+def _light(manifest: Manifest) -> str:
+    """What the light graph is worth; empty where there is none."""
+    if manifest.light is None:
+        return ""
+    if not (found := manifest.light["metrics"]):
+        return f"its figures: {NOT_MEASURED}"
+    whole, small = (found[name] for name in ("whole", "light"))
+    return (
+        f"its figures on the same ratings: NDCG@10 {small['ndcg']:.3f} beside {whole['ndcg']:.3f}, "
+        f"RMSE {small['rmse']:.3f} beside {whole['rmse']:.3f}"
+    )
 
 
 def _identity(manifest: Manifest) -> str:

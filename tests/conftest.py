@@ -102,7 +102,8 @@ def personal(
 
 @pytest.fixture(scope="session")
 def personal_bundle(personal: PersonalRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export(personal, tmp_path_factory.mktemp("personal_store"), "anime", "1")
+    """With a light graph."""
+    return export(personal, tmp_path_factory.mktemp("personal_store"), "anime", "1", light=True)
 
 
 @pytest.fixture(scope="session")

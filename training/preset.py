@@ -12,7 +12,7 @@ import torch
 from rich.console import Console, RenderableType
 
 from anirank.errors import RunError
-from training.folding.served import Served
+from training.folding.served import Light, Served
 from training.loop.progress import SILENT, Progress, Stages
 from training.loop.ranks import ALONE, Ranks
 from training.run import Run, read_config
@@ -146,6 +146,13 @@ class Preset(ABC, Generic[AnyRun]):
 
         `users`: whether it knows those it was trained on; else everybody is a new user to it.
         """
+
+    def light(self, run: AnyRun, tables: Tables, stages: Stages = SILENT) -> Light:
+        """Fold a run into a graph for small places, which knows no user.
+
+        Raises RunError and DataError, and RunError where the preset has none.
+        """
+        raise RunError(f"{run.folder}: {self._of_this_preset('has a light graph')}")
 
     def _of_this_preset(self, can: str) -> str:
         return f"is a run of the preset {self.defaults.name}, of which none {can}"

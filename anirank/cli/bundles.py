@@ -23,6 +23,14 @@ def export(
             "is a new user to them, and is ranked for by the history and profile that are given.",
         ),
     ] = False,
+    light: Annotated[
+        bool,
+        typer.Option(
+            "--light",
+            help="Also make light/, for pages and phones: a graph of a seventh of the size that "
+            "knows no user, and a catalogue as JSON.",
+        ),
+    ] = False,
 ) -> None:
     """Make TorchScript, ONNX, bundle and .mar from a run, if they agree to the last digit."""
     from export.bundle import export
@@ -31,7 +39,7 @@ def export(
 
     run = open_run(run_dir)
     with told_where_full(store), Stages(stderr) as stages:
-        made = export(run, store, name, version, not no_users, stages)
+        made = export(run, store, name, version, not no_users, light, stages)
     console.print(made)
 
 

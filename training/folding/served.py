@@ -47,6 +47,21 @@ class Served:
     tables: ServedTables | None
 
 
+@dataclass(frozen=True)
+class Light:
+    """The graph for small places, what it is held to, and what its size costs.
+
+    `exact`, `trained`: the model of its rounded numbers, in float64 and in float32. `metrics`: by
+    "whole" and "light" the figures of either by name, and on which `rows`; empty where nothing was
+    held out to measure with.
+    """
+
+    ranker: nn.Module
+    exact: Reference
+    trained: Reference
+    metrics: dict[str, Any]
+
+
 def profile_fields(
     genders: Iterable[str | int], numbers: Iterable[str]
 ) -> tuple[ProfileField, ...]:

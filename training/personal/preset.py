@@ -11,7 +11,7 @@ from anirank.errors import RunError
 from training.comparison.conclusions import BOTH, HISTORY, NOTHING, WHOLE
 from training.comparison.report import About, write_report
 from training.comparison.table import Comparison
-from training.folding.served import Served, profile_fields
+from training.folding.served import Light, Served, profile_fields
 from training.interactions.hidden import HIDDEN
 from training.interactions.hidden import NOTHING as NO_HISTORY
 from training.loop.progress import SILENT, Stages
@@ -22,7 +22,9 @@ from training.personal.features.profiles import Profiles
 from training.personal.model import PersonalModel
 from training.personal.people import Showcase
 from training.personal.run import PersonalRun
+from training.personal.served.cost import cost
 from training.personal.served.crosses import served_crosses
+from training.personal.served.light import LightRanker, rounded
 from training.personal.served.ranker import PersonalRanker
 from training.personal.served.reference import PersonalReference
 from training.personal.served.tables import served_tables
@@ -161,6 +163,18 @@ class PersonalPreset(Preset[PersonalRun]):
             vocabularies=dict(Content.load(run.folder).values),
             metrics=measured,
             tables=served_tables(ranker, crosses),
+        )
+
+    def light(self, run: PersonalRun, tables: Tables, stages: Stages = SILENT) -> Light:
+        """Rounded, and measured beside the whole on the run's test rows."""
+        stages.begin("rounding the model")
+        model, profiles = PersonalModel.load(run, tables), Profiles.load(run.folder)
+        made = rounded(model)
+        return Light(
+            ranker=LightRanker(made, profiles, tables),
+            exact=PersonalReference(made.model, profiles, tables, torch.float64),
+            trained=PersonalReference(made.model, profiles, tables, torch.float32),
+            metrics=cost(model, made, tables, run.parts(tables), stages),
         )
 
 

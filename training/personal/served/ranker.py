@@ -65,7 +65,9 @@ class PersonalRanker(nn.Module):
         self.user_rows = IdMap(tables.users["user_id"].to_numpy(np.int64)[users])
         self.anime_rows = IdMap(tables.anime["anime_id"].to_numpy(np.int64))
         dim = network.anime_id.embedding_dim
-        folded = _tables(model) | _genres(model) | _profiles(profiles, tables.users.iloc[users])
+        folded = (
+            folded_tables(model) | _genres(model) | _profiles(profiles, tables.users.iloc[users])
+        )
         for name, table in folded.items():
             self.register_buffer(name, table)
         self.genres = folded["genre"].shape[1]  # a number: a trace cannot branch on a tensor's
@@ -107,7 +109,7 @@ class PersonalRanker(nn.Module):
         present = (watched > 0).double()
         rated = present * (~torch.isnan(history_ratings)).double()
         ratings = torch.where(rated > 0, history_ratings.double(), self.mean)
-        residual = torch.where(rated > 0, ratings - look_up(self.expected, watched), 0.0)
+        residual = torch.where(rated > 0, ratings - self._of("expected", watched), 0.0)
         offset = residual.sum(1) / (rated.sum(1) + USER_DAMPING)
         liked = rated * (residual - offset.unsqueeze(1))
         user = self.user_rows(user_id)
@@ -120,15 +122,35 @@ class PersonalRanker(nn.Module):
         wide = crossed + self.taste * crossed_liked
         if self.genres:
             wide = wide + self._by_genre(watched, present, liked, anime)
-        vectors = look_up(self.anime_vectors, anime)
-        logits = (vectors @ affine.unsqueeze(2)).squeeze(2) + look_up(self.appeal, anime)
+        vectors = self._of("anime_vectors", anime)
+        logits = (vectors @ self._toward(affine).unsqueeze(2)).squeeze(2) + self._of(
+            "appeal", anime
+        )
         size = (present.sum(1) + 1).unsqueeze(1)
         scale = self.deep * size + self.alone / size
         affinity = wide + scale * logits.clamp(max=0).exp()
-        affinity = affinity + (size == 1) * look_up(self.popular, anime)
+        affinity = affinity + (size == 1) * self._of("popular", anime)
         signals = self._signals(offset, anime, (crossed, crossed_liked), similar)
         rating = self._rating(rater, offset, anime, vectors, signals)
         return rating.clamp(1, 10).float(), affinity.float(), wide.float(), anime > 0
+
+    def _of(self, table: str, rows: Tensor) -> Tensor:
+        """Rows of a table, in float64."""
+        return look_up(getattr(self, table), rows).double()
+
+    def _rows_of(self, table: str, rows: Tensor) -> Tensor:
+        """Rows of a table of rows, int64."""
+        return look_up(getattr(self, table), rows).long()
+
+    def _toward(self, users: Tensor) -> Tensor:
+        """What meets an anime's vector, [..., D], as the rows of `anime_vectors` take it."""
+        return users
+
+    def _nothing(self, users: Tensor) -> Tensor:
+        """Zeros, a row for each of `users`, [B, A + 1]."""
+        # Made of a table: a trace would keep the device that `torch.zeros` is told as a constant,
+        # and fail on any other.
+        return torch.zeros_like(self.expected).expand(users.shape[0], -1)
 
     def _profile_units(self, profile: Tensor) -> Tensor:
         """What a profile adds to the tower's first layer, [B, units]."""
@@ -140,13 +162,13 @@ class PersonalRanker(nn.Module):
 
     def _by_genre(self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor) -> Tensor:
         """What its genres add to each candidate, [B, N]."""
-        member = look_up(self.genre, watched).double()
+        member = self._of("genre", watched)
         shares = torch.stack([present, liked], 1) @ member
         seen, length = shares[:, 0], present.sum(1, keepdim=True)
         tastes = self.genre_liking * shares[:, 1] / (seen + self.genre_damping)
         unusual = (seen - self.genre_usual * length) / (length + self.genre_damping)
         tastes = tastes + self.genre_watching * unusual
-        added: Tensor = (look_up(self.genre, anime).double() @ tastes.unsqueeze(2)).squeeze(2)
+        added: Tensor = (self._of("genre", anime) @ tastes.unsqueeze(2)).squeeze(2)
         return added
 
     def _user(
@@ -159,7 +181,7 @@ class PersonalRanker(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         count = present.sum(1)
         weights = torch.stack([present, liked], 1) / (count + 1).sqrt().view(-1, 1, 1)
-        pooled = (weights @ look_up(self.watched_vectors, watched)).flatten(1)
+        pooled = (weights @ self._of("watched_vectors", watched)).flatten(1)
         known = torch.stack([count.log1p() - 4, offset, (count == 0).double()], 1)
         units = torch.cat([pooled, known], 1)
         both = self.tower[1](F.relu(self.tower[0](units) + stated_units))
@@ -169,11 +191,9 @@ class PersonalRanker(nn.Module):
     def _cross(
         self, watched: Tensor, present: Tensor, liked: Tensor, anime: Tensor
     ) -> tuple[Tensor, Tensor]:
-        to = look_up(self.crossed, watched).long().flatten(1)
-        weights = look_up(self.cross_weights, watched).double()
-        # Made of a table: a trace would keep the device that `torch.zeros` is told as a constant,
-        # and fail on any other.
-        nothing = torch.zeros_like(self.expected).expand(to.shape[0], -1)
+        to = self._rows_of("crossed", watched).flatten(1)
+        weights = self._of("cross_weights", watched)
+        nothing = self._nothing(to)
         sums = []
         for share in (present, liked):
             total = nothing.scatter_add(1, to, (weights * share.unsqueeze(2)).flatten(1))
@@ -185,9 +205,9 @@ class PersonalRanker(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Of the anime most like each candidate, how alike those of the history are, and that times
         how they are liked, [B, N] each."""
-        among = look_up(self.alike, anime).long()
-        weights = look_up(self.likeness, anime).double()
-        nothing = torch.zeros_like(self.expected).expand(watched.shape[0], -1)
+        among = self._rows_of("alike", anime)
+        weights = self._of("likeness", anime)
+        nothing = self._nothing(watched)
         sums = []
         for share in (present, liked):
             own = nothing.scatter_add(1, watched, share).gather(1, among.flatten(1))
@@ -202,7 +222,7 @@ class PersonalRanker(nn.Module):
         similar: tuple[Tensor, Tensor],
     ) -> Tensor:
         """What the rating takes beside the vectors, [B, N, S]."""
-        expected = look_up(self.expected, anime)
+        expected = self._of("expected", anime)
         (crossed, liked), (alike, alike_liked) = crosses, similar
         signals = [
             offset.unsqueeze(1).expand_as(expected),
@@ -222,17 +242,17 @@ class PersonalRanker(nn.Module):
         by_vector = self.from_product * rater.unsqueeze(1) + self.from_anime
         units = F.relu(
             self.from_user(rater).unsqueeze(1)
-            + vectors @ by_vector.transpose(1, 2)
+            + vectors @ self._toward(by_vector).transpose(1, 2)
             + self.from_signals(signals)
         )
         units = F.relu(self.hidden[0](units))
-        product = (vectors @ rater.unsqueeze(2)).squeeze(2)
+        product = (vectors @ self._toward(rater).unsqueeze(2)).squeeze(2)
         deep = (self.blend(signals) + self.hidden[1](units)).squeeze(2)
         rating: Tensor = (
-            look_up(self.expected, anime)
+            self._of("expected", anime)
             + offset.unsqueeze(1)
             + self.product * product
-            + look_up(self.rated, anime)
+            + self._of("rated", anime)
             + deep
         )
         return rating
@@ -253,7 +273,7 @@ def _numbers(model: PersonalModel) -> dict[str, float]:
     }
 
 
-def _tables(model: PersonalModel) -> dict[str, Tensor]:
+def folded_tables(model: PersonalModel) -> dict[str, Tensor]:
     """By the name of the buffer they become, row 0 "unknown"."""
     network = model.network
     double = {name: tensor.detach().double() for name, tensor in network.state_dict().items()}
