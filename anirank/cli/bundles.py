@@ -27,7 +27,7 @@ def export(
         bool,
         typer.Option(
             "--light",
-            help="Also make light/, for pages and phones: a graph of a seventh of the size that "
+            help="Also make light/, for pages and phones: a graph of an eighth of the size that "
             "knows no user, and a catalogue as JSON.",
         ),
     ] = False,
