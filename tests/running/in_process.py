@@ -25,17 +25,18 @@ def serve(toy: Bundle, engine: Engine) -> Iterator[Serve]:
     """Starts façades, each in a thread of its own; a call gives the address of one."""
     with ExitStack() as started:
         known = {"bundle": toy, "engine": engine}
-        yield lambda **options: started.enter_context(_served(**{**known, **options}))
+        yield lambda **options: started.enter_context(answering(**{**known, **options}))
 
 
 @contextmanager
-def _served(
+def answering(
     bundle: Bundle,
     engine: Engine,
     backend: Callable[[], Any] | None = None,
     limits: Limits | None = None,
     **options: Any,
 ) -> Iterator[str]:
+    """A façade, which has ended afterwards; gives its address."""
     ports: queue.Queue[int] = queue.Queue()
     end: list[Callable[[], Any]] = []
 

@@ -84,6 +84,13 @@ class Connection(HttpToolsProtocol):
         if self.answering is not None:
             self.answering.cancel()
 
+    def shutdown(self) -> None:
+        """Close once no request is answered; it may be called again."""
+        # A transport of TLS that is closed twice cannot be aborted any more, and its peer might
+        # never answer the close.
+        if not self.transport.is_closing():
+            super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         """Take up what has come, unless that is more than a request has."""
         if self.transport.is_closing():  # as after a refusal, whose parser is of no use any more

@@ -19,7 +19,6 @@ from handlers.facade.protocols.http.gate import Gate
 from handlers.security.access import Security
 
 BACKLOG = 1_024
-CLOSING_S = 0.02  # for TLS, which closes its own transport some rounds after its user's is gone
 
 
 class HttpServer:
@@ -87,21 +86,28 @@ class HttpServer:
         self._server.force_exit = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._serving), capacity.LINGER_S)
+        for task in self._server.accepting:  # as in a handshake of TLS
+            task.cancel()
+        if self._server.accepting:
+            await asyncio.wait(list(self._server.accepting), timeout=capacity.LINGER_S)
         for connection in list(state.connections):
             connection.transport.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(capacity.LINGER_S):
                 while state.connections:  # each closes its socket in a round of the event loop
                     await asyncio.sleep(0)
-        await asyncio.sleep(CLOSING_S)
 
 
 class _Server(Server):
-    """uvicorn's, which leaves the signals of the process alone, and greets within a time."""
+    """uvicorn's, which leaves the signals of the process alone, and greets within a time.
+
+    accepting: the tasks of connections that uvicorn does not know of yet.
+    """
 
     def __init__(self, config: Config, security: Security, bounds: Bounds) -> None:
         super().__init__(config)
         self._security, self._bounds = security, bounds
+        self.accepting: set[asyncio.Task[Any]] = set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -115,6 +121,11 @@ class _Server(Server):
         state: dict[str, Any] = {"bounds": self._bounds}
 
         def connection() -> Connection:
+            # asyncio takes up each in a task, which closes the socket where it is cancelled.
+            task = asyncio.current_task(loop)
+            if task is not None:
+                self.accepting.add(task)
+                task.add_done_callback(self.accepting.discard)
             return Connection(self.config, self.server_state, state, loop)
 
         self.servers = [

@@ -2,38 +2,18 @@
 
 import contextlib
 import json
-import socket
-import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import requests
-import trustme
 
 from handlers.facade import capacity
 from handlers.security.access import Security
+from tests.handlers.facade.protocols.http.sockets import connected, read_all, status
 
 TOKEN = "a-token-of-these-tests-0123456789"
 ITEM = b'{"candidate_ids":[3]}'
-
-
-@contextlib.contextmanager
-def connected(url: str) -> Iterator[socket.socket]:
-    where = urlsplit(url)
-    with socket.create_connection((where.hostname or "", where.port or 0), timeout=20) as opened:
-        yield opened
-
-
-def read_all(opened: socket.socket) -> bytes:
-    """What comes until the server closes."""
-    found = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := opened.recv(65_536):
-            found += part
-    return found
 
 
 def raw(url: str, content: bytes) -> bytes:
@@ -41,10 +21,6 @@ def raw(url: str, content: bytes) -> bytes:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             opened.sendall(content)
         return read_all(opened)
-
-
-def status(reply: bytes) -> int:
-    return int(reply.split(b" ", 2)[1])
 
 
 def still_well(url: str) -> None:
@@ -253,34 +229,3 @@ def test_who_shows_no_token_is_not_answered(secured, shown, code) -> None:
         assert (reply.status_code == 401) == (code == 401)
     for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs"):
         assert requests.get(secured + path, timeout=20).status_code == 200
-
-
-def test_tls_of_both_sides_is_that_of_grpc(serve, tmp_path: Path) -> None:
-    authority, callers = trustme.CA(), trustme.CA()
-    pair = authority.issue_cert("127.0.0.1", "localhost")
-    files = {name: tmp_path / f"{name}.pem" for name in ("cert", "key", "ca", "callers", "mine")}
-    files["key"].write_bytes(pair.private_key_pem.bytes())
-    files["cert"].write_bytes(b"".join(each.bytes() for each in pair.cert_chain_pems))
-    authority.cert_pem.write_to_path(str(files["ca"]))
-    callers.cert_pem.write_to_path(str(files["callers"]))
-    mine = callers.issue_cert("caller@example.org")
-    files["mine"].write_bytes(mine.private_key_and_cert_chain_pem.bytes())
-    security = Security.from_files(
-        certificate=files["cert"], key=files["key"], client_ca=files["callers"]
-    )
-    urls: list[str] = []
-    serve(http="127.0.0.1:0", http_started=urls.append, security=security)
-    assert urls[0].startswith("https://")
-    ca = str(files["ca"])
-    answer = requests.get(f"{urls[0]}/readyz", verify=ca, cert=str(files["mine"]), timeout=20)
-    assert answer.status_code == 200
-    with pytest.raises((requests.exceptions.ConnectionError, ssl.SSLError)):
-        requests.get(f"{urls[0]}/readyz", verify=ca, timeout=20)
-
-    renewed = trustme.CA()
-    pair = renewed.issue_cert("127.0.0.1", "localhost")
-    files["key"].write_bytes(pair.private_key_pem.bytes())
-    files["cert"].write_bytes(b"".join(each.bytes() for each in pair.cert_chain_pems))
-    renewed.cert_pem.write_to_path(ca)
-    answer = requests.get(f"{urls[0]}/readyz", verify=ca, cert=str(files["mine"]), timeout=20)
-    assert answer.status_code == 200
