@@ -19,7 +19,7 @@ from handlers.engine.reasons import Reasons, no_reasons
 from handlers.engine.refusal import Refusal
 from handlers.filters.filter import Filter
 from handlers.forms import tensors
-from handlers.forms.json_filter import read_filter, write_filter
+from handlers.forms.json.filter import read_filter, write_filter
 
 LARGEST_BATCH = 4_096  # queries; a bound on what a few hostile bytes can make the reader build
 

@@ -7,8 +7,8 @@ from anirank.errors import InvalidQuery, WireError
 from bundles.bundle import Bundle
 from handlers.engine.query import Limits, Query, Ranking
 from handlers.forms import binary
-from handlers.forms.json_body import read_json
-from handlers.forms.json_form import read_query, write_error, write_ranking
+from handlers.forms.json.body import read_json
+from handlers.forms.json.form import read_query, write_error, write_ranking
 
 Answers = Sequence[Ranking | InvalidQuery]
 

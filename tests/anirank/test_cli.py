@@ -40,7 +40,10 @@ def run(
         (("serve", "--store", "no-such-store"), "no-such-store"),
         (("sign", "no-such-bundle", "--key", "no-such-key"), "no-such-key"),
         (("verify", "--store", "no-such-store"), "no-such-store"),
-        (("health", "--address", "127.0.0.1:1"), "127.0.0.1:1: failed to connect"),
+        (
+            ("health", "--address", "127.0.0.1:1"),
+            "127.0.0.1:1: connections to all backends failing",
+        ),
         (("rank", "--bundle", "no-such-bundle"), "no-such-bundle"),
         (("rank", "--address", "h:1", "--token-file", "no-such-token"), "no-such-token"),
         (("rank", "--user", "1"), "--address or --bundle"),

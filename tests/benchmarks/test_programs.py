@@ -8,7 +8,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PROGRAMS = [
-    f"benchmarks.{file.parent.name}.{file.stem}"
+    ".".join(file.relative_to(BENCHMARKS.parent).with_suffix("").parts)
     for file in sorted(BENCHMARKS.rglob("*.py"))
     if "argparse" in file.read_text("utf-8")
 ]

@@ -60,6 +60,9 @@ NOT_RUN = {
     ("docs/models.md", "anirank train ../shared/data/mal run"): (
         "real ratings, which are not ours to hand on; the same on other data in docs/training.md"
     ),
+    ("docs/models.md", "python -m benchmarks.training.peers.compare run0"): (
+        "real ratings, and minutes; tests/benchmarks/training compares another peer on other data"
+    ),
     ("docs/similar.md", "python -m benchmarks.training.similar run0"): (
         "real ratings, and minutes; tests/benchmarks/training runs it on other data"
     ),

@@ -19,7 +19,7 @@ from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
-from handlers.forms.json_form import write_ranking
+from handlers.forms.json.form import write_ranking
 from handlers.forms.replies import Replies
 from handlers.torchserve.server import TorchServe
 

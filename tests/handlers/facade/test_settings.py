@@ -44,6 +44,9 @@ EVERY = Settings(
     metrics_address="127.0.0.1:9100",
     log_level="debug",
     tracing=True,
+    histories="k",
+    histories_mib=5,
+    max_recorded=10,
 )
 
 

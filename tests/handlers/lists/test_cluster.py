@@ -91,7 +91,8 @@ def workers_of(process):
     found = []
     for each in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            found += [each] if "MapWorker" in each.cmdline()[0] else []
+            # That of a process which has just ended is empty.
+            found += [each] if "MapWorker" in " ".join(each.cmdline()[:1]) else []
     return found
 
 

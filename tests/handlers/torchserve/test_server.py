@@ -13,7 +13,7 @@ from anirank.errors import BackendUnavailable, InvalidQuery, TorchServeError
 from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
-from handlers.forms.json_form import write_error, write_ranking
+from handlers.forms.json.form import write_error, write_ranking
 from handlers.torchserve.archive import without_batching
 from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import ask

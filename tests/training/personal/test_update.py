@@ -103,9 +103,8 @@ def test_an_update_that_was_stopped_ends_as_if_it_never_had_been(
     personal: PersonalRun, updated: PersonalRun, growth: Growth, tmp_path: Path
 ) -> None:
     class CtrlC(Progress):
-        def report(self, line: dict[str, object]) -> None:
-            if line["epoch"] == 1:
-                signal.raise_signal(signal.SIGINT)
+        def advance(self, samples: int, loss: float) -> None:
+            signal.raise_signal(signal.SIGINT)
 
     stopped = PRESET.update(personal, tmp_path / "run", growth)
     with CtrlC(QUIET, 3) as progress:

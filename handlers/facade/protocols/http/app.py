@@ -22,7 +22,7 @@ from handlers.facade.protocols.http.streaming import Streaming
 from handlers.facade.protocols.http.upload import Upload
 from handlers.facade.protocols.inference.answering import Inference
 from handlers.facade.telemetry.observer import Observer
-from handlers.forms.json_body import most_bytes
+from handlers.forms.json.body import most_bytes
 from handlers.security.tokens import Tokens
 
 # The page has its script and its style from beside it, and asks this server alone.

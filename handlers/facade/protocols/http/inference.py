@@ -17,7 +17,7 @@ from handlers.facade.protocols.http.kinds import dumped
 from handlers.facade.protocols.http.methods import in_time
 from handlers.facade.protocols.http.problems import Problem, problem_of
 from handlers.facade.protocols.inference.answering import Asked, Inference, NotServed
-from handlers.forms.json_body import read_json
+from handlers.forms.json.body import read_json
 from handlers.forms.open_inference import DATATYPES, Given, bytes_of
 
 JSON_BYTES = "inference-header-content-length"  # of the JSON, behind which the tensors' bytes are

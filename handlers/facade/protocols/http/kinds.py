@@ -9,11 +9,11 @@ from handlers.engine.query import Limits
 from handlers.facade.batching.batcher import Batcher
 from handlers.facade.calls.recording import Recording, RecordingKind
 from handlers.facade.versions.roster import ServedVersion
-from handlers.forms import json_recording
-from handlers.forms.json_body import read_json
-from handlers.forms.json_form import read_rank, read_recommend, write_ranking
-from handlers.forms.json_similar import read_similar, write_similar
-from handlers.forms.json_values import is_integer
+from handlers.forms.json import recording
+from handlers.forms.json.body import read_json
+from handlers.forms.json.form import read_rank, read_recommend, write_ranking
+from handlers.forms.json.similar import read_similar, write_similar
+from handlers.forms.json.values import is_integer
 from handlers.histories.histories import Histories
 
 VERSION = "model_version"
@@ -81,20 +81,20 @@ SIMILAR = JsonKind(
 
 
 async def _record(of: Recording, histories: Histories, body: bytes) -> bytes:
-    watched = json_recording.read_watched(read_json(body), of.limits)
-    return dumped(json_recording.write_recorded(await histories.record(watched)))
+    watched = recording.read_watched(read_json(body), of.limits)
+    return dumped(recording.write_recorded(await histories.record(watched)))
 
 
 async def _get(of: Recording, histories: Histories, body: bytes) -> bytes:
-    user_id, asked = json_recording.read_user(read_json(body), VERSION)
+    user_id, asked = recording.read_user(read_json(body), VERSION)
     version = of.roster.choose(asked[VERSION], user_id)
     history = await histories.history(user_id, version.bundle.histories)
-    return dumped(json_recording.write_history(history, version.name))
+    return dumped(recording.write_history(history, version.name))
 
 
 async def _forget(_: Recording, histories: Histories, body: bytes) -> bytes:
-    user_id, _texts = json_recording.read_user(read_json(body))
-    return dumped(json_recording.write_forgotten(await histories.forget(user_id)))
+    user_id, _texts = recording.read_user(read_json(body))
+    return dumped(recording.write_forgotten(await histories.forget(user_id)))
 
 
 RECORD = RecordingKind("RecordWatched", True, _record)

@@ -13,8 +13,8 @@ from handlers.facade.protocols.http.exchange import Exchange
 from handlers.facade.protocols.http.kinds import RANK, RECOMMEND, JsonKind, request_of
 from handlers.facade.protocols.http.methods import Answering, Method
 from handlers.facade.protocols.http.problems import problem_of
-from handlers.forms.json_body import read_json
-from handlers.forms.json_values import is_integer
+from handlers.forms.json.body import read_json
+from handlers.forms.json.values import is_integer
 
 LINES = "application/x-ndjson"
 _KINDS = {"rank": RANK, "recommend": RECOMMEND}

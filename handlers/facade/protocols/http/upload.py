@@ -9,7 +9,7 @@ from handlers.facade.protocols.http.caller import HttpCaller
 from handlers.facade.protocols.http.exchange import JSON, Exchange
 from handlers.facade.protocols.http.kinds import RECOMMEND, VERSION, dumped, request_of
 from handlers.facade.protocols.http.methods import Answering, Method, in_time, options_of, timing
-from handlers.forms.json_form import RECOMMEND_KEYS
+from handlers.forms.json.form import RECOMMEND_KEYS
 from handlers.forms.mal_export import MOST_BYTES, MalExport, read_mal_export
 
 TYPES = (

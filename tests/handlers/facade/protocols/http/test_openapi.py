@@ -9,7 +9,7 @@ import pytest
 import requests
 from openapi_spec_validator import validate
 
-from handlers.forms import json_form, json_similar
+from handlers.forms.json import form, similar
 from handlers.histories.histories import Histories
 from handlers.histories.opening import open_store
 from tests.handlers.facade.protocols.http.test_methods import CASES
@@ -125,9 +125,9 @@ def test_every_key_that_is_read_is_in_the_document(document) -> None:
         name = body["$ref"].rpartition("/")[2]
         properties = document["components"]["schemas"][name]["properties"]
         keys = {
-            "/v1/rank": json_form.RANK_KEYS,
-            "/v1/recommend": json_form.RECOMMEND_KEYS,
-            "/v1/similar": json_similar.KEYS,
+            "/v1/rank": form.RANK_KEYS,
+            "/v1/recommend": form.RECOMMEND_KEYS,
+            "/v1/similar": similar.KEYS,
         }[path]
         assert set(properties) == {*keys, "model_version"}
 

@@ -20,8 +20,8 @@ from bundles.profile import ProfileField
 from handlers.engine.explanations import Reason, explanations
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query, Ranking
 from handlers.engine.refusal import Refusal
-from handlers.forms.json_filter import read_filter
-from handlers.forms.json_values import flag, ids, integer, is_integer, no_integer, only
+from handlers.forms.json.filter import read_filter
+from handlers.forms.json.values import flag, ids, integer, is_integer, no_integer, only
 
 _KEYS = (
     "user_id",

@@ -12,8 +12,8 @@ from anirank.errors import InvalidQuery, quoted
 from bundles.bundle import Bundle
 from handlers.engine.query import Limits
 from handlers.engine.refusal import Refusal
-from handlers.forms.json_filter import read_filter
-from handlers.forms.json_values import flag, ids, integer, only
+from handlers.forms.json.filter import read_filter
+from handlers.forms.json.values import flag, ids, integer, only
 from handlers.forms.similar import titles_of
 from handlers.similar.query import ANSWERED, Likeness, SimilarQuery, SimilarRanking
 

@@ -11,7 +11,7 @@ from bundles.facets import COLUMNS
 from handlers.engine.query import Limits
 from handlers.engine.refusal import Refusal
 from handlers.filters.filter import RANGES, Filter, Range, Values
-from handlers.forms.json_values import an_object, ids, integer, only
+from handlers.forms.json.values import an_object, ids, integer, only
 
 _KEYS = (*COLUMNS, *RANGES, "without_ids", "only_ids")
 

@@ -13,8 +13,8 @@ from typing import Any
 from anirank.errors import InvalidQuery, quoted
 from handlers.engine.query import Limits
 from handlers.engine.refusal import Refusal
-from handlers.forms.json_form import read_items
-from handlers.forms.json_values import integer, only
+from handlers.forms.json.form import read_items
+from handlers.forms.json.values import integer, only
 from handlers.forms.recording import check_user, check_watched
 from handlers.histories.histories import History, Watched
 from handlers.histories.record import Recorded

@@ -6,7 +6,7 @@ import pytest
 from anirank.errors import InvalidQuery
 from handlers.engine.query import RECOMMENDED, Limits, Objective, Query
 from handlers.filters.filter import Range, Values
-from handlers.forms.json_form import read_query, write_ranking
+from handlers.forms.json.form import read_query, write_ranking
 from handlers.torchserve.body import Body
 
 WHOLE = {

@@ -1,0 +1,1 @@
+"""The form in JSON: what REST and HTTP take and answer."""
