@@ -36,6 +36,7 @@ for command in (
     serve.serve,
     serve.torchserve,
     serve.health,
+    serve.info,
     rank.rank,
     rank.similar,
     lists.lists,

@@ -144,9 +144,10 @@ class AsyncClient:
         reply: pb.ForgetReply = await self._call(self._stub.Forget, request)
         return reply
 
-    async def model_info(self) -> pb.ModelInfo:
-        """Which model answers, its limits and its profile fields."""
-        info: pb.ModelInfo = await self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
+    async def model_info(self, model_version: str = "") -> pb.ModelInfo:
+        """Which model answers, its limits and its profile fields; of a version, or the newest."""
+        request = pb.GetModelInfoRequest(model_version=model_version)
+        info: pb.ModelInfo = await self._call(self._stub.GetModelInfo, request)
         return info
 
     async def _lost_failure(self) -> ServingError:

@@ -157,9 +157,10 @@ class Client:
         reply: pb.ForgetReply = self._call(self._stub.Forget, request)
         return reply
 
-    def model_info(self) -> pb.ModelInfo:
-        """Which model answers, its limits and its profile fields."""
-        info: pb.ModelInfo = self._call(self._stub.GetModelInfo, pb.GetModelInfoRequest())
+    def model_info(self, model_version: str = "") -> pb.ModelInfo:
+        """Which model answers, its limits and its profile fields; of a version, or the newest."""
+        request = pb.GetModelInfoRequest(model_version=model_version)
+        info: pb.ModelInfo = self._call(self._stub.GetModelInfo, request)
         return info
 
     def _call(self, method: Any, request: Any) -> Any:

@@ -8,9 +8,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-from google.protobuf.json_format import MessageToDict
-
-from anirank.contract import ranking_pb2 as pb
 from anirank.errors import DeadlinePassed, InvalidQuery, ServingError, quoted
 from handlers.facade.calls.kinds import Kind
 from handlers.facade.calls.recording import MayWrite, RecordingKind
@@ -30,6 +27,7 @@ from handlers.facade.protocols.http.kinds import (
 )
 from handlers.facade.protocols.http.problems import Problem, problem_of
 from handlers.facade.telemetry.request import ObservedRequest
+from handlers.forms.json.info import write_info
 
 Result = TypeVar("Result")
 Answer = Callable[["Answering", Exchange, HttpCaller], Awaitable[None]]
@@ -191,15 +189,6 @@ async def _model_info(answering: Answering, exchange: Exchange, caller: HttpCall
         await answering.fail(told, exchange, caller)
     else:
         await exchange.reply(dumped(write_info(told)), JSON, caller.trailers)
-
-
-def write_info(info: pb.ModelInfo) -> dict[str, Any]:
-    """ModelInfo as a JSON object, named as in the proto file."""
-    told: dict[str, Any] = MessageToDict(
-        info, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    told["likenesses"] = [name.removeprefix("LIKENESS_").lower() for name in told["likenesses"]]
-    return told
 
 
 def of_kind(kind: Kind | RecordingKind, path: str, example: Any) -> Method:

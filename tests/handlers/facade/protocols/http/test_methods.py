@@ -63,7 +63,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
         {"anime_ids": [3, 7], "top_k": 4, "likeness": "CROSSES", "include_adult": True},
         ["similar", "3,7", "--top", "4", "--by", "crosses", "--include-adult"],
     ),
-    "model_info": ("/v1/model-info", {}, {}, []),
+    "model_info": ("/v1/model-info", {}, {}, ["info"]),
 }
 # Times are another each time, and stand in a header over HTTP.
 NOT_COMPARED = {"queue_time", "compute_time"}
@@ -115,14 +115,18 @@ def test_every_method_has_one_answer_whichever_way_it_is_asked(
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-request-id"]
     assert answer.json() == in_json(reply)
-    if not arguments:
+    monkeypatch.setattr("sys.argv", ["anirank", *arguments, "--address", address])
+    if name == "model_info":
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        assert json.loads(capsys.readouterr().out) == answer.json()
         return
     assert re.fullmatch(r"queue;dur=[\d.]+, compute;dur=[\d.]+", answer.headers["server-timing"])
     if name == "rank":  # which the command line has no options for
         for key in ("profile", "objective"):
             del document[key]
         answer = requests.post(url + path, json=document, timeout=30)
-    monkeypatch.setattr("sys.argv", ["anirank", *arguments, "--address", address])
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
