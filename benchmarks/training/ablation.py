@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from training.comparison.evaluator import Evaluator, Row
 from training.comparison.held_out import HeldOut
@@ -49,28 +48,18 @@ class Validation:
         """The crosses alone, one thing more at a time."""
         settings = self.run.settings
         content = Content.load(self.run.folder).matrix(self.tables.anime)
-        none, by_content, by_title = 0.0, settings.content_weight, settings.title_weight
-        by_length, hidden = settings.user_exponent, settings.cross_dropout
-        both = by_content, by_title
-        for name, exponent, weights, dropout, kept in (
-            ("EASE", 0.0, (none, none), 0.0, ALL),
-            ("users weighted by length", by_length, (none, none), 0.0, ALL),
-            ("and content", by_length, (by_content, none), 0.0, ALL),
-            ("and titles", by_length, both, 0.0, ALL),
-            ("and histories hidden in part", by_length, both, hidden, ALL),
-            (f"{settings.cross_weights} weights a row", by_length, both, hidden,
-             settings.cross_weights),
-        ):  # fmt: skip
-            likeness = SideInformation.of(self.tables.anime, content, *weights)
-            fitted = Crosses.fit(
-                self.train.watched,
-                likeness,
-                settings.ridge,
-                kept,
-                exponent,
-                dropout,
-                torch.device("cpu"),
-            )
+        side = SideInformation.of(self.tables.anime, content)
+        alone = {"user_exponent": 0.0, "content_weight": 0.0, "title_weight": 0.0}
+        alone |= {"cross_weights": ALL}
+        for name, added in (
+            ("SLIM", ""),
+            ("users weighted by length", "user_exponent"),
+            ("and content", "content_weight"),
+            ("and titles", "title_weight"),
+            (f"{settings.cross_weights} weights a row", "cross_weights"),
+        ):
+            alone.pop(added, None)
+            fitted = Crosses.fit(self.train.watched, side, settings.model_copy(update=alone))
             yield self._lists(name, partial(self._crossed, fitted.matrix()))
 
     def mixes(self) -> Iterator[Measured]:

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from training.interactions.expectation import Expectation
 from training.interactions.interactions import Interactions
@@ -27,18 +26,10 @@ from training.tables.preparation import prepare
 USERS, ANIME, RATINGS = 731_290, 24_905, 24_325_191
 
 
-def fitted_s(interactions: Interactions, likeness: SideInformation) -> float:
+def fitted_s(interactions: Interactions, side: SideInformation, **changed: float) -> float:
     """Seconds of one fit."""
     began = time.perf_counter()
-    Crosses.fit(
-        interactions.watched,
-        likeness,
-        PERSONAL.ridge,
-        PERSONAL.cross_weights,
-        PERSONAL.user_exponent,
-        PERSONAL.cross_dropout,
-        torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-    )
+    Crosses.fit(interactions.watched, side, PERSONAL.model_copy(update=changed))
     return time.perf_counter() - began
 
 
@@ -57,11 +48,9 @@ def main() -> None:
     interactions = Interactions.of(tables.ratings, every, expectation, len(tables.users))
     rated = np.bincount(tables.ratings.anime_row, minlength=anime) > 0
     content = Content.fit(tables.anime, rated, aggregates=False).matrix(tables.anime)
-    alone = fitted_s(interactions, SideInformation.of(tables.anime, content, 0.0, 0.0))
-    settings = PERSONAL
-    weights = settings.content_weight, settings.title_weight
-    beside = SideInformation.of(tables.anime, content, *weights)
-    whole = fitted_s(interactions, beside)
+    side = SideInformation.of(tables.anime, content)
+    alone = fitted_s(interactions, side, content_weight=0.0, title_weight=0.0)
+    whole = fitted_s(interactions, side)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"{len(every):,} ratings, {rated.sum():,} anime rated\n"

@@ -22,8 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from anirank.errors import AnirankError, RunError
 
-# A rank that is silent for longer is lost. The others wait for the first while it alone inverts the
-# crosses' matrix, which is a minute or two for the whole dump.
+# A rank that is silent for longer is lost. The others wait for the first while it alone fits the
+# crosses, which is a minute at most for the whole dump.
 TIMEOUT = timedelta(minutes=10)
 # What errors of gloo, of NCCL and of the ranks' store have in common, where they have no class.
 LOST = re.compile("gloo|nccl|tcpstore", re.IGNORECASE)

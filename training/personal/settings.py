@@ -11,11 +11,11 @@ from training.splits import Rule
 class PersonalSettings(Settings):
     """The `personal` preset: crosses of the history with the candidate, and two heads.
 
-    `ridge`, `cross_weights`: of the item-item model, its regularisation and the weights kept of
-    each row. `user_exponent`: a user of n ratings weighs n^-exponent in it. `content_weight`,
-    `title_weight`: what a shared value and shared words or letters of titles weigh in it, in users.
-    `cross_dropout`: how often each of a history is hidden from it. `alike`: on how many anime most
-    like a candidate its rating leans.
+    `cross_l1`, `cross_l2`, `cross_weights`: of the item-item model, its penalties, in users (of
+    4,000; of more they grow with the root), and the most weights kept of a row. `user_exponent`:
+    a user of n ratings weighs n^-exponent in it. `content_weight`, `title_weight`: what a shared
+    value and shared words or letters of titles weigh in it, in users. `alike`: on how many anime
+    most like a candidate its rating leans.
     `dump_aggregates`: also learn from the dump's own counts and means of users and anime. They
     hold every held-out rating, so that all figures flatter.
     `id_dropout`: how often an id is hidden, so that "unknown" is learnt. A batch is of users.
@@ -26,12 +26,12 @@ class PersonalSettings(Settings):
 
     name: Literal["personal"]
     label: Literal["rating"] = "rating"
-    ridge: float = Field(default=200.0, gt=0)
-    cross_weights: int = Field(default=128, ge=1)
+    cross_l1: float = Field(default=4.0, ge=0)
+    cross_l2: float = Field(default=20.0, gt=0)
+    cross_weights: int = Field(default=64, ge=1)
     user_exponent: float = Field(default=0.25, ge=0)
-    content_weight: float = Field(default=30.0, ge=0)
-    title_weight: float = Field(default=30.0, ge=0)
-    cross_dropout: float = Field(default=0.1, ge=0, lt=1)
+    content_weight: float = Field(default=1.0, ge=0)
+    title_weight: float = Field(default=5.0, ge=0)
     alike: int = Field(default=64, ge=1)
     dump_aggregates: bool = False
     embedding_dim: int = Field(default=96, ge=1)

@@ -70,7 +70,7 @@ class PersonalTrainer:
                 content.save(run.folder)
                 profiles.save(run.folder)
         of, file = (tables, self.parts.train, content, self.settings), run.crosses_file
-        self.closed = fit(*of, file, device, stages, ranks)
+        self.closed = fit(*of, file, stages, ranks)
         fitted = self.closed.fitted
         stages.begin("preparing the network")
         torch.manual_seed(self.settings.seed)

@@ -101,7 +101,7 @@ def test_what_a_run_has_fitted_is_fitted_again_only_for_other_settings(
     assert run.crosses_file.stat().st_ino == written
     longer = run.settings.resolved(epochs=9)  # decides nothing of what is fitted
     assert "fitting" not in begun(PersonalRun(run.folder, longer, run.fingerprint))
-    other = run.settings.model_copy(update={"ridge": 50.0})
+    other = run.settings.model_copy(update={"cross_l2": 50.0})
     assert "fitting the crosses" in begun(PersonalRun(run.folder, other, run.fingerprint))
     assert run.crosses_file.stat().st_ino != written
 

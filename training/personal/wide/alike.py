@@ -13,7 +13,7 @@ import torch
 from training.personal.wide.side_information import SideInformation
 
 POWER = 6  # of the cosine
-TITLES = 2.0  # what titles weigh in it, in their weight among the crosses
+TITLES = 2.0  # what titles weigh in it, in what content weighs
 ANIME_AT_ONCE = 2_048
 
 

@@ -41,7 +41,6 @@ def fit(
     content: Content,
     settings: PersonalSettings,
     file: Path,
-    device: torch.device,
     stages: Stages = SILENT,
     ranks: Ranks = ALONE,
 ) -> Fit:
@@ -57,24 +56,9 @@ def fit(
     made_of = _made_of(tables, settings)
     fitted = ranks.from_first(lambda: Fitted.kept(file, made_of))
     if fitted is None:
-        stages.begin("fitting the crosses")
-        side = SideInformation.of(
-            tables.anime,
-            content.matrix(tables.anime),
-            settings.content_weight,
-            settings.title_weight,
-        )
+        side = SideInformation.of(tables.anime, content.matrix(tables.anime))
         watched = np.bincount(tables.ratings.anime_row[rows], minlength=anime)
-        crosses = Crosses.fit(
-            interactions.watched,
-            side,
-            settings.ridge,
-            settings.cross_weights,
-            settings.user_exponent,
-            settings.cross_dropout,
-            device,
-            ranks,
-        )
+        crosses = Crosses.fit(interactions.watched, side, settings, stages, ranks)
         alike = Alike.of(side, watched > 0, settings.alike)
         ties = Ties(crosses.matrix(), alike.matrix())
         genres = GenreCrosses.untrained(

@@ -25,33 +25,31 @@ ANIME_AT_ONCE = 1_024
 @dataclass(frozen=True)
 class SideInformation:
     """`content`: float32[A, F]; `titles`: float32[A, W], TF-IDF of their words, and beside it of
-    their letters, rows of length 1; each already times the square root of its weight."""
+    their letters, rows of length 1."""
 
     content: np.ndarray
     titles: sp.csr_array
 
     @classmethod
-    def of(
-        cls, anime: pd.DataFrame, content: np.ndarray, content_weight: float, title_weight: float
-    ) -> "SideInformation":
+    def of(cls, anime: pd.DataFrame, content: np.ndarray) -> "SideInformation":
         """Of the whole catalogue; `content`: float32[A, F]."""
         titles = anime["name"].fillna("") + " " + anime["english_name"].fillna("")
-        both = sp.hstack([_words(titles), _letters(titles)]) * np.float32(title_weight**0.5)
-        return cls(content * np.float32(content_weight**0.5), sp.csr_array(both))
+        return cls(content, sp.csr_array(sp.hstack([_words(titles), _letters(titles)])))
 
     def unit(self, title_share: float) -> tuple[np.ndarray, sp.csr_array]:
         """Both as one row of length 1 for each anime, float32[A, F] and float32[A, W].
 
-        `title_share`: what titles weigh, in their weight.
+        `title_share`: what titles weigh, in what content weighs.
         """
         titles = self.titles * np.float32(title_share**0.5)
         squares = (self.content**2).sum(axis=1) + titles.multiply(titles).sum(axis=1)
         scale = 1 / np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny))
         return self.content * scale[:, None], sp.csr_array(sp.diags_array(scale) @ titles)
 
-    def gram(self, rows: np.ndarray) -> Tensor:
-        """Weighted likeness of every two of the anime at `rows`, int64[M]: float32[M, M]."""
-        content, titles = torch.from_numpy(self.content[rows]), self.titles[rows]
+    def gram(self, rows: np.ndarray, content_weight: float, title_weight: float) -> Tensor:
+        """Likeness of every two of the anime at `rows`, int64[M], in users: float32[M, M]."""
+        content = torch.from_numpy(self.content[rows] * np.float32(content_weight**0.5))
+        titles = self.titles[rows] * np.float32(title_weight**0.5)
         gram = content @ content.T
         # Letters join nearly every two titles: as a sparse matrix all of it would take more.
         for start in range(0, len(rows), ANIME_AT_ONCE):

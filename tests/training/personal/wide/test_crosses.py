@@ -1,19 +1,23 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 
+from training.interactions.slim import slim
+from training.personal.settings import PERSONAL
 from training.personal.wide import crosses
-from training.personal.wide.crosses import REFITTED, Crosses
+from training.personal.wide.crosses import Crosses
 from training.personal.wide.side_information import SideInformation
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def watched() -> sp.csr_array:
+    """Of 9 anime, the fifth of which nobody watched."""
     rng = np.random.default_rng(0)
-    return sp.csr_array((rng.random((60, 9)) < 0.3).astype(np.float32) * (np.arange(9) != 4))
+    taste = rng.random((60, 1)) < 0.5
+    often = np.where(taste, np.linspace(0.1, 0.8, 9), np.linspace(0.8, 0.1, 9))
+    return sp.csr_array((rng.random((60, 9)) < often).astype(np.float32) * (np.arange(9) != 4))
 
 
 @pytest.fixture
@@ -24,63 +28,66 @@ def unlike() -> SideInformation:
     )
 
 
-def test_each_column_is_the_ridge_regression_on_all_others(
-    watched: sp.csr_array, unlike: SideInformation
-) -> None:
-    ridge = 3.0
-    fitted = Crosses.fit(watched, unlike, ridge, kept=9, exponent=0, dropout=0, device=CPU)
-    found = fitted.matrix().toarray()
-    dense = watched.toarray().astype(np.float64)
-    for column in range(9):
-        others = [c for c in range(9) if c not in (column, 4)]
-        part = dense[:, others]
-        weights = np.linalg.solve(
-            part.T @ part + ridge * np.eye(len(others)), part.T @ dense[:, column]
-        )
-        np.testing.assert_allclose(found[others, column], weights, atol=1e-5)
-    assert not found.diagonal().any()
-    again = fitted.matrix().toarray()
-    np.testing.assert_array_equal(again, found)
+def fitted(watched: sp.csr_array, side: SideInformation, **settings: Any) -> np.ndarray:
+    small = {"cross_l1": 1.0, "cross_l2": 3.0, "cross_weights": 9, "user_exponent": 0.0}
+    chosen = PERSONAL.model_copy(update={**small, **settings})
+    return Crosses.fit(watched, side, chosen).matrix().toarray()
+
+
+def test_they_are_slim_of_what_was_watched(watched: sp.csr_array, unlike: SideInformation) -> None:
+    found = fitted(watched, unlike)
+    there = np.flatnonzero(np.arange(9) != 4)
+    dense = watched.toarray()[:, there]
+    expected = slim(dense.T @ dense, 1.0, 3.0).toarray()
+    np.testing.assert_array_equal(found[np.ix_(there, there)], expected)
     assert not found[4].any()
     assert not found[:, 4].any()
 
 
-@pytest.mark.parametrize("solved", [512, 0])
-def test_the_largest_weights_of_each_row_are_kept_and_fitted_again(
-    watched: sp.csr_array, unlike: SideInformation, solved: int, monkeypatch: pytest.MonkeyPatch
+def test_a_user_who_watched_much_weighs_less(
+    watched: sp.csr_array, unlike: SideInformation
 ) -> None:
-    monkeypatch.setattr(crosses, "LARGEST_SOLVED", solved)
-    whole = (
-        Crosses.fit(watched, unlike, 3.0, kept=9, exponent=0, dropout=0, device=CPU)
-        .matrix()
-        .toarray()
-    )
-    cut = (
-        Crosses.fit(watched, unlike, 3.0, kept=3, exponent=0, dropout=0, device=CPU)
-        .matrix()
-        .toarray()
-    )
+    lengths = np.maximum(np.diff(watched.indptr), 1)
+    share = lengths**-0.5 * lengths.sum() / (lengths**0.5).sum()
+    dense = watched.toarray()[:, np.arange(9) != 4]
+    expected = slim((dense.T * share.astype(np.float32)) @ dense, 1.0, 3.0).toarray()
+    found = fitted(watched, unlike, user_exponent=0.5)
+    np.testing.assert_allclose(found[:4, :4], expected[:4, :4], atol=1e-4)
+
+
+def test_the_largest_weights_of_each_row_are_kept(
+    watched: sp.csr_array, unlike: SideInformation
+) -> None:
+    whole = fitted(watched, unlike)
+    cut = fitted(watched, unlike, cross_weights=2)
+    assert (whole > 0).sum(axis=1).max() > 2
     for row, full in zip(cut, whole, strict=True):
-        kept = np.argsort(-np.abs(full), kind="stable")[:3]
-        assert set(np.flatnonzero(row)) == set(kept[full[kept] != 0])
-    gram = (watched.T @ watched).toarray().astype(np.float64) + 3 * np.eye(9)
-    for column in range(9):
-        places = np.flatnonzero(cut[:, column])
-        alone = np.linalg.solve(gram[np.ix_(places, places)], gram[places, column])
-        expected = whole[places, column] + REFITTED * (alone - whole[places, column])
-        np.testing.assert_allclose(cut[places, column], expected, rtol=1e-3)
+        kept = np.argsort(-full, kind="stable")[:2]
+        expected = np.zeros(9)
+        expected[kept] = full[kept]
+        np.testing.assert_array_equal(row, expected)
 
 
-def test_a_shared_value_weighs_as_much_as_users_who_watched_both(watched: sp.csr_array) -> None:
+def test_penalties_grow_with_the_root_of_the_users(
+    watched: sp.csr_array, unlike: SideInformation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raters = np.count_nonzero(np.diff(watched.indptr))
+    monkeypatch.setattr(crosses, "RATERS", raters / 4)
+    found = fitted(watched, unlike)
+    monkeypatch.setattr(crosses, "RATERS", raters)
+    np.testing.assert_array_equal(found, fitted(watched, unlike, cross_l1=2.0, cross_l2=6.0))
+    assert not np.array_equal(found, fitted(watched, unlike))
+
+
+def test_a_shared_value_weighs_as_much_as_users_who_watched_both(
+    watched: sp.csr_array, unlike: SideInformation
+) -> None:
     content = np.zeros((9, 1), np.float32)
-    content[[0, 5]] = 1
+    content[[0, 8]] = 1
     words = sp.csr_array(np.eye(9, dtype=np.float32)[:, :2])
-    alike = SideInformation(content * np.float32(3**0.5), words)
-    found = Crosses.fit(watched, alike, 3.0, kept=9, exponent=0, dropout=0, device=CPU)
-    more = np.vstack([watched.toarray(), *[content.T] * 3, words.toarray().T])
-    none = SideInformation(0 * content, words[:, :0])
-    wanted = Crosses.fit(sp.csr_array(more), none, 3.0, kept=9, exponent=0, dropout=0, device=CPU)
-    np.testing.assert_allclose(
-        found.matrix().toarray(), wanted.matrix().toarray(), rtol=1e-4, atol=1e-6
-    )
-    assert found.matrix()[0, 5] > 0
+    found = fitted(watched, SideInformation(content, words), content_weight=30.0, title_weight=2.0)
+    more = np.vstack([watched.toarray(), *[content.T] * 30, *[words.toarray().T] * 2])
+    wanted = fitted(sp.csr_array(more), unlike)
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert found[0, 8] > 0
+    assert fitted(watched, unlike)[0, 8] == 0
