@@ -12,10 +12,10 @@ SERVED = $(filter $(DEMO)/store/%,$(STORE)/anime/1/manifest.json)
 # another worker has take many times as long. More than a few workers would each make the same models.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest \
 	--numprocesses auto --maxprocesses 4 --dist loadfile
-EXTRAS ?= cpu,train,http,mal,lists,histories,baselines,torchserve,signing,tracing,bench,dev
+EXTRAS ?= cpu,train,http,mal,lists,histories,baselines,torchserve,signing,tracing,bench,docs,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format node proto proto-check proto-release picture \
+.PHONY: help install demo test test-fast check format docs node proto proto-check proto-release picture \
 	bench bench-quick bench-reload soak chaos clean
 
 help:  ## list the targets
@@ -64,6 +64,9 @@ check: install proto-check  ## formatting, lint, types, and stubs that match the
 format: install  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: install  ## the pages and the reference as a site, in build/docs; what leads nowhere fails
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning docs build/docs
 
 node:  ## install what the client and the example for Node need, and build the client
 	cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && npm run build

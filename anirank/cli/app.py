@@ -1,10 +1,10 @@
 """The command line: its commands, and what it makes of errors."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperOption
+from typer.core import TyperGroup, TyperOption
 
 import anirank
 from anirank.cli import bench, bundles, data, lists, rank, serve, train
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-for command in (
+for each in (
     data.synth,
     data.prepare,
     train.train,
@@ -42,7 +42,7 @@ for command in (
     lists.lists,
     bench.bench,
 ):
-    app.command()(command)
+    app.command()(each)
 app.add_typer(histories.app, name="histories")
 
 
@@ -64,19 +64,21 @@ def _options(
     """Train a Wide & Deep ranking of anime, export it once, serve it everywhere."""
 
 
-def _run(arguments: list[str]) -> Any:
-    command = typer.main.get_command(app)
-    for option in command.params:
+def command() -> TyperGroup:
+    """The command line as a command, which documents itself."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    for option in root.params:
         if isinstance(option, TyperOption) and option.name in _ONCE:
             option.hidden = True
-    return command(arguments, standalone_mode=False)
+    return root
 
 
 def main() -> None:
     """Run the command line; one line on standard error and the error's exit code on bad input."""
     try:
         with naming_the_extra():
-            code = _run(sys.argv[1:] or ["--help"])
+            code = command()(sys.argv[1:] or ["--help"], standalone_mode=False)
     except typer.TyperException as error:
         code = _complain(error.format_message(), AnirankError.exit_code)
     except typer.Abort:

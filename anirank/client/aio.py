@@ -71,7 +71,7 @@ class AsyncClient:
     async def rank(
         self, candidate_ids: Iterable[int], **options: Unpack[RankOptions]
     ) -> pb.RankReply:
-        """Order the candidates, as `RankOptions` says."""
+        """Order the candidates, MyAnimeList ids, as `RankOptions` says."""
         return await self.answer(rank_request(candidate_ids, **options))
 
     async def recommend(self, **options: Unpack[RecommendOptions]) -> pb.RankReply:
@@ -81,7 +81,7 @@ class AsyncClient:
     async def similar(
         self, anime_ids: Iterable[int], **options: Unpack[SimilarOptions]
     ) -> pb.SimilarReply:
-        """What is most like one anime or several, as `SimilarOptions` says."""
+        """What is most like one anime or several, MyAnimeList ids, as `SimilarOptions` says."""
         return await self.answer(similar_request(anime_ids, **options))
 
     @overload
@@ -123,7 +123,10 @@ class AsyncClient:
     async def record_watched(
         self, user_id: int, items: Mapping[int, float | None], request_id: str | None = None
     ) -> pb.RecordWatchedReply:
-        """Record what a user has watched, as `record_request` says; it is kept once this answers.
+        """Record what a user has watched; it is kept once this answers.
+
+        items: rating by anime id, None = not rated. request_id: under which it counts once, however
+        often it is sent; a new one unless given.
 
         Raises Forbidden where the token may not write, HistoriesOff where the server keeps none.
         After BackendUnavailable and DeadlinePassed, send it again with the same `request_id`.

@@ -35,13 +35,7 @@ class Route:
         key: Path | None = None,
         token: str | None = None,
     ) -> "Route":
-        """The route to HOST:PORT.
-
-        ca: PEM file of the authorities that may vouch for the server; without it there is no TLS.
-        certificate, key: PEM files of what to show a server that asks. token: goes with every call.
-        Raises CredentialsError where one of these cannot be used, or where the token would leave
-        this machine unencrypted.
-        """
+        """The route to HOST:PORT; the arguments, and what is raised, as in `Client`."""
         credentials = None
         if ca is not None:
             credentials = client_credentials(ca, certificate, key)

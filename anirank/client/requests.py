@@ -32,6 +32,10 @@ class FilterOptions(TypedDict, total=False):
     """Which anime may be answered, as `Filter` of the contract says; all may be left out.
 
     {"genres": {"any": ["Action"], "none": ["Ecchi"]}, "years": {"min": 2000}}
+
+    genres, types, studios, sources, age_ratings: values of that column. years, episodes: in which
+    it was on the air, and how many there are. without_ids, only_ids: MyAnimeList ids, none of these
+    and only these.
     """
 
     genres: ValueOptions

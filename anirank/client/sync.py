@@ -51,9 +51,12 @@ class Client:
     ) -> None:
         """Call `address`, HOST:PORT, and wait up to `timeout_s` seconds for each answer.
 
-        retries: how many times more to ask where the server is full and says when to come back
-        (`Tries`), within `timeout_s` all told; not for what goes over a stream, which waits there.
-        ca, certificate, key, token: as in `Route.to`, which says what is raised.
+        retries: how many times more to ask where the server is full and says when to come back,
+        within `timeout_s` all told; not for what goes over a stream, which waits there.
+        ca: PEM file of the authorities that may vouch for the server; without it there is no TLS.
+        certificate, key: PEM files of what to show a server that asks. token: goes with every call.
+        Raises CredentialsError where one of these cannot be used, or where the token would leave
+        this machine unencrypted.
         """
         route = Route.to(address, ca, certificate, key, token)
         self._channel, self._metadata = route.channel(), route.metadata
@@ -76,7 +79,7 @@ class Client:
         self._channel.close()
 
     def rank(self, candidate_ids: Iterable[int], **options: Unpack[RankOptions]) -> pb.RankReply:
-        """Order the candidates, as `RankOptions` says."""
+        """Order the candidates, MyAnimeList ids, as `RankOptions` says."""
         return self.answer(rank_request(candidate_ids, **options))
 
     def recommend(self, **options: Unpack[RecommendOptions]) -> pb.RankReply:
@@ -86,7 +89,7 @@ class Client:
     def similar(
         self, anime_ids: Iterable[int], **options: Unpack[SimilarOptions]
     ) -> pb.SimilarReply:
-        """What is most like one anime or several, as `SimilarOptions` says."""
+        """What is most like one anime or several, MyAnimeList ids, as `SimilarOptions` says."""
         return self.answer(similar_request(anime_ids, **options))
 
     @overload
@@ -136,7 +139,10 @@ class Client:
     def record_watched(
         self, user_id: int, items: Mapping[int, float | None], request_id: str | None = None
     ) -> pb.RecordWatchedReply:
-        """Record what a user has watched, as `record_request` says; it is kept once this answers.
+        """Record what a user has watched; it is kept once this answers.
+
+        items: rating by anime id, None = not rated. request_id: under which it counts once, however
+        often it is sent; a new one unless given.
 
         Raises Forbidden where the token may not write, HistoriesOff where the server keeps none.
         After BackendUnavailable and DeadlinePassed, send it again with the same `request_id`.

@@ -27,7 +27,7 @@ from handlers.similar.similar import Similar
 class Engine:
     """Ranks for a bundle; one engine may be used from several threads at once.
 
-    engine = Engine(bundle, CompiledScorer(bundle))
+    engine = anirank.load("model_store/anime/1")
     [ranking] = engine.rank([Query(user_id=366396, top_k=5)])
 
     name: of what computes.
@@ -61,11 +61,16 @@ class Engine:
         return [answers[place] for place in range(len(queries))]
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Every candidate's outputs by the graph's own signature; see `Graph.run`."""
+        """Every candidate's outputs by the graph's own signature, each array by its name.
+
+        Answers `rating`, `affinity` and `wide`, float32[B, N], and `known`, bool[B, N]. inputs:
+        `user_id`, int64[B], `history_ids`, int64[B, H], `history_ratings`, float32[B, H],
+        `profile`, float32[B, P], and `candidate_ids`, int64[B, N].
+        """
         return self._scorer.run(inputs)
 
     def similar(self, queries: Sequence[SimilarQuery]) -> list[SimilarRanking | InvalidQuery]:
-        """What is like the anime of each query, in order; see `SimilarEngine.answer`."""
+        """What is like the anime of each query, in order; one that is not valid gets its error."""
         return [self._similar.answer(query) for query in queries]
 
     @cached_property

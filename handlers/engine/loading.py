@@ -27,9 +27,11 @@ def load(
     engine = anirank.load("model_store/anime/1")
     [ranking] = engine.rank([Query(user_id=366396, top_k=5)])
 
-    engine, device, threads: as in `engine_of`. trust: PEM files of public keys, one of which must
-    have signed the bundle. Raises BundleError, SignatureError, DeviceUnavailable, and ExtraMissing
-    where what computes is not installed, or cryptography for `trust`.
+    engine: compiled, onnxruntime, or auto, which is compiled where it can be: on a CPU, with Numba,
+    of a bundle that has tables. device: cpu, cuda or cuda:INDEX. threads: that compute one batch.
+    trust: PEM files of public keys, one of which must have signed the bundle. Raises BundleError,
+    SignatureError, DeviceUnavailable, and ExtraMissing where what computes is not installed, or
+    cryptography for `trust`.
     """
     bundle = Bundle.open(Path(folder), trust=trust)
     with as_of(Path(folder), bundle.folder):
@@ -43,17 +45,15 @@ def engine_of(
     threads: int = 1,
     limits: Limits | None = None,
 ) -> Engine:
-    """An engine over a bundle.
+    """An engine over a bundle; the arguments as in `load`.
 
-    engine: compiled, onnxruntime, or auto, which is compiled where it can be: on a CPU, with Numba,
-    of a bundle that has tables. device: cpu, cuda or cuda:INDEX. threads: that compute one batch.
     Raises BundleError and DeviceUnavailable.
     """
     return Engine(bundle, _scorer(bundle, engine, device, threads), limits)
 
 
 def compiles(manifest: Manifest, engine: str = "auto", device: str = "cpu") -> bool:
-    """Whether an engine is compiled code, and needs no graph; the arguments as in `engine_of`."""
+    """Whether an engine is compiled code, and needs no graph; the arguments as in `load`."""
     return engine == "compiled" or (engine == "auto" and device == "cpu" and can_compile(manifest))
 
 

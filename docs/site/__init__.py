@@ -1,0 +1,1 @@
+"""What the site has beside the pages: navigation, the files they link to, and the reference."""
