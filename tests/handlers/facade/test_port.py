@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from handlers.facade.capacity import CONNECTIONS
-from tests.handlers.facade.test_hostile import peak
+from tests.handlers.facade.hostile.requests import peak
 
 SERVICE = "/anime.ranking.v1.RankingService"
 SOME = settings(max_examples=150, deadline=None, derandomize=True)

@@ -2,35 +2,26 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import grpc
 import numpy as np
 import pytest
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from anirank.client.failures import error_of_call
 from anirank.client.sync import Client
 from anirank.contract import ranking_pb2 as pb
-from anirank.contract.ranking_pb2_grpc import RankingServiceStub
 from anirank.errors import (
     AddressUnavailable,
     BackendUnavailable,
     DeadlinePassed,
     InvalidQuery,
     Overloaded,
-    ServingError,
 )
 from handlers.engine.query import Familiarity, Limits, Objective, Query
 from handlers.facade.backends.embedded import EmbeddedBackend
@@ -39,74 +30,11 @@ from handlers.facade.health import STORE
 from handlers.facade.server import serve
 from handlers.facade.telemetry.observer import SERVICE
 from handlers.facade.versions.roster import Roster, ServedVersion
-from handlers.local import LocalRanker
-from tests.running.calls import status_of_call
-from tests.running.program import line_of
+from tests.running.paced import running
 
 MESSAGES: Any = health_pb2  # types-grpcio-health-checking does not know those of List
-UNKNOWN: Any = 9  # an objective that there is not
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-# A façade over ONNX Runtime whose batches take as long as the test says.
-PROGRAM = """
-import asyncio, sys, time
-from pathlib import Path
-from handlers.facade.server import serve
-from handlers.facade.backends.embedded import EmbeddedBackend
-from bundles.bundle import Bundle
-from handlers.engine.engine import Engine
-from handlers.engine.graph_scorer import GraphScorer
-from handlers.engine.onnx_graph import OnnxGraph
-from handlers.engine.query import Limits
-from handlers.facade.versions.roster import Roster, ServedVersion
-
-class Slow:
-    def __init__(self, graph, seconds):
-        self.graph, self.seconds = graph, seconds
-        self.name, self.cells = graph.name, graph.cells
-    def run(self, inputs):
-        time.sleep(self.seconds)
-        return self.graph.run(inputs)
-
-folder, address, seconds, queued = sys.argv[1:]
-bundle = Bundle.open(Path(folder))
-graph = Slow(OnnxGraph(bundle), float(seconds))
-limits = Limits(candidates=100, history=20, queued=int(queued))
-backend = EmbeddedBackend(Engine(bundle, GraphScorer(bundle, graph), limits))
-started = lambda port: print(port, flush=True)
-roster = Roster(ServedVersion(bundle, backend, limits))
-asyncio.run(serve(roster, address, limits=limits, started=started))
-"""
-
-
-@contextmanager
-def running(folder: Path, seconds: float = 0.0, queued: int = 256):
-    """A façade in a process of its own: the process and its address."""
-    command = [sys.executable, "-c", PROGRAM, str(folder), "127.0.0.1:0", str(seconds), str(queued)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process, f"127.0.0.1:{line_of(process).strip()}"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(scope="module")
-def address(toy_dir):
-    with running(toy_dir) as (_, address):
-        yield address
-
-
-@pytest.fixture
-def client(address):
-    with Client(address) as client:
-        yield client
-
-
-@pytest.fixture
-def channel(address):
-    with grpc.insecure_channel(address) as channel:
-        yield channel
 
 
 def assert_same(reply, ranking):
@@ -235,110 +163,6 @@ def test_the_model_says_what_it_is_and_what_it_takes(client):
     assert info.numbers == [pb.ProfileField(name="days_watched")]
     assert info.metrics["test"]["rmse"] == 1.25
     assert info.catalogue_size == 60
-
-
-@pytest.mark.parametrize(
-    ("request_", "field", "reason"),
-    [
-        ({}, "candidate_ids", "0 given, should be 1 to 100"),
-        ({"candidate_ids": range(101)}, "candidate_ids", "101 given"),
-        ({"history": {3: 11}}, "history[0].rating", "11.0 is outside 1..10"),
-        ({"history": {3: None, 6: 0}}, "history[1].rating", "0.0 is outside 1..10"),
-        ({"history": {3: 9, 6: float("nan")}}, "history[1].rating", "nan is outside 1..10"),
-        ({"history": {3: float("inf")}}, "history[0].rating", "inf is outside 1..10"),
-        ({"history": dict.fromkeys(range(21))}, "history", "21 given"),
-        ({"profile": {"gender": "male"}}, 'profile.categories["gender"]', "'Female', 'Male'"),
-        ({"filter": {"genres": {"any": ["Acton"]}}}, "filter.genres.any[0]", "'Action' is near"),
-        ({"filter": {"types": {"all": ["TV"] * 101}}}, "filter.types.all", "101 given"),
-        ({"filter": {"without_ids": range(5_001)}}, "filter.without_ids", "5001 given"),
-        ({"filter": {"only_ids": range(5_001)}}, "filter.only_ids", "5001 given"),
-        ({"filter": {"years": {"min": 2000}}}, "filter.years", "holds nothing of them"),
-        ({"profile": {"gender": "題" * 2_000}}, 'profile.categories["gender"]', "題…"),
-        ({"profile": {"gender": 1}}, 'profile.numbers["gender"]', "known are days_watched"),
-        ({"profile": {"age": "x"}}, 'profile.categories["age"]', "known are gender"),
-        (
-            {"profile": {"days_watched": float("inf")}},
-            'profile.numbers["days_watched"]',
-            "not a finite number",
-        ),
-    ],
-)
-def test_a_bad_request_names_the_field_and_what_would_be_right(client, request_, field, reason):
-    candidates = {} if field == "candidate_ids" else {"candidate_ids": [3]}
-    with pytest.raises(InvalidQuery) as caught:
-        client.rank(**{"candidate_ids": [], **candidates, **request_})
-    assert caught.value.field == field
-    assert reason in caught.value.reason
-
-
-WRONG = pb.RankRequest(
-    history=[pb.HistoryItem(anime_id=3, rating=rating) for rating in (9, 11, 0)],
-    profile=pb.Profile(numbers={"days_watched": float("inf"), "age": 3}, categories={"gender": ""}),
-    objective=UNKNOWN,
-)
-WRONG_FIELDS = [
-    *("candidate_ids", "history[1].rating", "history[2].rating"),
-    *('profile.numbers["days_watched"]', 'profile.numbers["age"]', 'profile.categories["gender"]'),
-    "objective",
-]
-
-
-def test_a_bad_request_carries_field_violations_any_client_can_read(channel):
-    with pytest.raises(grpc.RpcError) as caught:
-        RankingServiceStub(channel).Rank(WRONG)
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details() == (
-        "candidate_ids: 0 given, should be 1 to 100; and more, which the details list"
-    )
-    [detail] = status_of_call(caught.value).details
-    bad = error_details_pb2.BadRequest()
-    assert detail.Unpack(bad)
-    assert [violation.field for violation in bad.field_violations] == WRONG_FIELDS
-
-
-def test_a_client_is_told_everything_that_is_wrong(client, toy_dir):
-    with pytest.raises(InvalidQuery) as here:
-        LocalRanker(toy_dir).answer(WRONG)
-    with pytest.raises(InvalidQuery) as caught:
-        client.answer(WRONG)
-    [(_, outcome)] = client.stream([WRONG])
-    assert [fault.field for fault in caught.value.faults] == WRONG_FIELDS
-    assert caught.value.faults[1:] == here.value.faults[1:]  # the limits of the first differ
-    assert outcome.faults == caught.value.faults
-
-
-def test_a_recommendation_too_is_refused_with_everything_that_is_wrong(client):
-    wrong = pb.RecommendRequest(
-        history=WRONG.history, profile=WRONG.profile, objective=WRONG.objective
-    )
-    with pytest.raises(InvalidQuery) as caught:
-        client.answer(wrong)
-    assert [fault.field for fault in caught.value.faults] == WRONG_FIELDS[1:]
-
-
-@pytest.mark.parametrize("letter", ["a", "題", "\U0001f98a"])
-def test_the_faults_of_a_request_fit_the_metadata_of_a_call_whatever_its_words(channel, letter):
-    numbers = {letter * 95 + f"{i:05}": 1.0 for i in range(23)}
-    with pytest.raises(grpc.RpcError) as caught:
-        RankingServiceStub(channel).Recommend(
-            pb.RecommendRequest(profile=pb.Profile(numbers=numbers))
-        )
-    error = error_of_call(caught.value)
-    assert isinstance(error, InvalidQuery)
-    *listed, last = error.faults
-    assert 5 < len(listed) <= 20
-    assert {fault.field for fault in listed} <= {f'profile.numbers["{name}"]' for name in numbers}
-    assert last == ("request", f"has {23 - len(listed)} more faults")
-    message = quote(caught.value.details() or "")  # as gRPC writes it
-    trailing: Any = caught.value.trailing_metadata()
-    sent = [*trailing, ("grpc-message", message)]
-    assert sum(len(name) + len(value) * 4 / 3 + 32 for name, value in sent) < 8 * 1024
-
-
-def test_a_message_too_large_is_refused_and_the_next_is_answered(client):
-    with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED"):
-        client.rank(range(2**60, 2**60 + 20_000))
-    assert len(client.rank([3]).ranking) == 1
 
 
 def test_many_callers_each_get_their_own_answer(client, world):

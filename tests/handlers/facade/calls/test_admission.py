@@ -21,7 +21,7 @@ from handlers.facade.telemetry.observer import Observer
 from handlers.security.access import Security
 from handlers.security.tokens import Tokens
 from tests.handlers.facade.test_port import GREETING, HEADERS, PREFACE, frame
-from tests.handlers.security.test_access import TOKEN, write_tokens
+from tests.handlers.security.protected import TOKEN, write_tokens
 
 RANK, CHECK = "/anime.ranking.v1.RankingService/Rank", "/grpc.health.v1.Health/Check"
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]

@@ -1,22 +1,16 @@
-import http.client
 import signal
-import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
 
 from anirank.client.sync import Client
 from anirank.contract import ranking_pb2 as pb
 from anirank.contract.ranking_pb2_grpc import RankingServiceStub
-from anirank.errors import AddressRefused, AddressUnavailable, InvalidQuery, ServingError
+from anirank.errors import InvalidQuery, ServingError
 from handlers.engine.engine import Engine
 from handlers.engine.graph_scorer import GraphScorer
 from handlers.engine.query import Limits
@@ -24,146 +18,11 @@ from handlers.facade.backends.embedded import EmbeddedBackend
 from handlers.facade.backends.fallback import FallbackBackend
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.facade.telemetry.metrics import Metrics
-from handlers.facade.telemetry.metrics_server import MOST_READERS, MetricsServer
+from handlers.facade.telemetry.metrics_server import MetricsServer
 from handlers.facade.telemetry.observer import Observer
+from tests.handlers.facade.telemetry.scraping import scrape, settled, value
 from tests.running.program import line_of, run_serve
 from tests.toy.bundle import publish
-
-
-def scrape(port):
-    """The page's samples: value by name and labels."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/metrics")
-    reply = connection.getresponse()
-    assert reply.status == 200
-    assert reply.getheader("Content-Type", "").startswith("text/plain; version=0.0.4")
-    text = reply.read().decode()
-    connection.close()
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def value(samples, sample, **labels):
-    return samples.get((sample, *sorted(labels.items())))
-
-
-def settled(port, sample, number, **labels):
-    """The page, once a sample on it has this value."""
-    for _ in range(300):
-        samples = scrape(port)
-        if value(samples, sample, **labels) == number:
-            return samples
-        threading.Event().wait(0.1)
-    raise AssertionError(f"{sample} is {value(samples, sample, **labels)}, should be {number}")
-
-
-@pytest.fixture
-def metrics():
-    return Metrics()
-
-
-@pytest.fixture
-def observer(metrics):
-    return Observer(metrics)
-
-
-@pytest.fixture
-def port(metrics):
-    with MetricsServer("127.0.0.1:0", metrics.registry) as server:
-        yield server.port
-
-
-@pytest.fixture
-def page():
-    with MetricsServer("127.0.0.1:0", Metrics().registry) as server:
-        yield server.port
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/metrics", 200),
-        ("GET", "/metrics?name[]=anirank_ready", 200),
-        ("GET", "/", 404),
-        ("GET", "/metrics/../x", 404),
-        ("HEAD", "/metrics", 501),
-        ("POST", "/metrics", 501),
-    ],
-)
-def test_the_page_is_all_there_is(page, method, path, status):
-    connection = http.client.HTTPConnection("127.0.0.1", page, timeout=30)
-    connection.request(method, path)
-    assert connection.getresponse().status == status
-    connection.close()
-
-
-def test_a_reader_who_says_nothing_holds_up_neither_others_nor_the_end(page):
-    with socket.create_connection(("127.0.0.1", page)):
-        assert value(scrape(page), "anirank_requests_in_flight") == 0
-
-
-def test_readers_who_say_nothing_are_let_go_for_others_and_take_no_more_threads(page):
-    with ExitStack() as stack:
-        silent = []
-        for _ in range(3 * MOST_READERS):
-            connection = socket.create_connection(("127.0.0.1", page), timeout=30)
-            silent.append(stack.enter_context(connection))
-        assert value(scrape(page), "anirank_requests_in_flight") == 0
-        assert silent[0].recv(1) == b""
-        serving = [each for each in threading.enumerate() if "process_request" in each.name]
-        assert len(serving) <= MOST_READERS
-
-
-def test_requests_are_answered_while_a_page_is_made(serve, metrics, observer, port):
-    making, made = threading.Event(), threading.Event()
-
-    class Slow(Collector):
-        def collect(self):
-            making.set()
-            assert made.wait(60)
-            return []
-
-    with Client(serve(observer=observer)) as client, ThreadPoolExecutor(1) as thread:
-        metrics.registry.register(Slow())
-        page = thread.submit(scrape, port)
-        assert making.wait(60)
-        client.rank([3])
-        made.set()
-        assert page.result(60)
-
-
-def test_the_process_is_on_the_page(page):
-    assert value(scrape(page), "process_resident_memory_bytes") > 1e6
-
-
-def test_what_is_read_after_the_end_is_nothing():
-    with MetricsServer("127.0.0.1:0", Metrics().registry) as server:
-        pass
-    with pytest.raises(ConnectionRefusedError):
-        scrape(server.port)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1x", "127.0.0.1", "127.0.0.1:70000", "unix:a"])
-def test_an_address_of_nothing_is_one_clear_error(address):
-    with pytest.raises(AddressUnavailable, match=f"{address}: "):
-        MetricsServer(address, Metrics().registry)
-
-
-@pytest.mark.parametrize("address", ["0.0.0.0:0", ":0", "[::]:0"])
-def test_other_machines_see_the_page_only_where_they_may(address):
-    with pytest.raises(AddressRefused, match="open to other machines"):
-        MetricsServer(address, Metrics().registry)
-    if address == "0.0.0.0:0":
-        with MetricsServer(address, Metrics().registry, insecure_public=True) as server:
-            scrape(server.port)
-
-
-def test_an_address_in_use_is_one_clear_error(page):
-    with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{page}: in use"):
-        MetricsServer(f"127.0.0.1:{page}", Metrics().registry)
 
 
 def test_a_version_that_is_let_go_weighs_nothing():
