@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
+from anirank.cli.caller import Caller
 from anirank.cli.console import console
+from anirank.cli.options import spread
 
 
+@spread
 def bench(
     address: Annotated[str, typer.Option(help="HOST:PORT of a façade that runs.")],
     rate: Annotated[
@@ -28,10 +30,8 @@ def bench(
     seed: Annotated[int, typer.Option(help="The same seed asks the same.", min=0)] = 0,
     json: Annotated[Path | None, typer.Option(help="Write figures and histogram here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw latency by percentile here.")] = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    *,
+    caller: Caller,
 ) -> None:
     """Measure the latency of a façade under load, from the time each request was due."""
     if rate is not None and (in_flight is not None or rate <= 0):
@@ -49,9 +49,9 @@ def bench(
     except WorkloadError as error:
         raise typer.BadParameter(str(error)) from None
     plan = Plan(seconds, rate, closed, warm_up, seed)
-    tls = Tls(tls_ca, tls_cert, tls_key)
+    tls = Tls(caller.tls_ca, caller.tls_cert, caller.tls_key)
     with console.status(f"asking for {warm_up + seconds:g} s"):
-        measured = bench.measure(address, asked, plan, tls, client_token(token_file))
+        measured = bench.measure(address, asked, plan, tls, client_token(caller.token_file))
     console.print(measured.table(), *measured.remarks(), sep="\n")
     if json is not None:
         write_text(json, measured.to_json())

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from anirank.contract.ranking_pb2 import Filter, RangeFilter
+    from anirank.contract.ranking_pb2 import (
+        Filter,
+        RangeFilter,
+        RankRequest,
+        RecommendRequest,
+        SimilarRequest,
+    )
 
 _COLUMNS = ("genres", "types", "studios", "sources", "age_ratings")
 
@@ -47,13 +53,18 @@ OnlyIds = Annotated[
 class FilterOptions:
     """What was given of a filter on the command line."""
 
-    any: list[str] | None = None
-    all: list[str] | None = None
-    none: list[str] | None = None
-    years: str | None = None
-    episodes: str | None = None
-    without_ids: str | None = None
-    only_ids: str | None = None
+    any: With = None
+    all: WithAll = None
+    none: Without = None
+    years: Years = None
+    episodes: Episodes = None
+    without_ids: WithoutIds = None
+    only_ids: OnlyIds = None
+
+    def add_to(self, request: "RankRequest | RecommendRequest | SimilarRequest") -> None:
+        """Add the filter to a request, where anything was given of it; raises BadParameter."""
+        if (only := self.message()) is not None:
+            request.filter.CopyFrom(only)
 
     def message(self) -> "Filter | None":
         """The filter, None where nothing was given of it; raises typer.BadParameter."""

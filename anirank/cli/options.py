@@ -1,7 +1,8 @@
-"""Options of the command line, made of the fields of a settings model.
+"""Options of the command line, made of the fields of a settings model, or of a dataclass.
 
-A field is one option and one environment variable: `grace_s` is `--grace` and ANIRANK_GRACE. The
-command line goes before the environment, and that before the default.
+What several commands take is a dataclass, whose fields are options of each of them (`spread`). A
+field of the settings is one option and one environment variable: `grace_s` is `--grace` and
+ANIRANK_GRACE. The command line goes before the environment, and that before the default.
 
     python -m anirank.cli.options [FILE ...]
 
@@ -12,8 +13,20 @@ the lines `<!-- settings -->` and `<!-- /settings -->`.
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 from annotated_types import Ge
@@ -79,6 +92,39 @@ def from_settings(command: Command) -> Command:
     signature = inspect.Signature(parameters, return_annotation=None)
     command.__signature__ = signature  # type: ignore[attr-defined]  # which `inspect` looks for
     return command
+
+
+def spread(command: Command) -> Command:
+    """A command that takes the fields of each dataclass among its parameters as options."""
+    parameters: list[inspect.Parameter] = []
+    made: dict[str, Any] = {}  # the dataclass of each parameter that is one
+    for name, parameter in inspect.signature(command).parameters.items():
+        of = parameter.annotation
+        if not is_dataclass(of):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        made[name] = of
+        hints = get_type_hints(of, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(of)
+        ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        whole = {
+            name: of(**{field.name: given.pop(field.name) for field in fields(of)})
+            for name, of in made.items()
+        }
+        command(**given, **whole)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as above
+    return cast(Command, run)
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:

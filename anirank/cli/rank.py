@@ -6,25 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from anirank.cli import serve
-from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
+from anirank.cli.caller import Caller
 from anirank.cli.console import console
-from anirank.cli.filters import (
-    Episodes,
-    FilterOptions,
-    OnlyIds,
-    With,
-    WithAll,
-    Without,
-    WithoutIds,
-    Years,
-)
+from anirank.cli.filters import FilterOptions
 from anirank.cli.histories.own_list import MalExportFile, OwnList
 from anirank.cli.histories.watched import pairs_of
+from anirank.cli.options import spread
 
 if TYPE_CHECKING:
     from anirank.contract.ranking_pb2 import RankRequest, RecommendRequest
 
 
+@spread
 def rank(
     user: Annotated[
         int | None, typer.Option(help="MyAnimeList user id. [default: a visitor without one]")
@@ -49,20 +42,12 @@ def rank(
         float,
         typer.Option(help="0 to 1: how much anime that are alike are kept apart.", min=0, max=1),
     ] = 0.0,
-    having: With = None,
-    having_all: WithAll = None,
-    without: Without = None,
-    years: Years = None,
-    episodes: Episodes = None,
-    without_ids: WithoutIds = None,
-    only_ids: OnlyIds = None,
+    *,
+    only: FilterOptions,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to rank with here.")] = None,
     trust: serve.Trust = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    caller: Caller,
 ) -> None:
     """Rank anime for a user, and show the best as a table."""
     if (address is None) == (bundle is None):
@@ -72,14 +57,10 @@ def rank(
     if diversity and candidates is not None:
         raise typer.BadParameter("--diversity: goes with the whole catalogue, not --candidates")
     from anirank.cli.listing import listing
-    from anirank.client.sync import Client
-    from anirank.client.tokens import client_token
     from handlers.local import LocalRanker
 
     request = _request(user, candidates, history, top, explain, diversity)
-    asked = FilterOptions(having, having_all, without, years, episodes, without_ids, only_ids)
-    if (only := asked.message()) is not None:
-        request.filter.CopyFrom(only)
+    only.add_to(request)
     own = None if mal_export is None else OwnList(mal_export)
     told = ""
     if bundle is not None:
@@ -88,10 +69,7 @@ def rank(
             told = own.add_to(request, ranker.limits.history)
         reply = ranker.answer(request)
     else:
-        token = client_token(token_file)
-        with Client(
-            str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
-        ) as client:
+        with caller.client(str(address)) as client:
             if own is not None:
                 told = own.add_to(request, client.model_info().limits.history)
             reply = client.answer(request)
@@ -100,6 +78,7 @@ def rank(
     console.print(listing(request, reply))
 
 
+@spread
 def similar(
     anime: Annotated[str, typer.Argument(help="Anime ids, as in 1,5,6.", show_default=False)],
     top: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
@@ -113,28 +92,18 @@ def similar(
     include_adult: Annotated[
         bool, typer.Option("--include-adult", help="Keep adult titles.")
     ] = False,
-    having: With = None,
-    having_all: WithAll = None,
-    without: Without = None,
-    years: Years = None,
-    episodes: Episodes = None,
-    without_ids: WithoutIds = None,
-    only_ids: OnlyIds = None,
+    *,
+    only: FilterOptions,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a façade to ask.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Or a bundle to look in here.")] = None,
     trust: serve.Trust = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    caller: Caller,
 ) -> None:
     """Show what is most like one anime or several, and what they have in common."""
     if (address is None) == (bundle is None):
         raise typer.BadParameter("give either --address or --bundle")
     from anirank.cli.listing import similar_listing
     from anirank.client.requests import similar_request
-    from anirank.client.sync import Client
-    from anirank.client.tokens import client_token
     from anirank.contract.ranking_pb2 import SimilarRequest
     from handlers.local import LocalRanker
 
@@ -146,16 +115,11 @@ def similar(
         raise typer.BadParameter(f"{anime}: {error}; takes ids as in 1,5,6") from None
     if by is not None:
         request.MergeFrom(SimilarRequest(likeness=f"LIKENESS_{by.upper()}"))
-    asked = FilterOptions(having, having_all, without, years, episodes, without_ids, only_ids)
-    if (only := asked.message()) is not None:
-        request.filter.CopyFrom(only)
+    only.add_to(request)
     if bundle is not None:
         reply = LocalRanker(bundle, trust or ()).answer(request)
     else:
-        token = client_token(token_file)
-        with Client(
-            str(address), ca=tls_ca, certificate=tls_cert, key=tls_key, token=token
-        ) as client:
+        with caller.client(str(address)) as client:
             reply = client.answer(request)
     console.print(similar_listing(reply))
 

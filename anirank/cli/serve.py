@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
-from anirank.cli.options import from_settings, option, settings_of
+from anirank.cli.caller import Caller, TlsCa, TlsCert, TlsKey
+from anirank.cli.options import from_settings, option, settings_of, spread
 from anirank.errors import BackendUnavailable
 from handlers.facade.settings import Settings
 
@@ -69,25 +69,21 @@ def health(
     console.print(said)
 
 
+@spread
 def info(
     address: Annotated[str, typer.Option(help="HOST:PORT of the façade.")] = "127.0.0.1:50051",
     version: Annotated[
         str, typer.Option(help="The version to describe. [default: the newest of those served]")
     ] = "",
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    *,
+    caller: Caller,
 ) -> None:
     """Show as JSON which model a façade answers with, its limits and what it can filter by."""
     import json
 
-    from anirank.client.sync import Client
-    from anirank.client.tokens import client_token
     from handlers.forms.json.info import write_info
 
-    token = client_token(token_file)
-    with Client(address, ca=tls_ca, certificate=tls_cert, key=tls_key, token=token) as client:
+    with caller.client(address) as client:
         told = client.model_info(version)
     print(json.dumps(write_info(told), ensure_ascii=False, indent=2))
 

@@ -2,13 +2,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
 
-from anirank.cli.options import BEGIN, END, from_settings, replaced, settings_of, table
+from anirank.cli.options import BEGIN, END, from_settings, replaced, settings_of, spread, table
 from anirank.client.sync import Client
 from anirank.errors import SettingsError
 from handlers.facade.settings import Settings
@@ -138,3 +139,30 @@ def test_the_page_of_the_docs_holds_the_table_as_it_is():
     assert replaced(page) == page, f"python -m anirank.cli.options {PAGE} writes it anew"
     with pytest.raises(ValueError, match="no lines"):
         replaced("a page without markers")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Options that two commands take."""
+
+    top: Annotated[int, typer.Option(min=1)] = 10
+    having: Annotated[list[str] | None, typer.Option("--with")] = None
+
+
+def test_the_fields_of_a_dataclass_are_options_in_its_place():
+    app, taken = typer.Typer(), []
+
+    @app.command()
+    @spread
+    def show(user: int, quiet: bool = False, *, shown: Shown, address: str = "here") -> None:
+        taken.append((user, quiet, shown, address))
+
+    app(["7"], standalone_mode=False)
+    given = ["8", "--quiet", "--with", "a", "--with", "b", "--top", "3", "--address", "there"]
+    app(given, standalone_mode=False)
+    assert taken == [(7, False, Shown(), "here"), (8, True, Shown(3, ["a", "b"]), "there")]
+    with pytest.raises(typer.TyperException, match="greater than or equal to 1"):
+        app(["9", "--top", "0"], standalone_mode=False)
+    parameters = typer.main.get_command(app).params
+    names = [each.name for each in parameters if each.name in ("top", "having", "address")]
+    assert names == ["top", "having", "address"]

@@ -2,23 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anirank.cli.caller import TlsCa, TlsCert, TlsKey, TokenFile
+from anirank.cli.caller import Caller
 from anirank.cli.console import console
 from anirank.cli.histories.watched import pairs_of
-from anirank.cli.options import option
+from anirank.cli.options import option, spread
 from anirank.errors import naming_the_extra
 from handlers.facade.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from anirank.client.sync import Client
     from anirank.contract.ranking_pb2 import KnownItem
     from handlers.histories.parquet import Counts
     from handlers.histories.store import Store
@@ -39,6 +35,7 @@ Size = Annotated[int, option("histories_mib")]
 
 
 @app.command()
+@spread
 def record(
     user: User,
     items: Annotated[
@@ -52,37 +49,33 @@ def record(
     request_id: Annotated[
         str | None, typer.Option(help="Under which it counts once. [default: a new one]")
     ] = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    *,
+    caller: Caller,
 ) -> None:
     """Record what a user has watched; the next request of theirs counts it."""
     try:
         watched = dict(pairs_of(items))
     except ValueError as error:
         raise typer.BadParameter(f"{items}: {error}; takes anime as in 1:9,5") from None
-    with _client(address, tls_ca, tls_cert, tls_key, token_file) as client:
+    with caller.client(address) as client:
         reply = client.record_watched(user, watched, request_id)
     again = ", unchanged: this request had been counted" if reply.repeated else ""
     console.print(f"user {user}: {reply.recorded} anime recorded{again}")
 
 
 @app.command()
+@spread
 def show(
     user: User,
     address: Address,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    caller: Caller,
 ) -> None:
     """Show what requests of a user are ranked by."""
     from rich.table import Table
 
     from anirank.contract import ranking_pb2 as pb
 
-    with _client(address, tls_ca, tls_cert, tls_key, token_file) as client:
+    with caller.client(address) as client:
         reply = client.get_history(user)
     table = Table()
     for heading in ("anime", "rating", "recorded at"):
@@ -99,16 +92,14 @@ def show(
 
 
 @app.command()
+@spread
 def forget(
     user: User,
     address: Address,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    token_file: TokenFile = None,
+    caller: Caller,
 ) -> None:
     """Forget all that is known of a user, for good."""
-    with _client(address, tls_ca, tls_cert, tls_key, token_file) as client:
+    with caller.client(address) as client:
         reply = client.forget(user)
     console.print(f"user {user}: forgotten, with {reply.removed} anime that were recorded")
 
@@ -154,18 +145,6 @@ def _at(
             await store.close()
 
     return asyncio.run(done())
-
-
-@contextmanager
-def _client(
-    address: str, ca: Path | None, cert: Path | None, key: Path | None, token_file: Path | None
-) -> "Iterator[Client]":
-    from anirank.client.sync import Client
-    from anirank.client.tokens import client_token
-
-    token = client_token(token_file)
-    with Client(address, ca=ca, certificate=cert, key=key, token=token) as client:
-        yield client
 
 
 def _row(item: "KnownItem") -> Any:
