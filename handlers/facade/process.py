@@ -99,9 +99,13 @@ async def _serve(
     )
     for address in filter(None, (settings.address, settings.http)):
         security.check(address)  # before what takes long
+    site = None
     if settings.http is not None:
         with naming_the_extra("http"):
             from handlers.facade.protocols.http import app  # noqa: F401 - whether it is there
+            from handlers.facade.protocols.http.site import Site
+        if settings.page is not None:
+            site = await asyncio.to_thread(Site.read, settings.page)
     with (
         contextlib.closing(Loader(settings)) as loader,
         observation(settings, worker) as (observer, lines),
@@ -131,7 +135,8 @@ async def _serve(
                 grace_s=settings.grace_s,
                 shared=worker,
                 http=settings.http,
-                http_started=lambda url: lines.append(f"HTTP on {url}"),
+                http_started=lambda url: lines.append(_web(url, site is not None)),
+                site=site,
                 started=lambda port: announce("\n".join([_place(settings, roster, port), *lines])),
             )
         finally:
@@ -208,3 +213,8 @@ def _place(settings: Settings, roster: Roster, port: int) -> str:
     versions = roster.versions[0].name if len(shares) == 1 else ", ".join(shares)
     place = with_port(settings.address, port)
     return f"{settings.name} {versions} on {place}, computed by {roster.versions[0].backend.name}"
+
+
+def _web(url: str, page: bool) -> str:
+    """What is shown where over HTTP, in one line."""
+    return f"HTTP on {url}, the page on {url}/page/" if page else f"HTTP on {url}"

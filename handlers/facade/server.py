@@ -25,6 +25,7 @@ from handlers.security.access import Security
 
 if TYPE_CHECKING:
     from handlers.facade.protocols.http.listening import HttpServer
+    from handlers.facade.protocols.http.site import Site
 
 # For calls that are on their way: gRPC would end them as CANCELLED, which no client asks again for.
 LAST_CALLS_S = 0.1
@@ -46,6 +47,7 @@ async def serve(
     started: Callable[[int], None] | None = None,
     http: str | None = None,
     http_started: Callable[[str], None] | None = None,
+    site: "Site | None" = None,
 ) -> None:
     """Serve on `address` (HOST:PORT, port 0 for a free one) until `shutdown`, by default a signal.
 
@@ -53,10 +55,11 @@ async def serve(
     NOT_SERVING, no request is taken any more, those in flight have `grace_s` seconds to end; what
     has not ended by then, or is in flight when asked a second time, is cut off with UNAVAILABLE.
     http: HOST:PORT to answer HTTP on as well; `http_started` is called with its URL before
-    `started`. Raises AddressUnavailable where an address cannot be listened on, AddressRefused
-    where `security`, by default none, is not enough for it. Closes the roster and `histories`, what
-    users have watched since. observer: observes every request. read_apart: reads what is long in
-    one. shared: other processes listen on the addresses as well.
+    `started`; site: files to show at /page/ there. Raises AddressUnavailable where an address
+    cannot be listened on, AddressRefused where `security`, by default none, is not enough for it.
+    Closes the roster and `histories`, what users have watched since. observer: observes every
+    request. read_apart: reads what is long in one. shared: other processes listen on the addresses
+    as well.
     """
     limits, security = limits or Limits(), security or Security()
     observer = observer or Observer()
@@ -89,7 +92,7 @@ async def serve(
         with contextlib.nullcontext(shutdown) if shutdown is not None else Shutdown() as shutdown:
             looking = asyncio.create_task(histories.follow()) if histories is not None else None
             port = security.listen(server, address)
-            web = _web(http, service, admission, observer, inference, security, shared)
+            web = _web(http, service, admission, observer, inference, security, shared, site)
             await checks.check(roster)
             await server.start()
             if web is not None:
@@ -131,6 +134,7 @@ def _web(
     inference: Inference,
     security: Security,
     shared: bool,
+    site: "Site | None",
 ) -> "HttpServer | None":
     """What answers HTTP at an address, where there is one."""
     if address is None:
@@ -148,5 +152,6 @@ def _web(
         inference,
         security.tokens,
         security.writers(address),
+        site,
     )
     return HttpServer(app, security, address, 2 * MOST_BYTES, shared)

@@ -113,6 +113,11 @@ class Settings(BaseModel):
         default=None,
         description="HOST:PORT to answer plain HTTP with JSON on as well, as in 127.0.0.1:8000.",
     )
+    page: Annotated[Path | None, Spelling(metavar="FOLDER", default="none")] = Field(
+        default=None,
+        description="Folder that `make web` built: shown under /page/ of --http, to whoever can "
+        "connect.",
+    )
     device: str = Field(default="cpu", description="embedded: cpu, cuda or cuda:1.")
     threads: int = Field(default=1, ge=1, description="embedded: threads for one batch.")
     torchserve: Annotated[str | None, Spelling(default="start one")] = Field(
@@ -245,6 +250,8 @@ class Settings(BaseModel):
     def _check_together(self) -> Self:
         if self.watch and NEWEST not in self.versions:
             raise SettingsError("--watch: has nothing to wait for; give --version newest as well")
+        if self.page is not None and self.http is None:
+            raise SettingsError("--page: has no HTTP to be shown over; give --http as well")
         for option, given in (
             ("--not-before", self.not_before is not None),
             ("--max-age", self.max_age_days is not None),

@@ -23,6 +23,7 @@ EVERY = Settings(
     engine="onnxruntime",
     address="127.0.0.1:0",
     http="127.0.0.1:8000",
+    page=Path("l"),
     device="cuda:1",
     threads=2,
     torchserve="127.0.0.1:7070",

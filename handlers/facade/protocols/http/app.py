@@ -18,6 +18,7 @@ from handlers.facade.protocols.http.inference import OverHttp
 from handlers.facade.protocols.http.kinds import dumped
 from handlers.facade.protocols.http.methods import ASKED, Answering, Method
 from handlers.facade.protocols.http.problems import Problem
+from handlers.facade.protocols.http.site import Site
 from handlers.facade.protocols.http.streaming import Streaming
 from handlers.facade.protocols.http.upload import Upload
 from handlers.facade.protocols.inference.answering import Inference
@@ -50,8 +51,12 @@ def application(
     inference: Inference,
     tokens: Tokens | None,
     may_write: MayWrite,
+    site: Site | None = None,
 ) -> Gate:
-    """What answers over HTTP; inference: the Open Inference Protocol; may_write: histories."""
+    """What answers over HTTP.
+
+    inference: the Open Inference Protocol; may_write: histories; site: the files at /page/.
+    """
     methods = methods_of(limits)
     answering = Answering(service, most_bytes(limits), may_write)
     routes: list[BaseRoute] = [
@@ -65,6 +70,7 @@ def application(
     document = dumped(openapi.document(methods, limits))
     routes.append(Route("/openapi.json", _static(document, "application/json"), methods=["GET"]))
     routes += OverHttp(inference, answering.most).routes()
+    routes += site.routes() if site is not None else []
     paths = {each.path: each.name for each in methods}
     return Gate(Router(routes, redirect_slashes=False), paths, admission, observer, tokens)
 

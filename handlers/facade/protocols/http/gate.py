@@ -22,8 +22,9 @@ from handlers.security.tokens import Tokens
 
 EXCHANGE = "anirank.exchange"  # in a request's ASGI scope
 # Whether the server is there is no secret, and probes carry no token; nor is what it can be asked,
-# which a browser fetches before it can be given one.
+# or the page, which a browser fetches before it can be given one.
 INFERENCE = "/v2"  # under which the Open Inference Protocol stands
+PAGE = "/page/"  # under which the page of `--page` stands
 HEALTH = {"/healthz", "/readyz", f"{INFERENCE}/health/live", f"{INFERENCE}/health/ready"}
 OPEN_TO_ALL = HEALTH | {"/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"}
 SECURITY_HEADERS = (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
@@ -107,7 +108,8 @@ class Gate:
             places.give_back(call)
 
     def _may_call(self, scope: Any) -> bool:
-        if self._tokens is None or scope["path"] in OPEN_TO_ALL:
+        path = scope["path"]
+        if self._tokens is None or path in OPEN_TO_ALL or f"{path}/".startswith(PAGE):
             return True
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         return len(given) == 1 and self._tokens.accepts_header(given[0].decode("latin-1"))
