@@ -15,7 +15,8 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest \
 EXTRAS ?= cpu,train,http,mal,lists,histories,baselines,torchserve,signing,tracing,bench,docs,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format docs node proto proto-check proto-release picture \
+.PHONY: help install demo test test-fast check format docs node web web-picture proto proto-check \
+	proto-release picture \
 	bench bench-quick bench-reload soak chaos clean
 
 help:  ## list the targets
@@ -48,7 +49,7 @@ $(DEMO)/run/evaluation.json: $(DEMO)/data/users-score-2023.csv
 
 $(DEMO)/store/anime/1/manifest.json: $(DEMO)/run/evaluation.json
 	rm -rf $(DEMO)/store
-	$(BIN)/anirank export $(DEMO)/run --store $(DEMO)/store --name anime --version 1
+	$(BIN)/anirank export $(DEMO)/run --store $(DEMO)/store --name anime --version 1 --light
 
 test: install  ## run every test; COVERAGE=--cov holds branch coverage to its floor, and takes longer
 	$(PYTEST) $(COVERAGE)
@@ -71,6 +72,13 @@ docs: install  ## the pages and the reference as a site, in build/docs; what lea
 node:  ## install what the client and the example for Node need, and build the client
 	cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
+
+web: $(SERVED)  ## build the page that recommends without a server into build/web, of STORE's light graph
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	node web/build.mjs $(STORE)/anime/1/light build/web
+
+web-picture: install web  ## draw the picture of docs/web.md anew, and measure the page
+	$(BIN)/python docs/figures/web.py build/web docs/figures/web.png
 
 proto: install  ## make the Python stubs from proto/
 	$(BIN)/python proto/stubs.py

@@ -61,10 +61,12 @@ def light_catalogue(anime: pd.DataFrame, manifest: Manifest) -> dict[str, Any]:
     found = facets(anime)
     assert found.years is not None
     assert found.episodes is not None
+    assert manifest.wide is not None
     names = anime["name"].fillna("")
     other = anime["english_name"].where(anime["english_name"].ne(names)).fillna("")
     return {
         **manifest.described(),
+        "wide": manifest.wide.declared(),
         "anime_id": anime["anime_id"].tolist(),
         "title": names.tolist(),
         "english": other.tolist(),

@@ -19,6 +19,8 @@ from export.bundle import Exported, export
 from export.card import CARD
 from export.parity import as_form, check, requests
 from tests.export.test_no_users import asked, ids_in
+from tests.web.light import crosses
+from tests.web.light import tables as tables_of
 from training.comparison.evaluator import Evaluator, Row
 from training.comparison.held_out import HeldOut
 from training.personal.features.profiles import Profiles
@@ -105,6 +107,30 @@ def test_its_signature_is_that_of_the_whole_graph(
         assert ports[0] == ports[1]
     metadata = [each.get_modelmeta().custom_metadata_map for each in (session, whole)]
     assert metadata[0] == metadata[1]
+
+
+def test_its_tables_and_its_catalogue_take_a_wide_score_apart(
+    exported: Exported, bundle: Bundle, session: onnxruntime.InferenceSession
+) -> None:
+    inputs = asked(bundle, 2**40)
+    found, anime = crosses(exported.folder, bundle), bundle.catalogue.anime_id
+    assert np.any(found.weight)
+    for at, wide in enumerate(answers(session, inputs)["wide"]):
+        ids, ratings = inputs["history_ids"][at], inputs["history_ratings"][at]
+        rows = bundle.catalogue.rows(ids)
+        parts = found.contributions(rows[rows >= 0], ratings[rows >= 0], np.arange(len(anime)))
+        summed = np.bincount(parts.candidate, parts.value, len(anime)) + parts.genre.sum(1)
+        candidates = bundle.catalogue.rows(inputs["candidate_ids"][at])
+        np.testing.assert_allclose(summed[candidates], wide, rtol=1e-6, atol=1e-6)
+
+
+def test_cosines_of_what_its_vectors_are_kept_as_are_their_own(
+    exported: Exported, model: PersonalModel
+) -> None:
+    codes, axes = rounded(model).axes["anime_vectors"]
+    assert np.array_equal(tables_of(exported.folder)["anime_vectors"][1:], codes)
+    square = axes @ axes.T
+    np.testing.assert_allclose(square / square[0, 0], np.eye(len(axes)), atol=1e-12)
 
 
 def test_nothing_of_a_user_is_in_it(exported: Exported, bundle: Bundle, tables: Tables) -> None:
@@ -200,7 +226,7 @@ def test_the_catalogue_for_pages_is_that_of_the_bundle(
 ) -> None:
     page = json.loads((exported.folder / LIGHT_CATALOGUE).read_text("utf-8"))
     manifest = json.loads((exported.folder / MANIFEST).read_text("utf-8"))
-    for key in ("name", "version", "label", "profile", "score"):
+    for key in ("name", "version", "label", "profile", "score", "wide"):
         assert page[key] == manifest[key]
     catalogue, facets = bundle.catalogue, bundle.facets
     assert page["anime_id"] == catalogue.anime_id.tolist()
