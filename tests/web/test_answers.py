@@ -71,16 +71,14 @@ def check(page: Page, engine: Engine, asked: Query) -> None:
         assert any(each is not None and each.reasons for each in wanted)
         for card, explanation in zip(found, wanted, strict=True):
             assert explanation is not None
-            told = [
-                [
-                    each.genre or (each.title + (f" {each.rating:g}" if each.rating else "")),
-                    each.contribution,
-                ]
-                for each in explanation.reasons
+            because = explanation.reasons
+            assert [text for text, _ in card["reasons"]] == [
+                each.genre or (each.title + (f" {each.rating:g}" if each.rating else ""))
+                for each in because
             ]
-            assert [text for text, _ in card["reasons"]] == [text for text, _ in told]
             values = [value for _, value in card["reasons"]]
-            np.testing.assert_allclose(values, [value for _, value in told], rtol=1e-6)
+            wanted_values = [each.contribution for each in because]
+            np.testing.assert_allclose(values, wanted_values, rtol=1e-6)
 
 
 def test_a_list_of_myanimelist_is_ranked_as_by_the_engine(
@@ -149,6 +147,8 @@ def test_filters_are_those_of_the_engine(opened: Open, engine: Engine, own: byte
     first = shown(page)[0]
     page.locator("#cards button.hide").first.click()
     holds(Filter(without_ids=np.array([first["id"]])))
+    page.locator("#unhide").click()
+    holds(Filter())
     form.locator("[name=planned]").check()
     settled(page)
     assert "No title passes these filters" in page.locator("#said").inner_text()

@@ -48,6 +48,8 @@ function showList({ total, unknown, anime }, history) {
   focus(cards);
   byId("list-title").textContent = history.length ? "For you" : "Where many begin";
   byId("more").hidden = anime.length >= total;
+  byId("unhide").hidden = !shelf.hidden.size;
+  byId("unhide").textContent = `Bring back what you put aside (${shelf.hidden.size})`;
   const ranked = total === 1 ? "1 title" : `${total.toLocaleString("en")} titles`;
   const by = history.length ? `ranked by ${history.length - unknown} that you have watched` : "ranked for somebody of whom nothing is known yet; rate a few, or give a list";
   const outside = unknown ? `; ${unknown} of yours ${unknown === 1 ? "is" : "are"} not in this catalogue` : "";
@@ -122,7 +124,8 @@ async function search() {
   const found = text.trim() ? await recommender.find({ text, most: FOUND }) : [];
   if (text !== byId("search").value) return;
   hits.replaceChildren(...found.map((each) => line(each, shelf.ratings.get(each.id), rate)));
-  if (text.trim()) byId("said").textContent = found.length ? `${found.length} titles found.` : `No title has “${text.trim()}”.`;
+  const count = found.length === 1 ? "1 title" : `${found.length}${found.length === FOUND ? " or more" : ""} titles`;
+  byId("found").textContent = !text.trim() ? "" : found.length ? `${count} found` : `No title has “${text.trim()}”`;
 }
 
 async function showAlike(anime) {
@@ -169,6 +172,10 @@ function listen() {
     shown += SHOWN;
     refresh().then(() => byId("cards").children[first]?.querySelector("button").focus());
   });
+  byId("unhide").addEventListener("click", () => {
+    shelf.unhide();
+    refresh().then(() => byId("list").focus());
+  });
   byId("watched-box").addEventListener("toggle", showShelf);
   byId("remember").addEventListener("change", ({ target }) => {
     try {
@@ -181,7 +188,7 @@ function listen() {
   byId("forget").addEventListener("click", () => {
     shelf.forget();
     byId("search").value = "";
-    byId("hits").replaceChildren();
+    search();
     fail("");
     changed();
   });
@@ -208,6 +215,7 @@ async function begin() {
     await keepOffline();
   } catch (error) {
     byId("loading").hidden = true;
+    byId("cards").removeAttribute("aria-busy");
     byId("said").textContent = "";
     fail(`The model could not be loaded: ${error.message}`);
   }

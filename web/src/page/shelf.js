@@ -36,6 +36,11 @@ export class Shelf {
     this.save();
   }
 
+  unhide() {
+    this.hidden.clear();
+    this.save();
+  }
+
   /** Whether to keep all of it in this browser from now on; throws where the browser keeps nothing. */
   remember(keep) {
     this.remembered = keep;
