@@ -16,8 +16,7 @@ EXTRAS ?= cpu,train,http,mal,lists,histories,baselines,torchserve,signing,tracin
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format docs node web web-picture proto proto-check \
-	proto-release picture \
-	bench bench-quick bench-reload soak chaos clean
+	proto-release picture bench bench-quick bench-reload soak chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,7 +72,7 @@ node:  ## install what the client and the example for Node need, and build the c
 	cd clients/node && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	cd examples/node && npm ci --ignore-scripts --no-audit --no-fund
 
-web: $(SERVED)  ## build the page that recommends without a server into build/web, of STORE's light graph
+web: $(SERVED)  ## build the page that recommends without a server, of STORE's light graph, into build/web
 	cd web && npm ci --ignore-scripts --no-audit --no-fund
 	node web/build.mjs $(STORE)/anime/1/light build/web
 

@@ -55,7 +55,7 @@ def test_every_field_is_an_option(parse):
         *("--insecure-public", "--metrics-address", "127.0.0.1:9100", "--log-level", "debug"),
         *("--tracing", "--not-before", "2", "--max-age", "3.5", "--copies", "j"),
         *("--load-limit", "4.5", "--histories", "k", "--histories-size", "5"),
-        *("--max-recorded", "10", "--http", "127.0.0.1:8000"),
+        *("--max-recorded", "10", "--http", "127.0.0.1:8000", "--page", "l"),
     )
     mapped, default = parse("--map-store"), Settings()
     assert [

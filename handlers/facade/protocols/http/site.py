@@ -131,7 +131,7 @@ class Site:
 def _inside(folder: Path) -> Iterator[Path]:
     """The files below a folder."""
     root = folder.resolve(strict=True)
-    for path in sorted(folder.rglob("*")):
+    for path in folder.rglob("*"):  # one by one: it may be a whole disk, given by mistake
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise SettingsError(f"--page {folder}: {path.name} is a link that leads out of it")
         if path.is_file():
