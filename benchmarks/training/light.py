@@ -62,7 +62,8 @@ def measured(run: PersonalRun, users: int | None) -> Iterator[str]:
         found, error = reached(scoring(rounded(model, each).model))
         lost = (found - ndcg) / ndcg.mean()
         low, high = interval(lost, np.ones(len(lost)), np.random.default_rng(0))
-        yield f"| {name} | {lost.mean():+.1%} | {low:+.1%} to {high:+.1%} | {error - rmse:+.4f} |"
+        by, worse = f"{lost.mean():+z.1%} | {low:+z.1%} to {high:+z.1%}", error - rmse
+        yield f"| {name} | {by} | {worse:+z.4f} |"
 
 
 def main() -> None:

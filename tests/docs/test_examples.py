@@ -77,6 +77,11 @@ NOT_RUN = {
     ("docs/training.md", "torchrun --nnodes 2"): (
         "needs two machines; tests/training/loop/test_ranks.py runs it with two launchers on one"
     ),
+    ("docs/web.md", "make web "): "takes packages from npm; tests/web opens what it builds",
+    ("docs/web.md", "anirank serve --store model_store"): (
+        "shows what make web builds; tests/handlers/facade/protocols/http shows another folder"
+    ),
+    ("docs/web.md", "make web-picture"): "measures what make web builds, in Chromium",
     ("model_store/README.md", "mkdir -p tmp"): (
         "takes ports of the whole machine; tests/handlers/torchserve starts the same with free ones"
     ),
