@@ -1,1 +1,1 @@
-"""Who has watched and rated what, and what is fitted to it in closed form."""
+"""Who has watched and rated what, and the item-item models fitted to it."""

@@ -1,4 +1,4 @@
-"""The training of the `personal` preset: crosses in closed form, then the network beside them.
+"""The training of the `personal` preset: the wide part first, then the network beside it.
 
 A step takes some users, hides a share of what each has watched, and asks for the hidden part from
 the rest: a target never stands in the history it is predicted from. The crosses that it is trained
@@ -33,7 +33,7 @@ from training.personal.mixing import choose, parts
 from training.personal.model import PersonalModel, catalogue, new_network
 from training.personal.network import Anime
 from training.personal.run import PersonalRun
-from training.personal.wide.closed_form import Fit, fit
+from training.personal.wide.fit import Fit, fit
 from training.run import load_tensors, save_tensors
 from training.tables.tables import Ratings, Tables
 
@@ -70,8 +70,8 @@ class PersonalTrainer:
                 content.save(run.folder)
                 profiles.save(run.folder)
         of, file = (tables, self.parts.train, content, self.settings), run.crosses_file
-        self.closed = fit(*of, file, stages, ranks)
-        fitted = self.closed.fitted
+        self.wide = fit(*of, file, stages, ranks)
+        fitted = self.wide.fitted
         stages.begin("preparing the network")
         torch.manual_seed(self.settings.seed)
         self.network = new_network(self.settings, tables, content, profiles).to(device)
@@ -80,7 +80,7 @@ class PersonalTrainer:
         stated = torch.from_numpy(profiles.matrix(profiles.stated(tables.users))).float()
         mix = Mix(mean=fitted.expectation.mean)
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
-        self.trained = _Trained.of(self.closed, features, device)
+        self.trained = _Trained.of(self.wide, features, device)
         if self.is_update:
             self._start_from(run.start_file)
         else:
@@ -231,7 +231,7 @@ class PersonalTrainer:
         chosen[users] = True
         held = self.ratings.at(rows[chosen[self.ratings.user_row[rows]]])
         known = known[chosen[self.ratings.user_row[known]]]
-        expectation = self.closed.fitted.expectation
+        expectation = self.wide.fitted.expectation
         return _Validated(
             users, held, Interactions.of(self.ratings, known, expectation, len(chosen))
         )
@@ -295,10 +295,10 @@ class _Trained(NamedTuple):
     ties: Ties
 
     @classmethod
-    def of(cls, closed: Fit, content: np.ndarray, device: torch.device) -> "_Trained":
-        columns = np.flatnonzero(closed.fitted.trained_anime)
+    def of(cls, wide: Fit, content: np.ndarray, device: torch.device) -> "_Trained":
+        columns = np.flatnonzero(wide.fitted.trained_anime)
         return cls(
-            catalogue(closed.fitted, content, device, columns),
-            Interactions(*(each[:, columns] for each in closed.interactions)),
-            closed.fitted.ties().among(columns),
+            catalogue(wide.fitted, content, device, columns),
+            Interactions(*(each[:, columns] for each in wide.interactions)),
+            wide.fitted.ties().among(columns),
         )

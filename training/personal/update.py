@@ -1,6 +1,6 @@
 """A run that takes up where another ended, with ratings, users and anime that came since.
 
-What is in closed form is fitted anew; the network begins with the weights it had, and how the parts
+The wide part is fitted anew; the network begins with the weights it had, and how the parts
 add up stays as it was chosen. Values and scales of content and profiles stay as they were, since
 the weights are of them: a studio that the run did not know adds nothing.
 """
@@ -20,7 +20,7 @@ from training.run import load_tensors, save_tensors
 from training.splits import continued
 from training.tables.growth import Growth
 
-# Of the pass. Two epochs of the whole dataset take about as long as its closed forms. On a part of
+# Of the pass. Two epochs of the whole dataset take about as long as its wide part. On a part of
 # real ratings, NDCG@10 on validation was within 1 % for 1 to 4 epochs at rates up to 0.003.
 EPOCHS, LEARNING_RATE = 2, 0.001
 CPU = torch.device("cpu")

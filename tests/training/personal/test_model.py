@@ -67,7 +67,7 @@ def test_a_refit_trains_on_all_ratings_with_what_was_chosen(
     compare(personal)
     run = PersonalPreset().refit(personal, tmp_path / "refit", tables)
     trainer = PersonalTrainer(run, tables, CPU)
-    assert trainer.closed.interactions.watched.nnz == len(tables.ratings)
+    assert trainer.wide.interactions.watched.nnz == len(tables.ratings)
     with Progress(Console(quiet=True), 3) as progress:
         assert trainer.fit(progress)
     for file in ("mix.json", "evaluation.json"):
@@ -75,7 +75,7 @@ def test_a_refit_trains_on_all_ratings_with_what_was_chosen(
     assert "validation_loss" not in run.metrics()[-1]
     assert len(run.metrics()) == len(personal.metrics())
     rated = tables.ratings.at(np.arange(500))
-    known = trainer.closed.interactions
+    known = trainer.wide.interactions
     user = rated.user_row.astype(np.int64)
     mean = np.mean(tables.ratings.rating)
     predicted = PersonalModel.load(run, tables).ratings(known, user, rated.anime_row)

@@ -15,7 +15,7 @@ from training.loop.progress import SILENT, Progress, Stages
 from training.personal.run import PersonalRun
 from training.personal.settings import PersonalSettings
 from training.personal.trainer import PersonalTrainer
-from training.personal.wide import closed_form
+from training.personal.wide import fit
 from training.tables.tables import Tables
 
 pytestmark = pytest.mark.slow  # each test needs a run
@@ -93,8 +93,8 @@ def test_what_a_run_has_fitted_is_fitted_again_only_for_other_settings(
         file = io.StringIO()
         with Stages(Console(file=file, width=80)) as stages:
             again = PersonalTrainer(of, tables, CPU, stages)
-        kept = again.closed.fitted
-        np.testing.assert_array_equal(kept.trained_anime, trainer.closed.fitted.trained_anime)
+        kept = again.wide.fitted
+        np.testing.assert_array_equal(kept.trained_anime, trainer.wide.fitted.trained_anime)
         return file.getvalue()
 
     assert "fitting" not in begun(run)
@@ -113,10 +113,8 @@ def test_the_genres_are_fitted_to_a_sample_of_who_has_rated(
     expectation = Expectation.fit(tables.ratings, rows, len(tables.anime))
     whole = Interactions.of(tables.ratings, rows, expectation, len(tables.users))
     none = sp.csr_array(np.zeros((len(tables.anime), len(tables.anime)), dtype=np.float32))
-    monkeypatch.setattr(closed_form, "GENRE_USERS", 50)
-    asked = [
-        history.length for history, _ in closed_form._left_over(whole, Ties(none, none), 0, SILENT)
-    ]
+    monkeypatch.setattr(fit, "GENRE_USERS", 50)
+    asked = [history.length for history, _ in fit._left_over(whole, Ties(none, none), 0, SILENT)]
     lengths = torch.cat(asked)
     assert len(lengths) == 50
     assert lengths.sum() > 0

@@ -1,1 +1,1 @@
-"""The wide part, fitted in closed form."""
+"""The wide part, fitted without epochs."""

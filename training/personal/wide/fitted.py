@@ -1,4 +1,4 @@
-"""What is fitted in closed form, and the file that keeps it."""
+"""What is fitted without epochs, and the file that keeps it."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from training.run import load_tensors, save_tensors
 
 
 class Fitted(NamedTuple):
-    """What is fitted in closed form, and on which rows of the catalogue and the user table.
+    """What is fitted without epochs, and on which rows of the catalogue and the user table.
 
     `share`: float64[A], of all that is watched; `trained_anime`: bool[A]; `trained_users`: bool[U].
     """

@@ -1,4 +1,4 @@
-"""The closed-form half of the `personal` preset: expectations, crosses of anime and of genres."""
+"""The half of the `personal` preset that takes no epochs: expectations, crosses, what is alike."""
 
 import json
 from collections.abc import Iterator
