@@ -46,9 +46,17 @@ def test_it_hears_what_the_client_for_python_hears(serving: Serving, tmp_path: P
                 similar: Any = [each.anime_id for each in client.similar([3], top_k=2).ranking]
             except ServingError as error:
                 similar = type(error).__name__
+            streamed = {
+                str(place): [[each.anime_id, each.score] for each in ranking]
+                for place, user_id in enumerate([10, 11, 0])
+                for ranking in [client.rank([3, 6, 9], user_id=user_id).ranking]
+            }
     assert said["ranked"] == [[each.anime_id, each.score] for each in ranked]
     assert said["recommended"] == [each.title for each in recommended]
     assert said["similar"] == similar
+    assert said["streamed"] == {**streamed, "3": "InvalidQuery"}
+    assert (said["many"], said["broken"]) == (500, "no more of them")
+    assert said["off"] == "HistoriesOff"
     assert said["name"] == "toy"
     assert said["refused"] == [True, "history[0].rating"]
 

@@ -1,11 +1,14 @@
-// The client: one promise a call, asked again where the server says when.
+// The client: one promise a call, asked again where the server says when; and many over one stream.
 
+import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 
 import {
   create,
   fromBinary,
   toBinary,
+  type DescMessage,
+  type DescMethod,
   type DescMethodUnary,
   type MessageInitShape,
   type MessageShape,
@@ -20,17 +23,28 @@ import {
 
 import {
   RankingService,
+  RankStreamReplySchema,
+  RankStreamRequestSchema,
+  type ForgetReply,
+  type GetHistoryReply,
+  type GetModelInfoRequestSchema,
   type ModelInfo,
   type RankReply,
   type RankRequestSchema,
   type RecommendRequestSchema,
+  type RecordWatchedReply,
+  type RecordWatchedRequestSchema,
   type SimilarReply,
   type SimilarRequestSchema,
 } from "./contract/anime/ranking/v1/ranking_pb.js";
-import { errorOfCall, Overloaded } from "./errors.js";
+import { errorOfCall, errorOfStatus, Overloaded, type ServingError } from "./errors.js";
+import { sent } from "./sending.js";
 
 /** Of a hint: who was refused together does not come back together. */
 const JITTER = 0.5;
+
+/** One request of a stream: `{ case: "rank", value }` or `{ case: "recommend", value }`. */
+export type StreamedRequest = MessageInitShape<typeof RankStreamRequestSchema>["request"];
 
 export interface Options {
   /** How to reach the server; without it there is no TLS. `credentials.createSsl` makes one. */
@@ -81,9 +95,55 @@ export class Client {
     return this.#call(RankingService.method.similar, request);
   }
 
+  /**
+   * Answers many over one stream: the place of each in `requests` and its reply, or what it failed
+   * with, as soon as it is there, in any order. Throws what ends the stream, and what `requests` throws.
+   */
+  async *stream(
+    requests: Iterable<StreamedRequest> | AsyncIterable<StreamedRequest>,
+  ): AsyncGenerator<[number, RankReply | ServingError]> {
+    const call = this.#channel.makeBidiStreamRequest(
+      pathOf(RankingService.method.rankStream),
+      writerOf(RankStreamRequestSchema),
+      readerOf(RankStreamReplySchema),
+      this.#metadata,
+    );
+    const sending = sent(call, requests, this.#timeoutMs);
+    try {
+      for await (const { id, result } of call as AsyncIterable<MessageShape<typeof RankStreamReplySchema>>) {
+        if (result.case === "reply") yield [Number(id), result.value];
+        else if (result.case === "status") yield [Number(id), errorOfStatus(result.value)];
+      }
+    } catch (error) {
+      await sending; // where the requests failed, that is why the call ended
+      throw errorOfCall(error as ServiceError);
+    } finally {
+      call.cancel();
+    }
+    await sending;
+  }
+
+  /**
+   * Records what a user has watched; it is kept once this answers. It counts once under its
+   * `requestId`, a new one unless given, however often it is sent.
+   */
+  recordWatched(request: MessageInitShape<typeof RecordWatchedRequestSchema>): Promise<RecordWatchedReply> {
+    return this.#call(RankingService.method.recordWatched, { requestId: randomUUID(), ...request });
+  }
+
+  /** What requests of a user are ranked by, recorded or stored. */
+  getHistory(userId: bigint): Promise<GetHistoryReply> {
+    return this.#call(RankingService.method.getHistory, { userId });
+  }
+
+  /** Forgets a user, for good. */
+  forget(userId: bigint): Promise<ForgetReply> {
+    return this.#call(RankingService.method.forget, { userId });
+  }
+
   /** Which model answers, its limits and its profile fields. */
-  modelInfo(): Promise<ModelInfo> {
-    return this.#call(RankingService.method.getModelInfo, {});
+  modelInfo(request: MessageInitShape<typeof GetModelInfoRequestSchema> = {}): Promise<ModelInfo> {
+    return this.#call(RankingService.method.getModelInfo, request);
   }
 
   close(): void {
@@ -116,9 +176,9 @@ export class Client {
   ): Promise<MessageShape<M["output"]>> {
     return new Promise((resolve, reject) => {
       this.#channel.makeUnaryRequest(
-        `/${method.parent.typeName}/${method.name}`,
-        (sent: MessageShape<M["input"]>) => Buffer.from(toBinary(method.input, sent)),
-        (got: Buffer) => fromBinary(method.output, got) as MessageShape<M["output"]>,
+        pathOf(method),
+        writerOf(method.input as M["input"]),
+        readerOf(method.output as M["output"]),
         message,
         this.#metadata,
         { deadline },
@@ -129,6 +189,18 @@ export class Client {
       );
     });
   }
+}
+
+function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
+
+function writerOf<D extends DescMessage>(schema: D): (message: MessageShape<D>) => Buffer {
+  return (message) => Buffer.from(toBinary(schema, message));
+}
+
+function readerOf<D extends DescMessage>(schema: D): (content: Buffer) => MessageShape<D> {
+  return (content) => fromBinary(schema, content);
 }
 
 function isLocal(address: string): boolean {

@@ -53,6 +53,12 @@ export class BackendUnavailable extends ServingError {}
 /** The server asks for a token, and knows not this one. */
 export class Unauthenticated extends ServingError {}
 
+/** The caller has not the right to do this. */
+export class Forbidden extends ServingError {}
+
+/** The server keeps no histories. */
+export class HistoriesOff extends ServingError {}
+
 /** The error of the same meaning as a call's. */
 export function errorOfCall(error: ServiceError): ServingError {
   const [details] = error.metadata?.get("grpc-status-details-bin") ?? [];
@@ -84,9 +90,14 @@ function plainError(code: Code, message: string): ServingError {
     case Code.DEADLINE_EXCEEDED:
       return new DeadlinePassed(message, code);
     case Code.UNAVAILABLE:
+    case Code.CANCELLED: // by the server on its end, since the caller did not
       return new BackendUnavailable(message, code);
     case Code.UNAUTHENTICATED:
       return new Unauthenticated(message, code);
+    case Code.PERMISSION_DENIED:
+      return new Forbidden(message, code);
+    case Code.FAILED_PRECONDITION:
+      return new HistoriesOff(message, code);
     default:
       return new ServingError(`${Code[code]}: ${message}`, code);
   }
