@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from anirank.errors import RunError
 from training.folding.served import Light, Served
+from training.loop.curves import plot_learning
 from training.loop.progress import SILENT, Progress, Stages
 from training.loop.ranks import ALONE, Ranks
 from training.run import Run, read_config
@@ -94,14 +95,18 @@ class Preset(ABC, Generic[AnyRun]):
     ) -> bool:
         """Train a run to its end, from its beginning or from where it stopped.
 
-        False where a signal ended it before: it can be used as it is, and resumed.
+        False where a signal ended it before: it can be used as it is, and resumed. Learning curves
+        are drawn in either case.
         """
         with Progress(console, run.settings.optimisation.epochs) as progress:
             progress.begin("preparing")
             trainer = self.trainer(run, tables, device, progress, ranks)
             if resume:
                 trainer.resume()
-            return trainer.fit(progress)
+            ended = trainer.fit(progress)
+        if ranks.first and run.metrics():
+            plot_learning(run.metrics(), run.curves_file)
+        return ended
 
     @abstractmethod
     def evaluate(

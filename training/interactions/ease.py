@@ -10,9 +10,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from training.interactions.product import product
 from training.loop.ranks import ALONE, Ranks
-
-ANIME_AT_ONCE = 1_024  # rows of the Gram matrix
 
 
 def ease(
@@ -42,14 +41,9 @@ def gram(watched: sp.csr_array, exponent: float, ranks: Ranks = ALONE) -> tuple[
     if ranks.count > 1:  # every so many, since old users come first, and have rated more
         watched, share = watched[ranks.rank :: ranks.count], share[ranks.rank :: ranks.count]
     watched = watched[:, rows]
-    weighted = sp.diags_array(share) @ watched
-    by_anime = watched.T.tocsr()
-    summed = torch.empty(watched.shape[1], watched.shape[1])
+    weighted = sp.csr_array(sp.diags_array(share) @ watched)
     # Nearly every pair has a user: as a sparse matrix all of it would take twice the dense one.
-    for start in range(0, len(summed), ANIME_AT_ONCE):
-        part = by_anime[start : start + ANIME_AT_ONCE] @ weighted
-        summed[start : start + ANIME_AT_ONCE] = torch.from_numpy(part.toarray())
-    return rows, ranks.sum(summed)
+    return rows, ranks.sum(torch.from_numpy(product(watched.T.tocsr(), weighted)))
 
 
 def solve(gram: Tensor, ridge: float) -> Tensor:

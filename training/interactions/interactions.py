@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training.interactions.expectation import USER_DAMPING, Expectation
+from training.interactions.product import product
 from training.tables.tables import Ratings
 
 USERS_AT_ONCE = 256  # in one batch of histories over the whole catalogue
@@ -103,14 +104,14 @@ class Interactions(NamedTuple):
         liked.data = liked.data - np.repeat(offset, count).astype(np.float32)
 
         def dense(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(values.astype(np.float32)).to(device)
+            return torch.from_numpy(values.astype(np.float32, copy=False)).to(device)
 
         return History(
             dense(count),
             dense(offset),
             sparse_tensor(self.watched).to(device),
             sparse_tensor(liked).to(device),
-            *(dense((own @ tie).toarray()) for tie in ties for own in (self.watched, liked)),
+            *(dense(product(own, tie)) for tie in ties for own in (self.watched, liked)),
         )
 
 

@@ -8,12 +8,13 @@ would. So a fit takes what the weights take, however many the ratings are.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numba import njit
+
+from training.interactions.compiled import compiled
 
 TOLERANCE = 1e-3  # a weight that would come in below it stays 0
 ENTERING = 32  # anime that are let in at once
@@ -21,17 +22,8 @@ MOST = 1_024  # of them in a column
 SWEEPS = 50  # over those that are in, before others are looked at
 COLUMNS_AT_ONCE = 64
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-
-
-def _compiled(function: Kernel) -> Kernel:
-    # Sums may be taken in another order, which is what makes loops of them fast.
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract"}}
-    try:
-        kernel: Kernel = njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba finds no folder to keep the code in
-        kernel = njit(**options)(function)
-    return kernel
+# Sums may be taken in another order, which is what makes loops of them fast.
+_fast = compiled(fastmath={"reassoc", "contract"})
 
 
 class _Problem(NamedTuple):
@@ -77,7 +69,7 @@ def slim(
     return weights
 
 
-@_compiled
+@_fast
 def _columns(problem: _Problem, start: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How many weights each of the columns has, and of one after the other the rows and weights."""
     most = min(MOST, len(problem.gram))
@@ -96,7 +88,7 @@ def _columns(problem: _Problem, start: int, end: int) -> tuple[np.ndarray, np.nd
     return counts, rows[:found].copy(), kept[:found].copy()
 
 
-@_compiled
+@_fast
 def _column(
     problem: _Problem, column: int, among: np.ndarray, inside: np.ndarray, weights: np.ndarray
 ) -> int:
@@ -127,7 +119,7 @@ def _column(
                     left[k] -= change * row[k]
 
 
-@_compiled
+@_fast
 def _let_in(
     problem: _Problem, left: np.ndarray, outside: np.ndarray, inside: np.ndarray, size: int
 ) -> int:
@@ -155,7 +147,7 @@ def _let_in(
     return end
 
 
-@_compiled
+@_fast
 def _descend(problem: _Problem, among: np.ndarray, left: np.ndarray, weights: np.ndarray) -> None:
     """Better the weights, float32[n], in place and by turns, until none changes much."""
     l1, l2 = problem.l1, problem.l2

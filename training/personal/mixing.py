@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from training.comparison.ranking_metrics import LIKED, Relevant, ndcg, top
 from training.interactions.interactions import USERS_AT_ONCE, Interactions
@@ -82,28 +83,34 @@ def parts(
         batch = users[start : start + USERS_AT_ONCE]
         history, encoded = model.encode(known, batch)
         likely = model.network.logits(encoded).exp()
-        deep = ((history.length + 1).unsqueeze(1) * likely).cpu().numpy()
-        unmixed = (history.crossed + model.alone(history, likely)).cpu().numpy()
-        closed = np.repeat(~listed[None], len(batch), axis=0)
+        deep = ((history.length + 1).unsqueeze(1) * likely).cpu()
+        unmixed = (history.crossed + model.alone(history, likely)).cpu()
+        closed = torch.from_numpy(np.repeat(~listed[None], len(batch), axis=0))
         watched = known.watched[batch].tocoo()
         closed[watched.row, watched.col] = True
-        unmixed[closed] = deep[closed] = -np.inf
-        best = np.hstack([top(unmixed, BEST_OF_A_PART), top(deep, BEST_OF_A_PART)])
-        best = np.sort(best, axis=1)
+        best = _best(unmixed.masked_fill_(closed, -torch.inf), deep.masked_fill_(closed, -1))
         doubled = np.pad(best[:, 1:] == best[:, :-1], ((0, 0), (1, 0)))
-        rating = model.rated(history, encoded, torch.from_numpy(best)).cpu().numpy()
+        rating, once = np.zeros(best.shape, np.float32), np.nonzero(~doubled)
+        pairs = (torch.from_numpy(at).to(model.device) for at in (once[0], best[once]))
+        rating[once] = model.rate(history, encoded, *pairs).cpu().numpy()
         columns = (
             unmixed,
-            history.crossed_liked.cpu().numpy(),
-            model.genres.scores(history).cpu().numpy(),
-            np.where(closed, 0, deep),
+            history.crossed_liked.cpu(),
+            model.genres.scores(history).cpu(),
+            deep,
         )
-        taken = [np.take_along_axis(column, best, 1) for column in columns]
+        taken = [np.take_along_axis(column.numpy(), best, 1) for column in columns]
         taken[0][doubled] = -np.inf
         for kept, column in zip(found, [*taken, rating], strict=False):
             kept.append(column)
         for kept, held_out in zip(found[5:], wanted, strict=True):
             kept.append(held_out.among(best, batch))
-    unmixed, taste, genres, deep, rating, relevant, liked_ = map(np.concatenate, found)
+    unmixed_, taste, genres, deep_, rated, relevant, liked_ = map(np.concatenate, found)
     counts, liked_counts = (each.counts(users) for each in wanted)
-    return Parts(unmixed, taste, genres, deep, rating, (relevant, counts), (liked_, liked_counts))
+    return Parts(unmixed_, taste, genres, deep_, rated, (relevant, counts), (liked_, liked_counts))
+
+
+def _best(*scores: Tensor) -> np.ndarray:
+    """Rows of the catalogue with the best by each score, [B, A], ascending; some stand twice."""
+    most = min(BEST_OF_A_PART, scores[0].shape[1])
+    return np.sort(torch.hstack([score.topk(most).indices for score in scores]).numpy(), axis=1)

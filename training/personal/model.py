@@ -104,7 +104,7 @@ class PersonalModel:
         """Predicted ratings of anime, int64[B, C], [B, C]."""
         row = torch.arange(len(columns), device=self.device).repeat_interleave(columns.shape[1])
         at = columns.to(self.device).flatten()
-        return self._rate(history, encoded, row, at).view_as(columns)
+        return self.rate(history, encoded, row, at).view_as(columns)
 
     @torch.inference_mode()
     def scores(
@@ -146,7 +146,7 @@ class PersonalModel:
             history, encoded = self.encode(interactions, batch, strangers)
             row = torch.from_numpy(np.searchsorted(batch, user[at])).to(self.device)
             column = torch.from_numpy(anime[at].astype(np.int64)).to(self.device)
-            predicted[at] = self._rate(history, encoded, row, column).cpu().numpy()
+            predicted[at] = self.rate(history, encoded, row, column).cpu().numpy()
         return predicted
 
     def encode(
@@ -157,7 +157,9 @@ class PersonalModel:
         profiles = self.profiles[users].to(self.device) * (not strangers)
         return history, self.network.encode(history, profiles, self.anime)
 
-    def _rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
+    def rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
+        """Predicted ratings of pairs, [n]. `row`, `column`: int64[n], of the batch and the
+        catalogue."""
         return self.network.rating(history, encoded, self.anime, row, column).clamp(1, 10)
 
 

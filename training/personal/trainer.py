@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from anirank.errors import RunError
 from training.interactions.hidden import Hidden
 from training.interactions.interactions import Interactions, Ties
-from training.loop.curves import plot_learning
 from training.loop.dropout import Rows
 from training.loop.interruption import interruptible
 from training.loop.progress import SILENT, Progress, Stages
@@ -60,8 +59,8 @@ class PersonalTrainer:
         users, anime = self.ratings.user_row, self.ratings.anime_row
         watched = np.bincount(anime[self.parts.train], minlength=len(tables.anime)) > 0
         there = np.bincount(users[self.parts.train], minlength=len(tables.users)) > 0
-        self.is_update = run.updated_from() is not None
-        if self.is_update:  # its weights are of these columns
+        is_update = run.updated_from() is not None
+        if is_update:  # its weights are of these columns
             content, profiles = Content.load(run.folder), Profiles.load(run.folder)
         else:
             content = Content.fit(tables.anime, watched, self.settings.dump_aggregates)
@@ -69,19 +68,19 @@ class PersonalTrainer:
             if ranks.first:
                 content.save(run.folder)
                 profiles.save(run.folder)
-        of, file = (tables, self.parts.train, content, self.settings), run.crosses_file
-        self.wide = fit(*of, file, stages, ranks)
+        features, genres = content.matrix(tables.anime), content.values["genres"]
+        of = (tables, self.parts.train, genres, features, self.settings)
+        self.wide = fit(*of, run.crosses_file, stages, ranks)
         fitted = self.wide.fitted
         stages.begin("preparing the network")
         torch.manual_seed(self.settings.seed)
         self.network = new_network(self.settings, tables, content, profiles).to(device)
-        features = content.matrix(tables.anime)
         whole = catalogue(fitted, features, device)
         stated = torch.from_numpy(profiles.matrix(profiles.stated(tables.users))).float()
         mix = Mix(mean=fitted.expectation.mean)
         self.model = PersonalModel(self.network, fitted, whole, stated, mix)
         self.trained = _Trained.of(self.wide, features, device)
-        if self.is_update:
+        if is_update:
             self._start_from(run.start_file)
         else:
             self._start_from_popularity()
@@ -141,7 +140,7 @@ class PersonalTrainer:
                     if self.ranks.total(interrupted.is_set()):
                         return False
                 self._close_epoch(progress, squares / max(asked, 1))
-        if self.ranks.first and len(self.parts.validation) and not self.is_update:
+        if self.ranks.first and len(self.parts.validation):
             progress.begin("choosing how the parts add up")
             self._choose_mix()
         return True
@@ -218,7 +217,6 @@ class PersonalTrainer:
         # begun to rise by a hair.
         self.run.save_weights(self.network)
         self._save_state()
-        plot_learning(self.run.metrics(), self.run.curves_file)
         progress.report(line)
 
     @cached_property

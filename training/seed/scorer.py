@@ -35,7 +35,7 @@ class SeedScorer:
         settings = SEED.resolved(label="rating", seed=seed, **given)
         with tempfile.TemporaryDirectory() as folder:
             run = SeedRun.create(Path(folder) / "seed", settings, tables)
-            trainer = SeedTrainer(run, tables, torch.device("cpu"), parts, drawn=False)
+            trainer = SeedTrainer(run, tables, torch.device("cpu"), parts)
             with Progress(Console(quiet=True), settings.optimisation.epochs) as progress:
                 if not trainer.fit(progress):
                     raise KeyboardInterrupt

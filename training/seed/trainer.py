@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anirank.errors import RunError
-from training.loop.curves import plot_learning
 from training.loop.interruption import interruptible
 from training.loop.progress import Progress
 from training.loop.schedule import learning_rates
@@ -30,8 +29,7 @@ EVALUATION_BATCH = 1 << 16
 class SeedTrainer:
     """A model on its way through the epochs of a run.
 
-    `parts`: rows to train on and to validate with in place of the preset's own; `drawn`: whether
-    the learning curves are.
+    `parts`: rows to train on and to validate with in place of the preset's own.
     """
 
     def __init__(
@@ -40,12 +38,11 @@ class SeedTrainer:
         tables: Tables,
         device: torch.device,
         parts: Split | None = None,
-        drawn: bool = True,
     ) -> None:
         if tables.fingerprint != run.fingerprint:
             raise RunError(f"{run.folder}: was begun on other data (the fingerprints differ)")
         self.run, self.optimisation, self.seed = run, run.settings.optimisation, run.settings.seed
-        self.parts, self.drawn = parts or sample(tables, run.settings), drawn
+        self.parts = parts or sample(tables, run.settings)
         self.encoders = Encoders.fit(tables, run.settings, self.parts.train)
         self.encoders.save(run.folder)
         self.batches = Batches(tables, self.encoders, tables.ratings, device)
@@ -128,8 +125,6 @@ class SeedTrainer:
             self.best = validation
             self.run.save_weights(self.model)
         self._save_state()
-        if self.drawn:
-            plot_learning(self.run.metrics(), self.run.curves_file)
         progress.report(line)
 
     def _settle(self) -> None:

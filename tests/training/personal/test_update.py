@@ -12,6 +12,7 @@ from anirank.errors import RunError
 from bundles.files import sha256
 from training.interactions.interactions import Interactions
 from training.loop.progress import Progress
+from training.personal.mix import Mix
 from training.personal.model import PersonalModel
 from training.personal.preset import PersonalPreset
 from training.personal.run import PersonalRun
@@ -76,10 +77,23 @@ def test_what_was_held_out_still_is_and_is_predicted_as_well(
     assert errors[1] < 1.02 * errors[0]
 
 
-def test_it_is_short_and_what_was_chosen_stays(personal: PersonalRun, updated: PersonalRun) -> None:
+def test_it_is_short_and_keeps_what_its_weights_are_of(
+    personal: PersonalRun, updated: PersonalRun
+) -> None:
     assert len(updated.metrics()) < len(personal.metrics())
-    for file in ("mix.json", "content.json", "traits.json"):
+    for file in ("content.json", "traits.json"):
         assert (updated.folder / file).read_bytes() == (personal.folder / file).read_bytes()
+
+
+def test_how_the_parts_add_up_is_chosen_anew(
+    personal: PersonalRun, updated: PersonalRun, growth: Growth, tmp_path: Path
+) -> None:
+    before = PRESET.open(shutil.copytree(personal.folder, tmp_path / "before"))
+    Mix(taste=0.2, deep=0.3, beta=0.03).save(before.mix_file)
+    run = PRESET.update(before, tmp_path / "run", growth)
+    assert run.mix_file.read_bytes() == before.mix_file.read_bytes()
+    assert PRESET.train(run, growth.tables, CPU, QUIET)
+    assert run.mix_file.read_bytes() == updated.mix_file.read_bytes()
 
 
 def test_it_begins_with_the_weights_there_were_and_a_new_anime_as_unknown(
@@ -126,6 +140,7 @@ def test_a_run_of_all_ratings_takes_in_all_and_has_the_figures_it_had(
     assert PRESET.train(whole, tables, CPU, QUIET)
     run = PRESET.update(whole, tmp_path / "run", growth)
     assert PRESET.train(run, growth.tables, CPU, QUIET)
+    assert run.mix_file.read_bytes() == chosen.mix_file.read_bytes()
     every = np.arange(len(growth.tables.ratings))
     np.testing.assert_array_equal(run.parts(growth.tables).train, every)
     kept, made = (each.evaluation_file.read_bytes() for each in (whole, run))

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from training.interactions.product import product
 from training.personal.wide.side_information import SideInformation
 
 POWER = 6  # of the cosine
@@ -31,18 +32,17 @@ class Alike:
     @classmethod
     def of(cls, side: SideInformation, trained: np.ndarray, kept: int) -> "Alike":
         """Of the catalogue; `trained`: bool[A], what was watched."""
-        rows = np.flatnonzero(trained)
-        content, titles = side.unit(TITLES)
+        rows, units = np.flatnonzero(trained), side.unit(TITLES)
         found = min(kept, len(rows))
-        watched = np.zeros((len(content), kept), dtype=np.int32)
-        weight = np.zeros((len(content), kept), dtype=np.float32)
-        others = torch.from_numpy(content[rows]).T
-        for start in range(0, len(content), ANIME_AT_ONCE):
+        watched = np.zeros((len(trained), kept), dtype=np.int32)
+        weight = np.zeros((len(trained), kept), dtype=np.float32)
+        others = units[rows].T.tocsr()
+        for start in range(0, len(trained), ANIME_AT_ONCE):
             part = slice(start, start + ANIME_AT_ONCE)
-            cosine = torch.from_numpy(content[part]) @ others
-            cosine += torch.from_numpy((titles[part] @ titles[rows].T).toarray())
-            own = torch.from_numpy(np.arange(len(content))[part, None] == rows)
-            nearest = cosine.masked_fill_(own, 0).clamp_(0, 1).topk(found, dim=1)
+            cosine = torch.from_numpy(product(units[part], others))
+            own = np.flatnonzero(trained[part])
+            cosine[own, np.searchsorted(rows, start + own)] = 0
+            nearest = cosine.clamp_(0, 1).topk(found, dim=1)
             watched[part, :found] = rows[nearest.indices.numpy()]
             weight[part, :found] = (nearest.values**POWER).numpy()
         return cls(watched, weight)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from training.interactions.ease import gram
 from training.interactions.slim import slim
@@ -48,7 +49,8 @@ class Crosses:
         rows, together = gram(watched, settings.user_exponent, ranks)
 
         def fitted() -> Crosses:
-            together.add_(side.gram(rows, settings.content_weight, settings.title_weight))
+            likeness = side.gram(rows, settings.content_weight, settings.title_weight)
+            together.add_(torch.from_numpy(likeness))
             stages.begin("fitting the crosses", len(rows))
             grown = max(1.0, (np.count_nonzero(np.diff(watched.indptr)) / RATERS) ** 0.5)
             penalties = settings.cross_l1 * grown, settings.cross_l2 * grown

@@ -13,7 +13,6 @@ from training.interactions.expectation import Expectation
 from training.interactions.interactions import USERS_AT_ONCE, History, Interactions, Ties
 from training.loop.progress import SILENT, Stages
 from training.loop.ranks import ALONE, Ranks
-from training.personal.features.content import Content
 from training.personal.settings import PersonalSettings
 from training.personal.wide.alike import Alike
 from training.personal.wide.crosses import Crosses
@@ -38,7 +37,8 @@ class Fit:
 def fit(
     tables: Tables,
     rows: np.ndarray,
-    content: Content,
+    genres: list[str],
+    features: np.ndarray,
     settings: PersonalSettings,
     file: Path,
     stages: Stages = SILENT,
@@ -46,6 +46,7 @@ def fit(
 ) -> Fit:
     """Fit on the ratings at `rows`, int64[n], and keep in `file` what was fitted.
 
+    `genres`: those that have crosses; `features`: float32[A, F], the content of each anime.
     What is kept there of the same data and settings is not fitted again. Raises RunError where the
     file cannot be read.
     """
@@ -56,17 +57,17 @@ def fit(
     made_of = _made_of(tables, settings)
     fitted = ranks.from_first(lambda: Fitted.kept(file, made_of))
     if fitted is None:
-        side = SideInformation.of(tables.anime, content.matrix(tables.anime))
+        side = SideInformation.of(tables.anime, features)
         watched = np.bincount(tables.ratings.anime_row[rows], minlength=anime)
         crosses = Crosses.fit(interactions.watched, side, settings, stages, ranks)
         alike = Alike.of(side, watched > 0, settings.alike)
         ties = Ties(crosses.matrix(), alike.matrix())
-        genres = GenreCrosses.untrained(
-            tables.anime, content.values["genres"], tables.ratings.anime_row[rows]
-        ).fit(_left_over(interactions, ties, settings.seed, stages, ranks), ranks)
+        tastes = GenreCrosses.untrained(tables.anime, genres, tables.ratings.anime_row[rows]).fit(
+            _left_over(interactions, ties, settings.seed, stages, ranks), ranks
+        )
         rated = np.diff(interactions.watched.indptr) > 0
         share = watched / len(rows)
-        fitted = Fitted(share, crosses, alike, genres, expectation, watched > 0, rated)
+        fitted = Fitted(share, crosses, alike, tastes, expectation, watched > 0, rated)
         if ranks.first:
             fitted.save(file, made_of)
     return Fit(fitted, interactions)

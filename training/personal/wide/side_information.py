@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from torch import Tensor
+
+from training.interactions.product import product
 
 # What stands in a single title joins nothing; a word of more than 2 % of them is "the" or "season".
 FEWEST_TITLES, LARGEST_SHARE, LARGEST_SHARE_OF_LETTERS = 2, 0.02, 0.05
 LETTERS = (3, 5)  # in a row, within a word
-ANIME_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
@@ -27,35 +26,36 @@ class SideInformation:
     """`content`: float32[A, F]; `titles`: float32[A, W], TF-IDF of their words, and beside it of
     their letters, rows of length 1."""
 
-    content: np.ndarray
+    content: sp.csr_array
     titles: sp.csr_array
 
     @classmethod
     def of(cls, anime: pd.DataFrame, content: np.ndarray) -> "SideInformation":
         """Of the whole catalogue; `content`: float32[A, F]."""
         titles = anime["name"].fillna("") + " " + anime["english_name"].fillna("")
-        return cls(content, sp.csr_array(sp.hstack([_words(titles), _letters(titles)])))
+        both = sp.csr_array(sp.hstack([_words(titles), _letters(titles)]))
+        return cls(sp.csr_array(content), both)
 
-    def unit(self, title_share: float) -> tuple[np.ndarray, sp.csr_array]:
-        """Both as one row of length 1 for each anime, float32[A, F] and float32[A, W].
+    def weighted(self, content_weight: float, title_weight: float) -> sp.csr_array:
+        """Both side by side, float32[A, F + W]; products of two rows weigh as much."""
+        weights = np.sqrt([content_weight, title_weight], dtype=np.float32)
+        parts = (self.content * weights[0], self.titles * weights[1])
+        return sp.csr_array(sp.hstack(parts, format="csr"))
+
+    def unit(self, title_share: float) -> sp.csr_array:
+        """Both as one row of length 1 for each anime, float32[A, F + W].
 
         `title_share`: what titles weigh, in what content weighs.
         """
-        titles = self.titles * np.float32(title_share**0.5)
-        squares = (self.content**2).sum(axis=1) + titles.multiply(titles).sum(axis=1)
+        both = self.weighted(1, title_share)
+        squares = both.multiply(both).sum(axis=1)
         scale = 1 / np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny))
-        return self.content * scale[:, None], sp.csr_array(sp.diags_array(scale) @ titles)
+        return sp.csr_array(sp.diags_array(scale) @ both)
 
-    def gram(self, rows: np.ndarray, content_weight: float, title_weight: float) -> Tensor:
+    def gram(self, rows: np.ndarray, content_weight: float, title_weight: float) -> np.ndarray:
         """Likeness of every two of the anime at `rows`, int64[M], in users: float32[M, M]."""
-        content = torch.from_numpy(self.content[rows] * np.float32(content_weight**0.5))
-        titles = self.titles[rows] * np.float32(title_weight**0.5)
-        gram = content @ content.T
-        # Letters join nearly every two titles: as a sparse matrix all of it would take more.
-        for start in range(0, len(rows), ANIME_AT_ONCE):
-            part = slice(start, start + ANIME_AT_ONCE)
-            gram[part] += torch.from_numpy((titles[part] @ titles.T).toarray())
-        return gram
+        both = self.weighted(content_weight, title_weight)[rows]
+        return product(both, both.T.tocsr())
 
 
 def _words(titles: pd.Series) -> sp.csr_array:

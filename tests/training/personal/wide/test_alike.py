@@ -14,7 +14,7 @@ def side() -> SideInformation:
     content[7] = content[3]
     words = (rng.random((50, 9)) < 0.3) * rng.random((50, 9))
     words[7], words[11], content[11] = words[3], 0, 0
-    return SideInformation(content, sp.csr_array(words.astype(np.float32)))
+    return SideInformation(sp.csr_array(content), sp.csr_array(words.astype(np.float32)))
 
 
 def test_each_anime_has_those_most_like_it_of_what_was_watched(
@@ -24,7 +24,9 @@ def test_each_anime_has_those_most_like_it_of_what_was_watched(
     trained[[3, 7]] = True
     monkeypatch.setattr(alike, "ANIME_AT_ONCE", 16)
     found = Alike.of(side, trained, kept=5).matrix().toarray()
-    both = np.hstack([side.content, TITLES**0.5 * side.titles.toarray()]).astype(np.float64)
+    both = np.hstack([side.content.toarray(), TITLES**0.5 * side.titles.toarray()]).astype(
+        np.float64
+    )
     both /= np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-30)
     cosine = both @ both.T
     for candidate in range(50):

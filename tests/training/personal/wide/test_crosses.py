@@ -23,9 +23,8 @@ def watched() -> sp.csr_array:
 @pytest.fixture
 def unlike() -> SideInformation:
     """Anime that have nothing in common."""
-    return SideInformation(
-        np.zeros((9, 1), np.float32), sp.csr_array(np.zeros((9, 0), dtype=np.float32))
-    )
+    content, titles = (sp.csr_array(np.zeros((9, size), np.float32)) for size in (1, 0))
+    return SideInformation(content, titles)
 
 
 def fitted(watched: sp.csr_array, side: SideInformation, **settings: Any) -> np.ndarray:
@@ -85,7 +84,8 @@ def test_a_shared_value_weighs_as_much_as_users_who_watched_both(
     content = np.zeros((9, 1), np.float32)
     content[[0, 8]] = 1
     words = sp.csr_array(np.eye(9, dtype=np.float32)[:, :2])
-    found = fitted(watched, SideInformation(content, words), content_weight=30.0, title_weight=2.0)
+    side = SideInformation(sp.csr_array(content), words)
+    found = fitted(watched, side, content_weight=30.0, title_weight=2.0)
     more = np.vstack([watched.toarray(), *[content.T] * 30, *[words.toarray().T] * 2])
     wanted = fitted(sp.csr_array(more), unlike)
     np.testing.assert_allclose(found, wanted, atol=2e-3)
