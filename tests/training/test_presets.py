@@ -56,6 +56,7 @@ def test_every_preset_trains_measures_and_is_served(tables: Tables, tmp_path: Pa
         settings = preset.defaults.resolved(epochs=1)
         run = preset.begin(tmp_path / name, settings, tables)
         assert preset.train(run, tables, torch.device("cpu"), Console(quiet=True))
+        assert run.curves_file.stat().st_size > 5_000
         assert json.loads(preset.evaluate(run).to_json())
         served = preset.served(run, tables)
         assert served.profile[0].name == "gender"
