@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from types import TracebackType
 from anirank.errors import BackendUnavailable, TorchServeError
 from bundles import signature
 from bundles.files import copy, digest, open_regular, write_text
-from handlers import folders
+from handlers import folders, ports
 from handlers.torchserve.archive import read_archive, without_batching
 from handlers.torchserve.java import java_home
 from handlers.torchserve.keys import KeyFile, ask
@@ -62,14 +61,15 @@ class TorchServe:
     ) -> None:
         """Start it with `python`'s torchserve and wait up to `start_s` seconds for the model.
 
-        Port 0 is a free one. batching: whether requests wait for others, as the .mar says, and go
-        with them to the handler; they need not where each is a whole batch. trust: PEM files of
-        public keys; unless there are none, one of them must have signed the .mar, handler and all,
-        and a copy of it is served that nobody can change afterwards.
+        Port 0 is a free one, kept for it until it is stopped. batching: whether requests wait for
+        others, as the .mar says, and go with them to the handler; they need not where each is a
+        whole batch. trust: PEM files of public keys; unless there are none, one of them must have
+        signed the .mar, handler and all, and a copy of it is served that nobody can change
+        afterwards.
         abandoned: once set, nobody waits for the start any more, and it is given up. Raises
         TorchServeError where it does not start or does not load the model, with the last line it
-        wrote, SignatureError, and ModuleNotFoundError where this Python is to run it and has it
-        not.
+        wrote, AddressUnavailable where a port is in use, SignatureError, and ModuleNotFoundError
+        where this Python is to run it and has it not.
         """
         # What another Python lacks, its last words will say.
         if python == Path(sys.executable) and importlib.util.find_spec("ts") is None:
@@ -78,32 +78,16 @@ class TorchServe:
         self._abandoned = abandoned
         self._stopping = threading.Event()
         self._changing = threading.Lock()  # held by who starts or ends the process
-        self._folder, self._held = folders.make(PREFIX, WITHIN)
-        try:
+        with contextlib.ExitStack() as opened:
+            self._folder = opened.enter_context(folders.scratch(PREFIX, WITHIN))
             self._mar = self._signed_copy(mar, trust) if trust else mar.resolve()
             self.name, self._version = read_archive(self._mar)
-        except BaseException:
-            folders.remove(self._folder, self._held)
-            raise
-        self.logs = self._folder / "logs"
-        self.key_file = self._folder / "key_file.json"
-        rest, management, metrics, grpc, grpc_management = _free_ports(5)
-        self.rest_address = f"http://127.0.0.1:{rest_port or rest}"
-        self.management_address = f"http://127.0.0.1:{management}"
-        self.grpc_address = f"127.0.0.1:{grpc_port or grpc}"
-        self._settings: dict[str, object] = {
-            "inference_address": self.rest_address,
-            "management_address": self.management_address,
-            "metrics_address": f"http://127.0.0.1:{metrics}",
-            "grpc_inference_port": grpc_port or grpc,
-            "grpc_management_port": grpc_management,
-        }
-        self.keys = KeyFile(self.key_file, self.management_address)
-        try:
+            self.logs = self._folder / "logs"
+            self.key_file = self._folder / "key_file.json"
+            self._listen(rest_port, grpc_port, opened)
+            self.keys = KeyFile(self.key_file, self.management_address)
             self._start()
-        except BaseException:
-            folders.remove(self._folder, self._held)
-            raise
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "TorchServe":
         return self
@@ -161,7 +145,27 @@ class TorchServe:
         with self._changing:
             if self._folder.exists():  # else stopped before; the id may by now be another's
                 self._end()
-                folders.remove(self._folder, self._held)
+                self._opened.close()
+
+    def _listen(self, rest_port: int, grpc_port: int, opened: contextlib.ExitStack) -> None:
+        """Choose where it listens, and keep these ports for it: it takes them seconds later."""
+        with contextlib.ExitStack() as kept:
+            rest, management, metrics, grpc, grpc_management = (
+                kept.enter_context(ports.reserve(f"127.0.0.1:{port}"))
+                for port in (rest_port, 0, 0, grpc_port, 0)
+            )
+            if sys.platform == "linux":  # elsewhere what is kept is kept from it too
+                opened.push(kept.pop_all())
+        self.rest_address = f"http://{rest}"
+        self.management_address = f"http://{management}"
+        self.grpc_address = grpc
+        self._settings = {
+            "inference_address": self.rest_address,
+            "management_address": self.management_address,
+            "metrics_address": f"http://{metrics}",
+            "grpc_inference_port": grpc.rpartition(":")[2],
+            "grpc_management_port": grpc_management.rpartition(":")[2],
+        }
 
     def _signed_copy(self, mar: Path, trust: Sequence[Path]) -> Path:
         """A copy of a .mar that nobody else can change, once its signature is checked."""
@@ -285,12 +289,3 @@ class TorchServe:
                 return True
             time.sleep(_POLL_S / 4)
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports

@@ -20,8 +20,8 @@ from handlers.facade.shutdown import Shutdown, ShutdownRequested
 from handlers.facade.telemetry import logs
 from handlers.facade.versions.copies import Copies
 from handlers.facade.workers.metrics_page import shared_page
-from handlers.facade.workers.port import reserve
 from handlers.facade.workers.worker import BEAT_S, Worker
+from handlers.ports import reserve
 from handlers.torchserve.archive import check_archive
 from handlers.torchserve.supervision import keep, start
 

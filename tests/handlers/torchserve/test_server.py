@@ -1,6 +1,7 @@
 import asyncio
 import concurrent.futures
 import json
+import socket
 import subprocess
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import requests
 
-from anirank.errors import BackendUnavailable, InvalidQuery, TorchServeError
+from anirank.errors import AddressUnavailable, BackendUnavailable, InvalidQuery, TorchServeError
 from handlers.engine.query import Query, Ranking
 from handlers.facade.backends.torchserve import TorchServeBackend
 from handlers.forms import binary
@@ -183,6 +184,14 @@ def test_a_file_that_is_no_archive_is_an_error_that_names_it(tmp_path):
     (tmp_path / "broken.mar").write_bytes(b"no archive")
     with pytest.raises(TorchServeError, match=r"broken\.mar: not a model archive"):
         TorchServe(tmp_path / "broken.mar")
+
+
+@pytest.mark.parametrize("which", ["rest_port", "grpc_port"])
+def test_a_port_in_use_is_refused_before_anything_is_started(which, mar_file):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressUnavailable, match=rf"^127\.0\.0\.1:{port}: in use, or not"):
+            TorchServe(mar_file, **{which: port})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A port that several processes are to share, kept for them."""
+"""Ports kept for the processes that are to listen on them."""
 
 import contextlib
 import socket
@@ -10,10 +10,12 @@ from anirank.errors import AddressUnavailable
 
 @contextlib.contextmanager
 def reserve(address: str) -> Iterator[str]:
-    """Keep a port for the processes that are to share it; the address with the port that it is.
+    """Keep a port for the processes that are to listen on it; the address with the port that it is.
 
-    A socket that does not listen gets no calls, but keeps others of this machine from taking port 0
-    to be that one. Raises AddressUnavailable where somebody else listens on it.
+    A socket that does not listen gets no calls, but keeps others of this machine from being given
+    this port where they ask for any. Who sets SO_REUSEADDR, as servers do, may listen on it all the
+    same; so may several who set SO_REUSEPORT. (Linux alone is as kind to those who do not set the
+    second.) Raises AddressUnavailable where somebody else listens on it.
     """
     if address.startswith(LOCAL_SOCKETS):
         raise AddressUnavailable(f"{address}: cannot be shared by workers; give HOST:PORT")
@@ -21,10 +23,10 @@ def reserve(address: str) -> Iterator[str]:
     family, _, _, _, where = resolve(address, host, port)[0]
     with contextlib.ExitStack() as stack:
         try:
-            with socket.socket(family, socket.SOCK_STREAM) as asking:  # whether anybody listens
-                asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                asking.bind(where)
-                where = asking.getsockname()
+            if port:  # whether anybody listens, who may be one of several
+                with socket.socket(family, socket.SOCK_STREAM) as asking:
+                    asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    asking.bind(where)
             kept = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -33,4 +35,4 @@ def reserve(address: str) -> Iterator[str]:
             raise AddressUnavailable(
                 f"{address}: in use, or not an address of this machine"
             ) from error
-        yield with_port(address, where[1])
+        yield with_port(address, kept.getsockname()[1])
