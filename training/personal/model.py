@@ -160,7 +160,9 @@ class PersonalModel:
     def rate(self, history: History, encoded: Encoded, row: Tensor, column: Tensor) -> Tensor:
         """Predicted ratings of pairs, [n]. `row`, `column`: int64[n], of the batch and the
         catalogue."""
-        return self.network.rating(history, encoded, self.anime, row, column).clamp(1, 10)
+        expected = self.anime.expected[column]
+        predicted = self.network.rating(history, encoded, self.anime, row, column, expected)
+        return predicted.clamp(1, 10)
 
 
 def new_network(

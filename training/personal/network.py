@@ -97,11 +97,17 @@ class PersonalNetwork(nn.Module):
                     layer.rows = rows
 
     def forward(
-        self, history: History, profiles: Tensor, anime: Anime, row: Tensor, column: Tensor
+        self,
+        history: History,
+        profiles: Tensor,
+        anime: Anime,
+        row: Tensor,
+        column: Tensor,
+        expected: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """What `logits` and `rating` say, as a step of training takes both."""
         encoded = self.encode(history, profiles, anime)
-        return self.logits(encoded), self.rating(history, encoded, anime, row, column)
+        return self.logits(encoded), self.rating(history, encoded, anime, row, column, expected)
 
     def encode(self, history: History, profiles: Tensor, anime: Anime) -> Encoded:
         """`profiles`: float32[B, T]; the history is of `anime`."""
@@ -132,13 +138,19 @@ class PersonalNetwork(nn.Module):
         return (encoded.affine @ encoded.anime.T + encoded.appeal).clamp(max=0)
 
     def rating(
-        self, history: History, encoded: Encoded, anime: Anime, row: Tensor, column: Tensor
+        self,
+        history: History,
+        encoded: Encoded,
+        anime: Anime,
+        row: Tensor,
+        column: Tensor,
+        expected: Tensor,
     ) -> Tensor:
         """Predicted rating of pairs, [n]. `row`, `column`: int64[n], places in the batch and in
-        `anime`."""
+        `anime`; `expected`: [n], of each, in training by the ratings of others."""
         crossed, liked = history.crossed[row, column], history.crossed_liked[row, column]
         alike, similar = history.alike[row, column], history.alike_liked[row, column]
-        expected, offset = anime.expected[column], history.offset[row]
+        offset = history.offset[row]
         signals = torch.stack(
             [
                 offset,

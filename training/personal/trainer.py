@@ -1,8 +1,9 @@
 """The training of the `personal` preset: the wide part first, then the network beside it.
 
 A step takes some users, hides a share of what each has watched, and asks for the hidden part from
-the rest: a target never stands in the history it is predicted from. The crosses that it is trained
-beside were fitted on all users: leaving out those of a batch was no better on validation.
+the rest: a target never stands in the history it is predicted from, nor in what its anime lets
+expect. The crosses that it is trained beside were fitted on all users: leaving out those of a batch
+was no better on validation.
 """
 
 import json
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anirank.errors import RunError
+from training.interactions.expectation import ANIME_DAMPING
 from training.interactions.hidden import Hidden
 from training.interactions.interactions import Interactions, Ties
 from training.loop.dropout import Rows
@@ -32,6 +34,7 @@ from training.personal.mixing import choose, parts
 from training.personal.model import PersonalModel, catalogue, new_network
 from training.personal.network import Anime
 from training.personal.run import PersonalRun
+from training.personal.settings import beyond
 from training.personal.wide.fit import Fit, fit
 from training.run import load_tensors, save_tensors
 from training.tables.tables import Ratings, Tables
@@ -116,7 +119,8 @@ class PersonalTrainer:
         for name, parameter in self.network.named_parameters():
             is_table = "_id." in name and not name.startswith("appeal")
             (ids if is_table else others).append(parameter)
-        return [{"params": ids, "weight_decay": self.settings.weight_decay}, {"params": others}]
+        decay = self.settings.weight_decay / beyond(len(self.raters))
+        return [{"params": ids, "weight_decay": decay}, {"params": others}]
 
     def fit(self, progress: Progress) -> bool:
         """Train to the last epoch; False where a signal ended it before.
@@ -178,7 +182,9 @@ class PersonalTrainer:
         self.network.train()
         if self.ranks.count > 1:
             self.network.share(Rows(here, len(users)), Rows(hidden.pairs_of(here), asked))
-        logits, rated = self.parallel(history, profiles, batch, row, column)
+        # Of the ratings of others: a rating that has a part in the mean would foretell itself.
+        expected = every.expected[column] - residual / self.trained.others[column]
+        logits, rated = self.parallel(history, profiles, batch, row, column, expected)
         targets = torch.from_numpy(hidden.targets).to(logits)
         watching = self._watching(logits, rest, row, column, targets[here]) / targets.sqrt().sum()
         squares = F.mse_loss(rated, residual + every.expected[column], reduction="sum") / asked
@@ -286,17 +292,25 @@ class _Validated(NamedTuple):
 
 
 class _Trained(NamedTuple):
-    """What a step sees: only the anime that were trained on, int64[M] of the catalogue."""
+    """What a step sees: only the anime that were trained on, int64[M] of the catalogue.
+
+    `others`: float32[M], ratings that what to expect of each is made of when one of them is left
+    out, the damping included.
+    """
 
     anime: Anime
+    others: Tensor
     interactions: Interactions
     ties: Ties
 
     @classmethod
     def of(cls, wide: Fit, content: np.ndarray, device: torch.device) -> "_Trained":
         columns = np.flatnonzero(wide.fitted.trained_anime)
+        interactions = Interactions(*(each[:, columns] for each in wide.interactions))
+        counts = np.bincount(interactions.watched.indices, minlength=len(columns))
         return cls(
             catalogue(wide.fitted, content, device, columns),
-            Interactions(*(each[:, columns] for each in wide.interactions)),
+            torch.from_numpy(counts + (ANIME_DAMPING - 1)).float().to(device),
+            interactions,
             wide.fitted.ties().among(columns),
         )

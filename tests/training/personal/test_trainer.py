@@ -2,6 +2,7 @@ import copy
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import scipy.sparse as sp
 import torch
 from rich.console import Console
 
-from training.interactions.expectation import Expectation
+from training.interactions.expectation import ANIME_DAMPING, Expectation
 from training.interactions.interactions import Interactions, Ties
 from training.loop.progress import SILENT, Progress, Stages
+from training.personal import settings
 from training.personal.run import PersonalRun
 from training.personal.settings import PersonalSettings
 from training.personal.trainer import PersonalTrainer
@@ -28,8 +30,8 @@ def trainer(
     personal_settings: PersonalSettings, tables: Tables, tmp_path_factory: pytest.TempPathFactory
 ) -> PersonalTrainer:
     folder = tmp_path_factory.mktemp("trainer") / "run"
-    settings = personal_settings.model_copy(update={"epoch_steps": 2})
-    made = PersonalTrainer(PersonalRun.create(folder, settings, tables), tables, CPU)
+    of = personal_settings.model_copy(update={"epoch_steps": 2})
+    made = PersonalTrainer(PersonalRun.create(folder, of, tables), tables, CPU)
     with Progress(Console(quiet=True), 3) as progress:
         assert made.fit(progress)
     return made
@@ -57,6 +59,46 @@ def test_an_epoch_of_few_steps_is_gone_on_with_by_the_next(
         assert [len(batch) for batch in batches] == [64, 64]
         seen += batches
     assert len(np.unique(np.concatenate(seen))) == 256
+
+
+def test_a_rating_has_no_part_in_what_it_is_foretold_from(
+    trainer: PersonalTrainer, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    class TakenError(Exception):
+        pass
+
+    def parallel(*given: Any) -> None:
+        taken.append(given)
+        raise TakenError
+
+    monkeypatch.setattr(trainer, "parallel", parallel)
+    users = trainer.raters[:8]
+    with pytest.raises(TakenError):
+        trainer._step(users, 0, np.random.default_rng(0))
+    [(_, _, _, row, column, expected)] = taken
+    anime = np.flatnonzero(trainer.wide.fitted.trained_anime)[column.numpy()]
+    train, mean = trainer.parts.train, trainer.wide.fitted.expectation.mean
+    seen = tables.ratings.at(train)
+    for place in range(0, len(anime), 9):
+        user, at = users[row[place]], anime[place]
+        own = (seen.user_row == user) & (seen.anime_row == at)
+        others = train[(seen.anime_row == at) & ~own]
+        assert own.sum() == 1
+        above = (tables.ratings.rating[others] - mean).sum() / (len(others) + ANIME_DAMPING)
+        assert float(expected[place]) == pytest.approx(mean + above, abs=1e-5)
+
+
+def test_tables_of_ids_are_drawn_to_zero_by_less_where_more_users_rate(
+    trainer: PersonalTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decay() -> float:
+        return float(trainer._groups()[0]["weight_decay"])
+
+    assert decay() == trainer.settings.weight_decay > 0
+    monkeypatch.setattr(settings, "RATERS", len(trainer.raters) / 4)
+    assert decay() == trainer.settings.weight_decay / 2
 
 
 def test_content_as_a_sparse_matrix_says_what_it_says_as_a_dense_one(

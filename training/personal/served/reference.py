@@ -58,7 +58,8 @@ class PersonalReference:
             known = columns >= 0
             column = torch.from_numpy(np.where(known, columns, 0).astype(np.int64))
             pair = torch.full_like(column, at)
-            rating = self._network.rating(history, encoded, self._anime, pair, column)
+            expected = self._anime.expected[column]
+            rating = self._network.rating(history, encoded, self._anime, pair, column, expected)
             row = {
                 "rating": np.where(known, rating.clamp(1, 10), self._nowhere(history, encoded, at)),
                 "affinity": np.where(known, affinity[at, column], 0),

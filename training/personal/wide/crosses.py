@@ -14,12 +14,8 @@ from training.interactions.ease import gram
 from training.interactions.slim import slim
 from training.loop.progress import SILENT, Stages
 from training.loop.ranks import ALONE, Ranks
-from training.personal.settings import PersonalSettings
+from training.personal.settings import PersonalSettings, beyond
 from training.personal.wide.side_information import SideInformation
-
-# Of more users the penalties grow with the root of how many there are, as what is by chance in a
-# count does. For 400 users or 1,000 smaller penalties than for 3,000 were worse on validation.
-RATERS = 4_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Crosses:
             likeness = side.gram(rows, settings.content_weight, settings.title_weight)
             together.add_(torch.from_numpy(likeness))
             stages.begin("fitting the crosses", len(rows))
-            grown = max(1.0, (np.count_nonzero(np.diff(watched.indptr)) / RATERS) ** 0.5)
+            grown = beyond(int(np.count_nonzero(np.diff(watched.indptr))))
             penalties = settings.cross_l1 * grown, settings.cross_l2 * grown
             weights = slim(together.numpy(), *penalties, fitted=stages.step)
             return cls.largest(weights, rows, watched.shape[1], settings.cross_weights)

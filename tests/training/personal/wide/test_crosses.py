@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from training.interactions.slim import slim
+from training.personal import settings
 from training.personal.settings import PERSONAL
-from training.personal.wide import crosses
 from training.personal.wide.crosses import Crosses
 from training.personal.wide.side_information import SideInformation
 
@@ -27,9 +27,9 @@ def unlike() -> SideInformation:
     return SideInformation(content, titles)
 
 
-def fitted(watched: sp.csr_array, side: SideInformation, **settings: Any) -> np.ndarray:
+def fitted(watched: sp.csr_array, side: SideInformation, **given: Any) -> np.ndarray:
     small = {"cross_l1": 1.0, "cross_l2": 3.0, "cross_weights": 9, "user_exponent": 0.0}
-    chosen = PERSONAL.model_copy(update={**small, **settings})
+    chosen = PERSONAL.model_copy(update={**small, **given})
     return Crosses.fit(watched, side, chosen).matrix().toarray()
 
 
@@ -71,9 +71,9 @@ def test_penalties_grow_with_the_root_of_the_users(
     watched: sp.csr_array, unlike: SideInformation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raters = np.count_nonzero(np.diff(watched.indptr))
-    monkeypatch.setattr(crosses, "RATERS", raters / 4)
+    monkeypatch.setattr(settings, "RATERS", raters / 4)
     found = fitted(watched, unlike)
-    monkeypatch.setattr(crosses, "RATERS", raters)
+    monkeypatch.setattr(settings, "RATERS", raters)
     np.testing.assert_array_equal(found, fitted(watched, unlike, cross_l1=2.0, cross_l2=6.0))
     assert not np.array_equal(found, fitted(watched, unlike))
 
