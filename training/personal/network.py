@@ -147,7 +147,8 @@ class PersonalNetwork(nn.Module):
         expected: Tensor,
     ) -> Tensor:
         """Predicted rating of pairs, [n]. `row`, `column`: int64[n], places in the batch and in
-        `anime`; `expected`: [n], of each, in training by the ratings of others."""
+        `anime`; `expected`: [n], mean rating of each, damped, in training without the one that is
+        asked for."""
         crossed, liked = history.crossed[row, column], history.crossed_liked[row, column]
         alike, similar = history.alike[row, column], history.alike_liked[row, column]
         offset = history.offset[row]
