@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import grpc
@@ -78,6 +79,13 @@ def process_of(server, word):
 JAVA, WORKER = "model_server_home", "model_service_worker.py"
 
 
+def halt(pid):
+    """Stop a process; until one of its threads has had its turn to hear it, the others go on."""
+    os.kill(pid, signal.SIGSTOP)
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
+
+
 def described(server):
     url = f"{server.management_address}/models/{server.name}"
     [model] = json.loads(keys.ask(url, server.keys.key("management")))
@@ -104,7 +112,7 @@ def test_while_it_hangs_the_fallback_answers_and_then_it_does_again(
         await until(alone.ready)
         assert_same(await alone.rank(queries), expected)
         pid = process_of(victim, word)
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
         try:
             assert_same(await both.rank(queries, 1.0), expected)
             with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
@@ -145,7 +153,7 @@ def test_health_says_not_serving_while_it_hangs_and_serving_once_it_answers(vict
             assert (await stub.Recommend(pb.RecommendRequest())).ranking
             await says(health_pb2.HealthCheckResponse.SERVING)
             pid = process_of(victim, JAVA)
-            os.kill(pid, signal.SIGSTOP)
+            halt(pid)
             try:
                 calls = [stub.Recommend(pb.RecommendRequest()) for _ in range(20)]
                 outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -170,7 +178,7 @@ def test_a_worker_that_is_killed_fails_its_batch_in_time_and_the_next_one_is_fou
         backend = backend_for(victim)
         await until(backend.ready)
         worker = process_of(victim, WORKER)
-        os.kill(worker, signal.SIGSTOP)  # so that the batch is at the worker when it dies
+        halt(worker)  # so that the batch is at the worker when it dies
         batch = asyncio.create_task(backend.rank([Query()]))
         await asyncio.sleep(0.2)
         os.kill(worker, signal.SIGKILL)
@@ -244,7 +252,7 @@ def test_one_of_ones_own_that_hangs_or_is_killed_is_started_again_and_found(
         backend = OwnTorchServe(victim, "1", call_s=1.0)
         await until(backend.ready)
         pid, key = victim.pid, victim.inference_key()
-        os.kill(process_of(victim, JAVA), signal.SIGSTOP)
+        halt(process_of(victim, JAVA))
         with pytest.raises(BackendUnavailable, match="DEADLINE_EXCEEDED"):
             await backend.rank([Query()])
         await until(backend.ready)
